@@ -1,0 +1,100 @@
+// Where the synchronisation core gets its atomics from.
+//
+// The core is written against a policy P, so that the very same headers run on std::atomic in the product and on the
+// model checker's atomics in tests/model. A policy offers
+//
+//     P::Atomic<T>   load, store, exchange, fetch_add, fetch_sub, compare_exchange; each takes its Site first
+//     P::wait / P::wake_all   sleep while a word holds a value / wake all that sleep on it
+//     P::performs(Step)       false only in the model checker, to show that the step is needed
+//
+// A Site names one atomic operation of the core. The product ignores it. The models use it to weaken the order of one
+// operation at a time and to count which were reached: tests/model names for each Site the model that fails.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+namespace chiral::core {
+
+enum class Site : std::uint8_t {
+    // camera_sync.hpp: pinning a view
+    pin_pending_store,  // seq_cst: before pin_view_load in the total order, as publish_view_add is before scan_hazard_load
+    pin_view_load,      // seq_cst: see pin_pending_store; acquires the payload from publish_view_add
+    pin_cas,            // acquire on failure, from help_cas: the helper's view and so its payload
+    unpin_store,        // release, to scan_hazard_load and help_cas: this reader's reads before the slot's next fill
+    // camera_sync.hpp: choosing a slot and publishing it
+    own_view_load,      // relaxed: reads only bits that this thread itself wrote last, or that claim_take handed over
+    scan_hazard_load,   // seq_cst: see pin_pending_store; acquires from unpin_store
+    help_view_load,     // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
+    help_cas,           // release, to pin_cas; acquire on failure, from unpin_store
+    publish_view_add,   // seq_cst: see pin_pending_store; releases the payload to pin_view_load and help_view_load
+    claim_take,         // acquire, from claim_drop: the previous writer's view bits and slot stamps
+    claim_drop,         // release, to claim_take
+    // reader_seats.hpp: handing a reader's hazards from one owner to the next
+    seat_take,          // acquire, from seat_drop: the epochs
+    seat_drop,          // release, to seat_take
+    // sample_ring.hpp
+    ring_own_head_load,  // relaxed: the writer's own last store, or handed over by ring_claim_take
+    ring_guard_open,     // relaxed: ordered before the sample's words by ring_word_store
+    ring_word_store,     // release, to ring_word_load: a reader that sees a new word sees the opened guard as well
+    ring_guard_close,    // release, to ring_guard_first: the words of the sample
+    ring_head_store,     // release, to ring_head_load: the closed guard of the newest sample
+    ring_head_load,      // acquire, from ring_head_store
+    ring_guard_first,    // acquire, from ring_guard_close
+    ring_word_load,      // acquire, from ring_word_store
+    ring_guard_second,   // relaxed: ordered after the words by ring_word_load
+    ring_claim_take,     // acquire, from ring_claim_drop: the previous writer's head
+    ring_claim_drop,     // release, to ring_claim_take
+    // frame_signal.hpp
+    signal_store,          // seq_cst: before signal_waiters_load in the total order, as wait_enter is before wait_check
+    signal_waiters_load,   // seq_cst: see signal_store
+    wait_enter,            // seq_cst: see signal_store
+    wait_check,            // seq_cst: see signal_store; acquires the publication
+    wait_leave,            // relaxed: only a count
+    wait_first_look,       // acquire, from signal_store: the publication
+    count_
+};
+
+/// Parts of the protocol that the models leave out one at a time, to show that each is needed.
+enum class Step : std::uint8_t {
+    help_pending_reader,      // a writer installs the current view for a reader that it meets halfway
+    respect_failed_help,      // a pin that beat the helper still blocks its slot
+    fresh_epoch,              // every attempt to pin has an epoch of its own
+    scan_hazards,             // a slot is reused only when no reader has pinned it
+    ring_recheck,             // a sample is used only if its guard is the same after the copy
+    wait_recheck,             // a waiter looks again after it has announced itself
+    count_
+};
+
+/// The product's policy: std::atomic and the futex of the operating system.
+struct StdAtomics {
+    template <class T>
+    class Atomic {
+    public:
+        T load(Site, std::memory_order order) const noexcept { return value_.load(order); }
+        void store(Site, T desired, std::memory_order order) noexcept { value_.store(desired, order); }
+        T exchange(Site, T desired, std::memory_order order) noexcept { return value_.exchange(desired, order); }
+        T fetch_add(Site, T delta, std::memory_order order) noexcept { return value_.fetch_add(delta, order); }
+        T fetch_sub(Site, T delta, std::memory_order order) noexcept { return value_.fetch_sub(delta, order); }
+        bool compare_exchange(Site, T& expected, T desired, std::memory_order success,
+                              std::memory_order failure) noexcept {
+            return value_.compare_exchange_strong(expected, desired, success, failure);
+        }
+        const void* address() const noexcept { return &value_; }
+
+    private:
+        static_assert(std::atomic<T>::is_always_lock_free);
+        std::atomic<T> value_{};
+    };
+
+    using Deadline = std::chrono::steady_clock::time_point;
+
+    /// Sleeps while `word` holds `value`, at most until the deadline; may return early. False once the deadline passed.
+    static bool wait(const Atomic<std::uint64_t>& word, std::uint64_t value, Deadline deadline) noexcept;
+    static void wake_all(const Atomic<std::uint64_t>& word) noexcept;
+
+    static constexpr bool performs(Step) noexcept { return true; }
+};
+
+}  // namespace chiral::core

@@ -1,0 +1,332 @@
+// The writing side of the engine: updates, frame transactions, and what they report.
+#include <chiral/engine.hpp>
+
+#include "engine_state.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+namespace chiral {
+
+using detail::CameraBlock;
+using detail::EngineState;
+using detail::kFields;
+using detail::SlotStamp;
+
+namespace {
+
+// Eigen stores by columns, slots and the wire by rows.
+template <class Matrix>
+void copy_row_major(const Matrix& matrix, void* slot) noexcept {
+    double values[Matrix::SizeAtCompileTime];
+    for (int r = 0; r < matrix.rows(); ++r)
+        for (int c = 0; c < matrix.cols(); ++c) values[r * matrix.cols() + c] = matrix(r, c);
+    std::memcpy(slot, values, sizeof values);
+}
+
+std::int64_t nanoseconds(TimePoint time) noexcept {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+std::string Status::message() const {
+    const std::string quoted = std::string("'") + source_ + "'";
+    switch (code_) {
+        case Errc::ok: return "ok";
+        case Errc::unknown_camera:
+            return "camera index " + std::to_string(got_) + " does not exist: there are " + std::to_string(expected_) +
+                   " cameras, numbered from 0";
+        case Errc::unknown_proprio:
+            return "proprio index " + std::to_string(got_) + " does not exist: there are " + std::to_string(expected_) +
+                   " streams, numbered from 0";
+        case Errc::wrong_size:
+            if (std::strcmp(what_, "proprio") == 0)
+                return "proprio " + quoted + ": got " + std::to_string(got_) + " values, expected " +
+                       std::to_string(expected_);
+            return "camera " + quoted + ": " + what_ + " has " + std::to_string(got_) + " bytes, expected " +
+                   std::to_string(expected_);
+        case Errc::no_depth:
+            return "camera " + quoted + ": got a depth map, but it was declared with has_depth = false";
+        case Errc::not_finite:
+            return (std::strcmp(what_, "proprio") == 0 ? "proprio " + quoted + ": value " : "camera " + quoted + ": " + what_ +
+                   " value ") + std::to_string(got_) + " is NaN or infinite, expected finite numbers";
+        case Errc::writer_busy:
+            return std::string(std::strcmp(what_, "proprio") == 0 ? "proprio " : "camera ") + quoted + ": " + what_ +
+                   " is being written by another thread; one thread at a time may write it (if that thread has died, "
+                   "revoke its claim)";
+        case Errc::nothing_filled:
+            return "camera " + quoted + ": the frame was committed, but none of its fields had been asked for";
+        case Errc::closed: return "the frame has been committed or abandoned already";
+    }
+    return "unknown error";
+}
+
+// ---- frame transaction ----
+
+Frame::Frame(Frame&& other) noexcept
+    : engine_(std::exchange(other.engine_, nullptr)),
+      camera_(other.camera_),
+      status_(other.status_),
+      slot_(other.slot_),
+      current_(other.current_),
+      steps_(other.steps_) {}
+
+Frame& Frame::operator=(Frame&& other) noexcept {
+    if (this != &other) {
+        abandon();
+        engine_ = std::exchange(other.engine_, nullptr);
+        camera_ = other.camera_;
+        status_ = other.status_;
+        slot_ = other.slot_;
+        current_ = other.current_;
+        steps_ = other.steps_;
+    }
+    return *this;
+}
+
+Frame::~Frame() { abandon(); }
+
+void* Frame::open(Field field) noexcept {
+    const int f = static_cast<int>(field);
+    if (!engine_) {
+        if (status_.ok()) status_ = {Errc::closed, "", to_string(field), 0, 0};
+        return nullptr;
+    }
+    if (camera_ >= engine_->cameras.size()) return nullptr;  // status_ has said so since begin_frame()
+    if (slot_[f] < 0) {
+        if (engine_->layout.cameras[camera_].bytes[f] == 0) {
+            if (status_.ok()) status_ = engine_->camera_error(Errc::no_depth, camera_, field, 0, 0);
+            return nullptr;
+        }
+        CameraBlock& block = engine_->camera(camera_);
+        if (!block.sync.claim(f)) {
+            if (status_.ok()) status_ = engine_->camera_error(Errc::writer_busy, camera_, field, 0, 0);
+            return nullptr;
+        }
+        const core::FreeSlot free = block.sync.choose_slot(f, engine_->options.readers);
+        slot_[f] = static_cast<std::int8_t>(free.slot);
+        current_[f] = static_cast<std::int8_t>(free.current);
+        SlotStamp& stamp = block.stamps[f][free.slot];
+        stamp.sequence = block.stamps[f][free.current].sequence + 1;
+        stamp.guard.store(2 * stamp.sequence + 1, std::memory_order_relaxed);
+        steps_ += free.steps + 2;
+    }
+    return engine_->slot(camera_, f, slot_[f]);
+}
+
+std::span<std::uint8_t> Frame::image() noexcept {
+    void* slot = open(Field::image);
+    if (!slot) return {};
+    return {static_cast<std::uint8_t*>(slot), engine_->layout.cameras[camera_].bytes[static_cast<int>(Field::image)]};
+}
+
+std::span<float> Frame::depth() noexcept {
+    void* slot = open(Field::depth);
+    if (!slot) return {};
+    return {static_cast<float*>(slot),
+            engine_->layout.cameras[camera_].bytes[static_cast<int>(Field::depth)] / sizeof(float)};
+}
+
+namespace {
+
+// Index of the first element in row-major order that is NaN or infinite, or -1.
+template <class Matrix>
+int first_not_finite(const Matrix& matrix) noexcept {
+    for (int r = 0; r < matrix.rows(); ++r)
+        for (int c = 0; c < matrix.cols(); ++c)
+            if (!std::isfinite(matrix(r, c))) return static_cast<int>(r * matrix.cols() + c);
+    return -1;
+}
+
+}  // namespace
+
+Status Frame::set_intrinsics(const Eigen::Matrix3d& K) noexcept {
+    const int bad = first_not_finite(K);
+    if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
+        status_ = engine_->camera_error(Errc::not_finite, camera_, Field::intrinsics, static_cast<std::size_t>(bad), 0);
+    if (bad < 0)
+        if (void* slot = open(Field::intrinsics)) copy_row_major(K, slot);
+    return status_;
+}
+
+Status Frame::set_extrinsics(const Eigen::Matrix4d& T) noexcept {
+    const int bad = first_not_finite(T);
+    if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
+        status_ = engine_->camera_error(Errc::not_finite, camera_, Field::extrinsics, static_cast<std::size_t>(bad), 0);
+    if (bad < 0)
+        if (void* slot = open(Field::extrinsics)) copy_row_major(T, slot);
+    return status_;
+}
+
+void Frame::discard(Field field) noexcept {
+    const int f = static_cast<int>(field);
+    if (!engine_ || slot_[f] < 0) return;
+    // The guard stays odd: the slot is not current, and its next fill sets it anew.
+    slot_[f] = -1;
+    engine_->camera(camera_).sync.drop_claim(f);
+}
+
+void Frame::abandon() noexcept {
+    for (int f = 0; f < kFields; ++f) discard(static_cast<Field>(f));
+    engine_ = nullptr;
+}
+
+Status Frame::commit() noexcept { return commit(engine_ ? engine_->now() : TimePoint{}); }
+
+Status Frame::commit(TimePoint captured) noexcept {
+    if (!engine_) return {Errc::closed, "", "frame", 0, 0};
+    if (!status_.ok()) {
+        abandon();
+        return status_;
+    }
+    CameraBlock& block = engine_->camera(camera_);
+    const std::int64_t captured_ns = nanoseconds(captured);
+    const std::int64_t published_ns = nanoseconds(engine_->now());
+    core::ViewDelta delta;
+    Status done;
+    for (int f = kFields - 1; f >= 0; --f) {
+        if (slot_[f] < 0) continue;
+        SlotStamp& stamp = block.stamps[f][slot_[f]];
+        stamp.captured = captured_ns;
+        stamp.published = published_ns;
+        stamp.guard.store(2 * stamp.sequence + 2, std::memory_order_release);
+        delta.move(f, current_[f], slot_[f]);
+        done.sequence_ = stamp.sequence;
+        steps_ += 2;  // the guard, and the claim below
+    }
+    if (done.sequence_ == 0) {
+        const Status nothing = engine_->camera_error(Errc::nothing_filled, camera_, Field::image, 0, 0);
+        abandon();
+        return nothing;
+    }
+    block.sync.publish(delta);
+    ++steps_;
+    constexpr int kImage = static_cast<int>(Field::image);
+    if (slot_[kImage] >= 0) {
+        // The slot is in the view now, so only its own writer, this thread, can move on from it: the stamp is stable.
+        block.signal.signal(block.stamps[kImage][slot_[kImage]].sequence);
+        steps_ += 2;
+    }
+    done.steps_ = steps_;
+    abandon();  // drops the claims
+    return done;
+}
+
+// ---- updates ----
+
+Engine::Engine(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, EngineOptions options)
+    : state_(std::make_unique<EngineState>(std::move(cameras), std::move(proprios), options)) {}
+
+Engine::~Engine() = default;
+
+Frame Engine::begin_frame(std::size_t camera) noexcept {
+    return {state_.get(), camera, camera < state_->cameras.size() ? Status{} : state_->unknown_camera(camera)};
+}
+
+Status Engine::update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept {
+    return update_image(camera, data, bytes, state_->now());
+}
+
+Status Engine::update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes, TimePoint captured) noexcept {
+    if (camera >= state_->cameras.size()) return state_->unknown_camera(camera);
+    const std::size_t expected = state_->layout.cameras[camera].bytes[static_cast<int>(Field::image)];
+    if (bytes != expected || !data)
+        return state_->camera_error(Errc::wrong_size, camera, Field::image, data ? bytes : 0, expected);
+    Frame frame = begin_frame(camera);
+    if (void* slot = frame.open(Field::image)) std::memcpy(slot, data, bytes);
+    return frame.commit(captured);
+}
+
+Status Engine::update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept {
+    return update_depth(camera, data, bytes, state_->now());
+}
+
+Status Engine::update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes, TimePoint captured) noexcept {
+    if (camera >= state_->cameras.size()) return state_->unknown_camera(camera);
+    const std::size_t expected = state_->layout.cameras[camera].bytes[static_cast<int>(Field::depth)];
+    if (expected == 0) return state_->camera_error(Errc::no_depth, camera, Field::depth, bytes, 0);
+    if (bytes != expected || !data)
+        return state_->camera_error(Errc::wrong_size, camera, Field::depth, data ? bytes : 0, expected);
+    Frame frame = begin_frame(camera);
+    if (void* slot = frame.open(Field::depth)) std::memcpy(slot, data, bytes);
+    return frame.commit(captured);
+}
+
+Status Engine::update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K) noexcept {
+    return update_intrinsics(camera, K, state_->now());
+}
+
+Status Engine::update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K, TimePoint captured) noexcept {
+    Frame frame = begin_frame(camera);
+    frame.set_intrinsics(K);
+    return frame.commit(captured);
+}
+
+Status Engine::update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T) noexcept {
+    return update_extrinsics(camera, T, state_->now());
+}
+
+Status Engine::update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T, TimePoint captured) noexcept {
+    Frame frame = begin_frame(camera);
+    frame.set_extrinsics(T);
+    return frame.commit(captured);
+}
+
+Status Engine::update_proprio(std::size_t proprio, const float* values, std::size_t count) noexcept {
+    return update_proprio(proprio, values, count, state_->now());
+}
+
+Status Engine::update_proprio(std::size_t proprio, const float* values, std::size_t count, TimePoint captured) noexcept {
+    if (proprio >= state_->proprios.size()) return state_->unknown_proprio(proprio);
+    const ProprioConfig& config = state_->proprios[proprio];
+    const auto size = static_cast<std::size_t>(config.size);
+    if (count != size || !values) return {Errc::wrong_size, config.name.c_str(), "proprio", values ? count : 0, size};
+    for (std::size_t i = 0; i < size; ++i)
+        if (!std::isfinite(values[i])) return {Errc::not_finite, config.name.c_str(), "proprio", i, 0};
+
+    const std::size_t words = state_->layout.proprios[proprio].words;
+    std::uint64_t sample[detail::kMaxSampleWords];
+    sample[0] = static_cast<std::uint64_t>(nanoseconds(captured));
+    sample[1] = static_cast<std::uint64_t>(nanoseconds(state_->now()));
+    sample[words - 1] = 0;  // an odd count leaves half a word
+    std::memcpy(sample + 2, values, size * sizeof(float));
+
+    core::SampleRing<detail::Policy> ring = state_->ring(proprio);
+    if (!ring.claim()) return {Errc::writer_busy, config.name.c_str(), "proprio", 0, 0};
+    Status done;
+    done.sequence_ = ring.push(sample);
+    ring.drop_claim();
+    done.steps_ = static_cast<std::uint32_t>(words) + 6;
+    return done;
+}
+
+Status Engine::revoke_camera_writer(std::size_t camera) noexcept {
+    if (camera >= state_->cameras.size()) return state_->unknown_camera(camera);
+    for (int f = 0; f < kFields; ++f) state_->camera(camera).sync.drop_claim(f);
+    return {};
+}
+
+Status Engine::revoke_proprio_writer(std::size_t proprio) noexcept {
+    if (proprio >= state_->proprios.size()) return state_->unknown_proprio(proprio);
+    state_->ring(proprio).drop_claim();
+    return {};
+}
+
+std::uint32_t Engine::writer_step_bound() const noexcept {
+    // Per field: claim, choose_slot (1 + 3 per reader), guard opened and closed, claim dropped. Then publish and signal.
+    const auto per_field = 5 + 3 * static_cast<std::uint32_t>(state_->options.readers);
+    std::uint32_t bound = kFields * per_field + 3;
+    for (const detail::ProprioLayout& p : state_->layout.proprios)
+        bound = std::max(bound, static_cast<std::uint32_t>(p.words) + 6);
+    return bound;
+}
+
+const std::vector<CameraConfig>& Engine::cameras() const noexcept { return state_->cameras; }
+const std::vector<ProprioConfig>& Engine::proprios() const noexcept { return state_->proprios; }
+const EngineOptions& Engine::options() const noexcept { return state_->options; }
+const ArenaReport& Engine::arena() const noexcept { return state_->arena.report(); }
+
+}  // namespace chiral

@@ -1,0 +1,164 @@
+// What an Engine is made of: the layout of its arena, and the state of a reader.
+//
+// The arena holds everything that threads share and no pointer, so that it could be mapped elsewhere. Offsets are computed
+// from the declarations alone:
+//
+//     seats | per camera: sync, signal, stamps of 4 fields x S slots | per proprio: head | images, depths, K, T | rings
+#pragma once
+
+#include "arena.hpp"
+#include "freshness.hpp"
+
+#include <chiral/core/camera_sync.hpp>
+#include <chiral/core/frame_signal.hpp>
+#include <chiral/core/reader_seats.hpp>
+#include <chiral/core/sample_ring.hpp>
+#include <chiral/engine.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+namespace chiral::detail {
+
+using Policy = core::StdAtomics;
+using core::kFields;
+
+/// Number, times and guard of what lies in one slot. Written by the field's writer while the slot is free, read by readers
+/// while it is pinned; only the guard may be looked at in between. A line of its own: the neighbour is being read.
+struct alignas(core::kCacheLine) SlotStamp {
+    /// 2 * sequence + 1 while the slot is filled, 2 * sequence + 2 when it is complete. Readers of this process do not need
+    /// it: it lets them check the pins, and lets a process that cannot pin check its copy. relaxed / release / relaxed.
+    std::atomic<std::uint64_t> guard{2};
+    std::uint64_t sequence{0};
+    std::int64_t captured{0};   // nanoseconds on the engine's clock
+    std::int64_t published{0};
+};
+
+/// The words of one camera that threads share.
+struct CameraBlock {
+    core::CameraSync<Policy> sync;
+    alignas(core::kCacheLine) core::FrameSignal<Policy> signal;
+    std::array<std::array<SlotStamp, core::kMaxReaders + 2>, kFields> stamps;
+};
+
+struct ProprioBlock {
+    alignas(core::kCacheLine) core::RingHead<Policy> head;
+};
+
+/// Where the slots of one camera lie, and how long they are. A field without slots has bytes 0.
+struct CameraLayout {
+    std::size_t block{0};
+    std::array<std::size_t, kFields> slots{};   // offset of slot 0
+    std::array<std::size_t, kFields> stride{};  // from slot to slot
+    std::array<std::size_t, kFields> bytes{};   // payload of one slot
+};
+
+struct ProprioLayout {
+    std::size_t block{0};
+    std::size_t cells{0};
+    std::size_t words{0};  // per sample: captured, published, values two by two
+};
+
+inline constexpr std::size_t kMaxProprioSize = 4096;                      // keeps a sample on the stack
+inline constexpr std::size_t kMaxSampleWords = 2 + kMaxProprioSize / 2;
+inline constexpr int kRingAttempts = 4;  // a reader gives up when the writer laps the ring in each of them
+
+struct EngineLayout {
+    std::size_t seats{0};
+    std::vector<CameraLayout> cameras;
+    std::vector<ProprioLayout> proprios;
+    std::size_t bytes{0};
+
+    EngineLayout(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
+                 const EngineOptions& options);
+};
+
+/// A proprio sample as it was read.
+struct ProprioSample {
+    ProprioRead how{ProprioRead::empty};
+    Stamp stamp;
+    std::uint32_t steps{0};
+};
+
+struct EngineState {
+    EngineState(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, EngineOptions options);
+
+    core::ReaderSeats<Policy>& seats() const noexcept { return at<core::ReaderSeats<Policy>>(layout.seats); }
+    CameraBlock& camera(std::size_t i) const noexcept { return at<CameraBlock>(layout.cameras[i].block); }
+    std::byte* slot(std::size_t camera, int field, int slot) const noexcept {
+        const CameraLayout& c = layout.cameras[camera];
+        return arena.base() + c.slots[field] + static_cast<std::size_t>(slot) * c.stride[field];
+    }
+    core::SampleRing<Policy> ring(std::size_t i) const noexcept {
+        const ProprioLayout& p = layout.proprios[i];
+        return {at<ProprioBlock>(p.block).head, &at<Policy::Atomic<std::uint64_t>>(p.cells), options.proprio_history, p.words};
+    }
+    TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
+
+    Status unknown_camera(std::size_t camera) const noexcept {
+        return {Errc::unknown_camera, "", "camera", camera, cameras.size()};
+    }
+    Status unknown_proprio(std::size_t proprio) const noexcept {
+        return {Errc::unknown_proprio, "", "proprio", proprio, proprios.size()};
+    }
+    Status camera_error(Errc code, std::size_t camera, Field field, std::size_t got, std::size_t expected) const noexcept {
+        return {code, cameras[camera].name.c_str(), to_string(field), got, expected};
+    }
+
+    ProprioSample read_latest(std::size_t proprio, std::span<float> out) const noexcept;
+    ProprioSample read_at(std::size_t proprio, TimePoint time, std::span<float> out) const noexcept;
+
+    const std::vector<CameraConfig> cameras;
+    const std::vector<ProprioConfig> proprios;
+    const EngineOptions options;
+    const EngineLayout layout;
+    const Arena arena;
+
+private:
+    template <class T>
+    T& at(std::size_t offset) const noexcept {
+        return *std::launder(reinterpret_cast<T*>(arena.base() + offset));
+    }
+};
+
+/// What a reader keeps of one camera between and during its snapshots.
+struct CameraPin {
+    core::View view;
+    std::array<std::uint64_t, kFields> guards{};  // as pinned; kept only with verify_pins
+    std::uint64_t last_sequence{0};               // of the image in the last snapshot
+    std::uint64_t missed{0};
+    Freshness freshness;
+};
+
+struct ProprioCopy {
+    std::vector<float> values;
+    ProprioSample sample;
+    std::uint64_t last_sequence{0};
+    std::uint64_t missed{0};
+    Freshness freshness;
+};
+
+struct ReaderState {
+    EngineState* engine;
+    int seat;
+    bool live{false};        // a snapshot holds the pins
+    bool had_snapshot{false};
+    TimePoint time{};
+    TimePoint reference{};
+    std::uint32_t steps{0};
+    std::vector<CameraPin> cameras;
+    std::vector<ProprioCopy> proprios;
+
+    ReaderState(EngineState& engine, int seat);
+    ~ReaderState();
+    bool intact() const noexcept;
+    void unpin() noexcept;
+    const SlotStamp& stamp(std::size_t camera, int field) const noexcept {
+        return engine->camera(camera).stamps[field][cameras[camera].view.slot(field)];
+    }
+};
+
+}  // namespace chiral::detail
