@@ -1,0 +1,79 @@
+// The two threads on which user code runs: one for requests that only look (metadata, get_obs), one for what moves the robot
+// (apply_action, step, reset), in order of arrival.
+//
+// Jobs come from the network thread through a moodycamel queue; answers go back through Session::reply_ready().
+#pragma once
+
+#include "wire.hpp"
+
+#include <concurrentqueue/blockingconcurrentqueue.h>
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <thread>
+
+namespace chiral {
+
+class Session;
+
+/// One thing to do for a client.
+struct Job {
+    wire::RequestType type{};
+    Action action;                     // of apply_action and action
+    std::shared_ptr<Session> session;  // who gets the answer; null for apply_action, which has none
+    std::size_t reply{0};              // which of the session's replies to fill
+    bool last{false};                  // ends the thread
+};
+
+class HookThread {
+public:
+    /// Calls `run` for each job, in order, and `done` when it no longer counts as pending. Neither may throw.
+    HookThread(std::size_t capacity, std::function<void(Job&)> run, std::function<void(Job&)> done)
+        : jobs_(capacity), producer_(jobs_), run_(std::move(run)), done_(std::move(done)), thread_([this] { work(); }) {}
+    ~HookThread() { join(); }
+
+    /// Network thread only.
+    void push(Job&& job) {
+        pending_.fetch_add(1, std::memory_order_seq_cst);
+        jobs_.enqueue(producer_, std::move(job));
+    }
+    /// Jobs that have been pushed and not finished. seq_cst: pairs with the pause flag in ServerCore::action_done().
+    std::size_t pending() const noexcept { return pending_.load(std::memory_order_seq_cst); }
+
+    /// Ends the thread after what was pushed before. Not from a hook.
+    void join() {
+        if (!thread_.joinable()) return;
+        Job last;
+        last.last = true;
+        push(std::move(last));
+        thread_.join();
+    }
+
+private:
+    struct QueueTraits : moodycamel::ConcurrentQueueDefaultTraits {
+        // Sleeping soon is kinder to the robot's other threads than spinning is fast.
+        static const int MAX_SEMA_SPINS = 50;
+    };
+
+    void work() {
+        for (;;) {
+            Job job;
+            jobs_.wait_dequeue(job);
+            if (job.last) return;
+            run_(job);
+            pending_.fetch_sub(1, std::memory_order_seq_cst);
+            done_(job);
+        }
+    }
+
+    moodycamel::BlockingConcurrentQueue<Job, QueueTraits> jobs_;
+    moodycamel::ProducerToken producer_;
+    std::function<void(Job&)> run_;
+    std::function<void(Job&)> done_;
+    std::atomic<std::size_t> pending_{0};
+    std::thread thread_;
+};
+
+}  // namespace chiral

@@ -1,0 +1,361 @@
+// PolicyServer: construction, hooks, and the life of the network thread.
+#include <chiral/server.hpp>
+
+#include "observation_source.hpp"
+#include "server_core.hpp"
+#include "session.hpp"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include <bit>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+namespace chiral {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+namespace {
+
+using Acceptor = asio::basic_socket_acceptor<tcp, Session::Executor>;
+
+// Set on a thread while the default apply_action() calls step() or the other way round: a second default means that the
+// subclass overrides neither.
+thread_local bool one_default_used = false;
+
+class OneDefault {
+public:
+    OneDefault() {
+        if (one_default_used)
+            throw std::logic_error("an action came, but the server overrides neither apply_action() nor step()");
+        one_default_used = true;
+    }
+    ~OneDefault() { one_default_used = false; }
+};
+
+ServerOptions completed(ServerOptions options) {
+    if (!options.log)
+        options.log = [](const std::string& line) { std::fprintf(stderr, "chiral: %s\n", line.c_str()); };
+    return options;
+}
+
+std::system_error cannot_listen(const std::string& host, int port, const boost::system::error_code& error) {
+    std::string advice;
+    if (error == asio::error::address_in_use) advice = "; another process listens there, choose another port or 0 for any";
+    if (error == asio::error::access_denied) advice = "; ports below 1024 need privileges";
+    return std::system_error(error.value(), std::system_category(),
+                             "chiral::PolicyServer: cannot listen on " + host + ":" + std::to_string(port) + advice);
+}
+
+}  // namespace
+
+struct PolicyServer::Impl {
+    Impl(PolicyServer& owner, ServerOptions server_options)
+        : server(owner),
+          options(completed(std::move(server_options))),
+          source(std::make_shared<ObservationSource>(owner.configs_, owner.proprio_configs_, options.engine)) {}
+
+    /// From open port to closed one.
+    struct Serving {
+        explicit Serving(Impl& impl)
+            : core(impl.options, impl.stats, impl.source, [&impl](Job& job) { impl.run_request(job); },
+                   [&impl](Job& job) { impl.run_action(job); }),
+              acceptor(core.io.get_executor()),
+              signals(core.io) {}
+        ServerCore core;
+        Acceptor acceptor;
+        asio::signal_set signals;
+        std::thread network;  // of serve()
+
+        void shut_down() {
+            boost::system::error_code ignored;  // nothing to do about a failure on the way out
+            acceptor.close(ignored);
+            signals.cancel(ignored);
+            signals.clear(ignored);  // a second Ctrl-C ends the process at once
+            core.shut_down();
+        }
+    };
+
+    PolicyServer& server;
+    const ServerOptions options;
+    std::shared_ptr<ObservationSource> source;
+    StatCounters stats;
+
+    std::mutex mutex;  // guards what follows
+    std::condition_variable ended;
+    std::shared_ptr<Serving> serving;
+    bool served_once{false};
+    bool stop_asked_early{false};
+    std::atomic<int> bound_port{0};
+
+    std::shared_ptr<Serving> open(const std::string& host, int port);
+    void accept(Serving& serving);
+    void loop(Serving& serving);
+    void finish(const std::shared_ptr<Serving>& serving);
+
+    void run_request(Job& job) noexcept;
+    void run_action(Job& job) noexcept;
+    template <class Hook>
+    std::string guarded(const char* name, Hook&& hook) noexcept;
+};
+
+// ---- serving ----
+
+std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std::string& host, int port) {
+    const std::lock_guard lock(mutex);
+    if (serving) throw std::logic_error("chiral::PolicyServer: it is being served already");
+    if (port < 0 || port > 65535)
+        throw std::invalid_argument("chiral::PolicyServer: port is " + std::to_string(port) + ", expected 0 to 65535");
+    auto opened = std::make_shared<Serving>(*this);
+
+    boost::system::error_code error;
+    tcp::resolver resolver(opened->core.io);
+    const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
+    if (error || found.empty()) throw cannot_listen(host, port, error);
+    const tcp::endpoint endpoint = found.begin()->endpoint();
+    opened->acceptor.open(endpoint.protocol(), error);
+    if (!error) opened->acceptor.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) opened->acceptor.bind(endpoint, error);
+    if (!error) opened->acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error) throw cannot_listen(host, port, error);
+    bound_port.store(opened->acceptor.local_endpoint().port(), std::memory_order_release);
+
+    accept(*opened);
+    serving = opened;
+    if (stop_asked_early) opened->shut_down();
+    served_once = true;
+    stop_asked_early = false;
+    return opened;
+}
+
+void PolicyServer::Impl::accept(Serving& s) {
+    s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, Session::Socket socket) {
+        if (!s.acceptor.is_open()) return;
+        if (!error) std::make_shared<Session>(std::move(socket), s.core)->start();
+        else if (error != asio::error::connection_aborted) {
+            // Out of descriptors or memory: try again when something may have been freed, instead of spinning.
+            options.log("cannot accept a connection: " + error.message());
+            auto pause = std::make_shared<asio::steady_timer>(s.core.io, std::chrono::milliseconds(100));
+            return pause->async_wait([this, &s, pause](boost::system::error_code) {
+                if (s.acceptor.is_open()) accept(s);
+            });
+        }
+        accept(s);
+    });
+}
+
+void PolicyServer::Impl::loop(Serving& s) {
+    for (;;) {
+        try {
+            s.core.io.run();
+            return;
+        } catch (const std::exception& error) {
+            // Only memory can be short here: the connection whose handler threw is lost, the service goes on.
+            options.log(std::string("error on the network thread: ") + error.what());
+        }
+    }
+}
+
+void PolicyServer::Impl::finish(const std::shared_ptr<Serving>& s) {
+    s->core.requests.join();
+    s->core.actions.join();
+    const std::lock_guard lock(mutex);
+    serving.reset();
+    ended.notify_all();
+}
+
+void PolicyServer::run() {
+    const auto serving = impl_->open(host_, port_);
+    if (impl_->options.handle_signals && serving->acceptor.is_open()) {
+        serving->signals.add(SIGINT);
+        serving->signals.add(SIGTERM);
+        serving->signals.async_wait([serving = serving.get()](boost::system::error_code error, int) {
+            if (!error) serving->shut_down();
+        });
+    }
+    impl_->loop(*serving);
+    impl_->finish(serving);
+}
+
+void PolicyServer::serve() {
+    const auto serving = impl_->open(host_, port_);
+    serving->network = std::thread([impl = impl_.get(), serving] { impl->loop(*serving); });
+}
+
+void PolicyServer::stop() noexcept {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->serving)
+        asio::post(impl_->serving->core.io, [serving = impl_->serving.get()] { serving->shut_down(); });
+    else if (!impl_->served_once)
+        impl_->stop_asked_early = true;  // run() may be on its way on another thread
+}
+
+void PolicyServer::wait() {
+    std::unique_lock lock(impl_->mutex);
+    const auto serving = impl_->serving;
+    if (!serving) return;
+    if (serving->network.joinable()) {
+        // The first to wait for a serve() ends it; others wait for that.
+        std::thread network = std::move(serving->network);
+        lock.unlock();
+        network.join();
+        impl_->finish(serving);
+    } else {
+        impl_->ended.wait(lock, [&] { return impl_->serving != serving; });
+    }
+}
+
+int PolicyServer::port() const noexcept {
+    const int bound = impl_->bound_port.load(std::memory_order_acquire);
+    return bound != 0 ? bound : port_;
+}
+
+// ---- hooks ----
+
+template <class Hook>
+std::string PolicyServer::Impl::guarded(const char* name, Hook&& hook) noexcept {
+    std::string problem;
+    try {
+        hook();
+        return {};
+    } catch (const std::exception& error) {
+        problem = std::string(name) + "() failed: " + error.what();
+    } catch (...) {
+        problem = std::string(name) + "() failed with an unknown exception";
+    }
+    count(stats.hook_errors);
+    options.log(problem);
+    return problem;
+}
+
+void PolicyServer::Impl::run_request(Job& job) noexcept {
+    Reply& reply = job.session->reply(job.reply);
+    if (job.type == wire::RequestType::metadata)
+        reply.error = guarded("get_metadata", [&] { reply.metadata = server.get_metadata(); });
+    else
+        reply.error = guarded("get_obs", [&] { reply.result.obs = server.get_obs(); });
+    job.session->reply_ready(job.reply);
+}
+
+void PolicyServer::Impl::run_action(Job& job) noexcept {
+    if (job.type == wire::RequestType::apply_action) {
+        guarded("apply_action", [&] { server.apply_action(job.action); });
+        count(stats.actions_applied);
+        return;
+    }
+    Reply& reply = job.session->reply(job.reply);
+    if (job.type == wire::RequestType::reset) {
+        reply.error = guarded("reset", [&] {
+            auto [observation, info] = server.reset();
+            reply.result.obs = std::move(observation);
+            reply.result.info = std::move(info);
+        });
+    } else {
+        reply.error = guarded("step", [&] { reply.result = server.step(job.action); });
+        count(stats.actions_applied);
+    }
+    job.session->reply_ready(job.reply);
+}
+
+InfoMap PolicyServer::get_metadata() { return {}; }
+std::pair<Observation, InfoMap> PolicyServer::reset() { return {make_obs(0.0), {}}; }
+Observation PolicyServer::get_obs() { return make_obs(); }
+
+void PolicyServer::apply_action(const Action& action) {
+    const OneDefault guard;
+    step(action);
+}
+
+StepResult PolicyServer::step(const Action& action) {
+    {
+        const OneDefault guard;
+        apply_action(action);
+    }
+    StepResult result;
+    result.obs = get_obs();
+    return result;
+}
+
+// ---- construction, and what sensor threads call ----
+
+PolicyServer::PolicyServer(std::vector<CameraConfig> cam_configs, std::vector<ProprioConfig> proprio_configs, std::string host,
+                           int port, ServerOptions options)
+    : host_(std::move(host)),
+      port_(port),
+      configs_(std::move(cam_configs)),
+      proprio_configs_(std::move(proprio_configs)),
+      impl_(std::make_unique<Impl>(*this, std::move(options))) {}
+
+PolicyServer::~PolicyServer() {
+    stop();
+    wait();
+    if (impl_->options.quiesce <= Duration::zero()) return;
+    // Detached sensor threads of the documented pattern need a moment to see their flag.
+    constexpr int kPeriods = 20;  // then they are not going to stop
+    std::uint64_t before = impl_->source->publications();
+    for (int i = 0; i < kPeriods && before > 0; ++i) {
+        std::this_thread::sleep_for(impl_->options.quiesce);
+        const std::uint64_t now = impl_->source->publications();
+        if (now == before) return;
+        before = now;
+    }
+}
+
+ServerStats PolicyServer::stats() const noexcept {
+    const StatCounters& c = impl_->stats;
+    const auto get = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+    ServerStats stats;
+    stats.connections = get(c.connections);
+    stats.refused = get(c.refused);
+    stats.observations = get(c.observations);
+    stats.bytes_sent = get(c.bytes_sent);
+    stats.actions_received = get(c.actions_received);
+    stats.actions_applied = get(c.actions_applied);
+    stats.protocol_errors = get(c.protocol_errors);
+    stats.hook_errors = get(c.hook_errors);
+    stats.update_errors = get(c.update_errors);
+    stats.copied_observations = impl_->source->copies();
+    return stats;
+}
+
+Engine& PolicyServer::engine() noexcept { return impl_->source->engine(); }
+
+Status PolicyServer::checked(Status status, const char* call) {
+    if (!status.ok()) {
+        // The 1st, 2nd, 4th, 8th, ... so that a driver that errs at 500 Hz does not flood the log.
+        const std::uint64_t errors = impl_->stats.update_errors.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (std::has_single_bit(errors))
+            impl_->options.log(std::string(call) + ": " + status.message() + " (update error " + std::to_string(errors) + ")");
+    }
+    return status;
+}
+
+Status PolicyServer::update_image(std::size_t idx, const std::uint8_t* data, std::size_t len) {
+    return checked(engine().update_image(idx, data, len), "update_image");
+}
+Status PolicyServer::update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len) {
+    return checked(engine().update_depth(idx, data, len), "update_depth");
+}
+Status PolicyServer::update_intrinsics(std::size_t idx, const Eigen::Matrix3d& K) {
+    return checked(engine().update_intrinsics(idx, K), "update_intrinsics");
+}
+Status PolicyServer::update_extrinsics(std::size_t idx, const Eigen::Matrix4d& T) {
+    return checked(engine().update_extrinsics(idx, T), "update_extrinsics");
+}
+Status PolicyServer::update_proprio(std::size_t idx, const float* data, std::size_t count) {
+    return checked(engine().update_proprio(idx, data, count), "update_proprio");
+}
+Frame PolicyServer::begin_frame(std::size_t idx) { return engine().begin_frame(idx); }
+
+Observation PolicyServer::make_obs(double timestamp) { return impl_->source->make(timestamp); }
+
+}  // namespace chiral
