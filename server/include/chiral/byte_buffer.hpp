@@ -9,8 +9,10 @@
 // borrowed buffer copies it first.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -93,7 +95,7 @@ public:
         give_back();
         owned_.clear();
     }
-    template <class Iterator>
+    template <std::input_iterator Iterator>
     void assign(Iterator first, Iterator last) {
         if (loan_) {
             *this = std::vector<std::uint8_t>(first, last);
@@ -107,10 +109,7 @@ public:
     }
 
     friend bool operator==(const ByteBuffer& a, const ByteBuffer& b) noexcept {
-        if (a.size() != b.size()) return false;
-        for (std::size_t i = 0; i < a.size(); ++i)
-            if (a.data()[i] != b.data()[i]) return false;
-        return true;
+        return std::equal(a.begin(), a.end(), b.begin(), b.end());
     }
 
 private:
