@@ -66,8 +66,9 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
     if (options.readers < 1 || options.readers > core::kMaxReaders)
         refuse("options", "readers is " + std::to_string(options.readers) + ", expected 1 to " +
                               std::to_string(core::kMaxReaders));
-    if (options.proprio_history < 2)
-        refuse("options", "proprio_history is " + std::to_string(options.proprio_history) + ", expected at least 2");
+    if (options.proprio_history < 2 || options.proprio_history > kMaxProprioHistory)
+        refuse("options", "proprio_history is " + std::to_string(options.proprio_history) + ", expected 2 to " +
+                              std::to_string(kMaxProprioHistory));
 }
 
 template <class Matrix>

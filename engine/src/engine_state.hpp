@@ -64,6 +64,7 @@ struct ProprioLayout {
 
 inline constexpr std::size_t kMaxProprioSize = 4096;                      // keeps a sample on the stack
 inline constexpr std::size_t kMaxSampleWords = 2 + kMaxProprioSize / 2;
+inline constexpr std::size_t kMaxProprioHistory = std::size_t{1} << 20;  // keeps sizes and step bounds in range
 inline constexpr int kRingAttempts = 4;  // a reader gives up when the writer laps the ring in each of them
 
 struct EngineLayout {

@@ -298,6 +298,8 @@ bool Engine::wait_frame(std::size_t camera, std::uint64_t after, TimePoint deadl
 }
 
 bool Engine::wait_frames(std::span<const std::uint64_t> after, TimePoint deadline) {
+    // Before any wait, so that a wrong count is found even where an earlier camera would have timed out.
+    if (after.size() > state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(after.size() - 1).message());
     for (std::size_t i = 0; i < after.size(); ++i)
         if (!wait_frame(i, after[i], deadline)) return false;
     return true;

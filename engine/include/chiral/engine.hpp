@@ -78,7 +78,8 @@ public:
     /// For example "camera 'wrist': image has 12 bytes, expected 921600".
     std::string message() const;
 
-    /// Steps on shared memory that the call took, where it succeeded; at most Engine::writer_step_bound().
+    /// Steps on shared memory that the call took, where it succeeded; at most Engine::writer_step_bound(). A frame counts from
+    /// its begin; a field that it discards and asks for again costs up to another quarter of the bound each time.
     std::uint32_t steps() const noexcept { return steps_; }
     /// Sequence number of the published sample, where it succeeded: of the first field in the order of Field, or of the
     /// proprio sample.
@@ -99,7 +100,7 @@ private:
 struct EngineOptions {
     /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots; 1 is the triple buffer.
     int readers = 1;
-    /// Samples that each proprio stream remembers, at least 2.
+    /// Samples that each proprio stream remembers, 2 to 1048576.
     std::size_t proprio_history = 256;
     /// Ask for the arena to be locked into memory (mlock), or to lie on huge pages. See Engine::arena().
     bool lock_memory = false;
@@ -335,7 +336,8 @@ public:
     Frame begin_frame(std::size_t camera) noexcept;
 
     /// Frees the fields of a camera (or a stream) whose writer died without ending its update or frame. The caller knows
-    /// that it is dead: a live one would afterwards race with its successor.
+    /// that it is dead, and learned it in a way that orders memory (joined the thread, waited for the process): a live one
+    /// would afterwards race with its successor.
     Status revoke_camera_writer(std::size_t camera) noexcept;
     Status revoke_proprio_writer(std::size_t proprio) noexcept;
 
@@ -350,7 +352,8 @@ public:
     /// Sleeps until an image newer than `after` is published; false at the deadline. Throws std::out_of_range for an
     /// unknown camera.
     bool wait_frame(std::size_t camera, std::uint64_t after, TimePoint deadline);
-    /// The same for all cameras at once: true when camera i has one newer than after[i], for all i < after.size().
+    /// The same for all cameras at once: true when camera i has one newer than after[i], for all i < after.size(). Throws
+    /// std::out_of_range if there are fewer cameras.
     bool wait_frames(std::span<const std::uint64_t> after, TimePoint deadline);
 
     /// Reads one proprio stream without a Reader, any thread. Values go to `out`, which holds the declared size.

@@ -27,7 +27,8 @@ enum class Site : std::uint8_t {
     own_view_load,      // relaxed: reads only bits that this thread itself wrote last, or that claim_take handed over
     scan_hazard_load,   // seq_cst: see pin_pending_store; acquires from unpin_store
     help_view_load,     // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
-    help_cas,           // release, to pin_cas; acquire on failure, from unpin_store
+    help_cas,           // release, to pin_cas; acquire on failure, from unpin_store. (Success need not acquire what
+                        // scan_hazard_load has; acq_rel because checkers want success no weaker than failure.)
     publish_view_add,   // seq_cst: see pin_pending_store; releases the payload to pin_view_load and help_view_load
     claim_take,         // acquire, from claim_drop: the previous writer's view bits and slot stamps
     claim_drop,         // release, to claim_take

@@ -1,0 +1,155 @@
+#include "hunt.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+
+namespace chiral::model {
+
+using core::Site;
+using core::Step;
+
+std::vector<Model>& registry() {
+    static std::vector<Model> all;
+    return all;
+}
+
+std::vector<Model> models() {
+    std::vector<Model> sorted = registry();
+    std::sort(sorted.begin(), sorted.end(), [](const Model& a, const Model& b) {
+        return a.threads != b.threads ? a.threads < b.threads : std::strcmp(a.name, b.name) < 0;
+    });
+    return sorted;
+}
+
+namespace {
+
+// Mutants that are no worse than what is shipped, and why.
+struct Explained {
+    const char* operation;
+    const char* change;
+    const char* why;
+};
+
+constexpr Explained kExplained[] = {
+    {"pin_cas", "relaxed/acquire",
+     "success reads this reader's own pending store, so there is nothing to acquire; shipped as acquire because compilers "
+     "and checkers want the success order no weaker than the failure order, which is needed"},
+    {"help_cas", "release/acquire",
+     "success reads the pending store that scan_hazard_load has acquired already; shipped as acq_rel for the same reason"},
+};
+
+const Explained* explanation(const Mutant& mutation) {
+    for (const Explained& e : kExplained)
+        if (mutation.operation() == e.operation && mutation.change() == e.change) return &e;
+    return nullptr;
+}
+
+using Counts = std::array<std::uint64_t, static_cast<std::size_t>(Site::count_)>;
+
+// Which sites a model reaches, found by running the unbroken core for a moment.
+const Counts& sites_of(const Model& model) {
+    static std::map<std::string, Counts> known;
+    const auto [entry, is_new] = known.try_emplace(model.name);
+    if (is_new) {
+        const Mutant saved = std::exchange(mutant, {});
+        reached.fill(0);
+        model.run(Search::random, 0, 300);
+        entry->second = reached;
+        mutant = saved;
+    }
+    return entry->second;
+}
+
+bool concerns(const Model& model, const Mutant& mutation) {
+    const Counts& sites = sites_of(model);
+    const auto has = [&](Site site) { return sites[static_cast<std::size_t>(site)] != 0; };
+    switch (mutation.without) {
+        case Step::count_: return has(mutation.site);
+        case Step::ring_recheck: return has(Site::ring_guard_second);
+        case Step::wait_recheck: return has(Site::wait_check);
+        default: return has(Site::pin_pending_store);
+    }
+}
+
+struct Kill {
+    const Model* model{nullptr};  // null: survived
+    std::uint64_t executions{0};  // of all models together
+    std::string what;
+};
+
+// A few random executions of every model find most mutants at once; then the whole of what a test run executes.
+Kill hunt(const Mutant& mutation, const std::vector<Model>& chosen) {
+    Kill kill;
+    const auto attempt = [&](const Model& model, Search search, std::uint64_t limit) {
+        mutant = mutation;
+        const Outcome outcome = model.run(search, model.quick.preemptions, limit);
+        mutant = {};
+        kill.executions += outcome.executions;
+        if (!outcome.failed) return false;
+        kill.model = &model;
+        kill.what = outcome.what;
+        return true;
+    };
+    std::vector<const Model*> concerned;
+    for (const Model& model : chosen)
+        if (concerns(model, mutation)) concerned.push_back(&model);
+    for (const Model* model : concerned)
+        if (attempt(*model, Search::random, 10'000)) return kill;
+    for (const Model* model : concerned)
+        if (attempt(*model, Search::preemption_bounded, kSearchLimit)) return kill;
+    for (const Model* model : concerned)
+        if (attempt(*model, Search::random, model->quick.random)) return kill;
+    return kill;
+}
+
+}  // namespace
+
+bool hunt_one(const Mutant& mutation, const std::vector<Model>& chosen) {
+    const Kill kill = hunt(mutation, chosen);
+    if (!kill.model) {
+        std::printf("%s, %s: survived %llu executions\n", mutation.operation().c_str(), mutation.change().c_str(),
+                    static_cast<unsigned long long>(kill.executions));
+        return true;
+    }
+    std::printf("%s, %s: killed by %s after %llu executions\n\n%s\n", mutation.operation().c_str(),
+                mutation.change().c_str(), kill.model->name, static_cast<unsigned long long>(kill.executions),
+                kill.what.c_str());
+    return false;
+}
+
+bool hunt_all(const std::vector<Model>& chosen) {
+    Counts total{};
+    for (const Model& model : chosen)
+        for (std::size_t site = 0; site < total.size(); ++site) total[site] += sites_of(model)[site];
+    bool as_expected = true;
+    for (std::size_t site = 0; site < total.size(); ++site)
+        if (total[site] == 0) {
+            std::printf("no model reaches %s\n", name_of(static_cast<Site>(site)));
+            as_expected = false;
+        }
+
+    std::printf("| %-24s | %-15s | %-23s | %10s | %-23s |\n", "operation", "mutant", "killed by", "executions", "verdict");
+    std::printf("|%s|%s|%s|%s|%s|\n", std::string(26, '-').c_str(), std::string(17, '-').c_str(),
+                std::string(25, '-').c_str(), (std::string(11, '-') + ":").c_str(), std::string(25, '-').c_str());
+    for (const Mutant& mutation : all_mutants()) {
+        const Kill kill = hunt(mutation, chosen);
+        const bool may_survive = explanation(mutation) != nullptr;
+        if (may_survive == (kill.model != nullptr)) as_expected = false;
+        const char* verdict = kill.model ? (may_survive ? "KILLED, NOT EQUIVALENT" : "killed")
+                                         : (may_survive ? "survives, see below" : "SURVIVES UNEXPLAINED");
+        std::printf("| %-24s | %-15s | %-23s | %10llu | %-23s |\n", mutation.operation().c_str(),
+                    mutation.change().c_str(), kill.model ? kill.model->name : "-",
+                    static_cast<unsigned long long>(kill.executions), verdict);
+        std::fflush(stdout);
+    }
+    std::printf("\n");
+    for (const Explained& e : kExplained) std::printf("%s %s: %s.\n", e.operation, e.change, e.why);
+    return as_expected;
+}
+
+}  // namespace chiral::model

@@ -1,0 +1,106 @@
+// One camera as the engine uses it, with the assertions that every model of a camera makes.
+//
+// Payloads are plain memory, so Relacy reports any slot that is written while it is read. Beside the camera the model keeps
+// what a bystander would note: which payloads every version of the view had. A read is right if it finds exactly those
+// of the version it pinned, and if that version was current at some instant of the pin.
+#pragma once
+
+#include "relacy_model.hpp"
+
+#include <array>
+#include <initializer_list>
+
+namespace chiral::model {
+
+template <int fields, int readers>
+class ModelCamera {
+public:
+    static constexpr int kSlots = readers + 2;
+    static constexpr int kMaxVersions = 12;
+
+    core::CameraSync<ModelAtomics>& sync() { return *sync_; }
+
+    ModelCamera() {
+        for (int f = 0; f < fields; ++f)
+            for (int s = 0; s < kSlots; ++s) payload(f, s)(RL_INFO) = 0;
+    }
+
+    struct Open {
+        int field;
+        core::FreeSlot free;
+        unsigned value;
+    };
+
+    /// Chooses a slot and fills it, as Frame::open: the stamp is one more than that of the current slot.
+    Open open(int field) {
+        const core::FreeSlot free = sync_->choose_slot(field, readers);
+        RL_ASSERT(free.slot < kSlots && free.slot != free.current);
+        RL_ASSERT(free.steps <= 1 + 3 * readers);
+        const unsigned value = payload(field, free.current)(RL_INFO).load() + 1;
+        payload(field, free.slot)(RL_INFO) = value;
+        return {field, free, value};
+    }
+
+    /// Publishes all of `opened` in one step.
+    void commit(std::initializer_list<Open> opened) {
+        core::ViewDelta delta;
+        for (const Open& o : opened) delta.move(o.field, o.free.current, o.free.slot);
+        const core::View before = sync_->publish(delta);
+        // Nothing is scheduled between the add and these notes.
+        RL_ASSERT(before.version() == newest_);
+        ++newest_;
+        RL_ASSERT(newest_ < kMaxVersions);
+        history_[newest_] = history_[newest_ - 1];
+        for (const Open& o : opened) {
+            RL_ASSERT(before.slot(o.field) == o.free.current);
+            RL_ASSERT(history_[newest_][o.field] + 1 == o.value);
+            history_[newest_][o.field] = o.value;
+        }
+    }
+
+    void update(int field) { commit({open(field)}); }
+
+    /// Claims, updates and drops the claim. False if somebody else writes the field.
+    bool claim_and_update(int field) {
+        if (!sync_->claim(field)) return false;
+        RL_ASSERT(!written_[field]);
+        written_[field] = true;
+        update(field);
+        written_[field] = false;
+        sync_->drop_claim(field);
+        return true;
+    }
+
+    /// Pins, checks and reads; the caller unpins. Returns the version.
+    std::uint64_t pin_and_read(int r) {
+        const std::uint64_t current_before = newest_;
+        const core::View view = sync_->pin(r);
+        const std::uint64_t version = view.version();
+        RL_ASSERT(version >= current_before && version <= newest_);
+        RL_ASSERT(version >= last_[r]);
+        last_[r] = version;
+        for (int f = 0; f < fields; ++f)
+            RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
+        return version;
+    }
+    void read(int r) {
+        pin_and_read(r);
+        sync_->unpin(r);
+    }
+
+    /// What a bystander noted of `field` at `version`.
+    unsigned noted(std::uint64_t version, int field) const { return history_[version][field]; }
+    std::uint64_t newest() const { return newest_; }
+
+private:
+    rl::var<unsigned>& payload(int field, int slot) { return slots_[field][slot]; }
+
+    Aligned<core::CameraSync<ModelAtomics>> sync_;
+    std::array<std::array<rl::var<unsigned>, kSlots>, fields> slots_;
+    std::array<std::array<unsigned, fields>, kMaxVersions> history_{};
+    std::array<std::uint64_t, readers> last_{};
+    std::array<bool, fields> written_{};
+    std::uint64_t newest_{0};
+};
+
+}  // namespace chiral::model

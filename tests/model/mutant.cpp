@@ -1,0 +1,171 @@
+#include "mutant.hpp"
+
+namespace chiral::model {
+
+using core::Site;
+using core::Step;
+
+namespace {
+
+enum class Kind { load, store, exchange, compare_exchange };
+
+struct SiteFacts {
+    const char* name;
+    Kind kind;
+    std::memory_order order;  // the shipped one; of a compare_exchange on success, failure being acquire
+};
+
+constexpr auto relaxed = std::memory_order::relaxed;
+constexpr auto acquire = std::memory_order::acquire;
+constexpr auto release = std::memory_order::release;
+constexpr auto acq_rel = std::memory_order::acq_rel;
+constexpr auto seq_cst = std::memory_order::seq_cst;
+
+// In the order of core::Site.
+constexpr SiteFacts kSites[] = {
+    {"pin_pending_store", Kind::store, seq_cst},
+    {"pin_view_load", Kind::load, seq_cst},
+    {"pin_cas", Kind::compare_exchange, acquire},
+    {"unpin_store", Kind::store, release},
+    {"own_view_load", Kind::load, relaxed},
+    {"scan_hazard_load", Kind::load, seq_cst},
+    {"help_view_load", Kind::load, seq_cst},
+    {"help_cas", Kind::compare_exchange, acq_rel},
+    {"publish_view_add", Kind::exchange, seq_cst},
+    {"claim_take", Kind::exchange, acquire},
+    {"claim_drop", Kind::store, release},
+    {"seat_take", Kind::exchange, acquire},
+    {"seat_drop", Kind::store, release},
+    {"ring_own_head_load", Kind::load, relaxed},
+    {"ring_guard_open", Kind::store, relaxed},
+    {"ring_word_store", Kind::store, release},
+    {"ring_guard_close", Kind::store, release},
+    {"ring_head_store", Kind::store, release},
+    {"ring_head_load", Kind::load, acquire},
+    {"ring_guard_first", Kind::load, acquire},
+    {"ring_word_load", Kind::load, acquire},
+    {"ring_guard_second", Kind::load, relaxed},
+    {"ring_claim_take", Kind::exchange, acquire},
+    {"ring_claim_drop", Kind::store, release},
+    {"signal_store", Kind::store, seq_cst},
+    {"signal_waiters_load", Kind::load, seq_cst},
+    {"wait_enter", Kind::exchange, seq_cst},
+    {"wait_check", Kind::load, seq_cst},
+    {"wait_leave", Kind::exchange, relaxed},
+    {"wait_first_look", Kind::load, acquire},
+};
+static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
+
+constexpr const char* kSteps[] = {
+    "help_pending_reader", "respect_failed_help", "fresh_epoch", "scan_hazards", "ring_recheck", "wait_recheck",
+};
+static_assert(std::size(kSteps) == static_cast<std::size_t>(Step::count_));
+
+constexpr std::memory_order kOrders[] = {relaxed, acquire, release, acq_rel, seq_cst};
+
+std::optional<std::memory_order> parse_memory_order(const std::string& text) {
+    for (const std::memory_order order : kOrders)
+        if (text == name_of(order)) return order;
+    return std::nullopt;
+}
+
+// The orders an operation could have instead: all weaker ones, the strongest first, so that a survivor tells how far the
+// order could be lowered.
+std::vector<std::memory_order> weaker(const SiteFacts& site) {
+    switch (site.order) {
+        case seq_cst:
+            if (site.kind == Kind::load) return {acquire, relaxed};
+            if (site.kind == Kind::store) return {release, relaxed};
+            return {acq_rel, acquire, release, relaxed};
+        case acq_rel: return {acquire, release, relaxed};
+        case acquire:
+        case release: return {relaxed};
+        default: return {};
+    }
+}
+
+}  // namespace
+
+const char* name_of(Site site) { return site < Site::count_ ? kSites[static_cast<std::size_t>(site)].name : "none"; }
+const char* name_of(Step step) { return step < Step::count_ ? kSteps[static_cast<std::size_t>(step)] : "none"; }
+const char* name_of(std::memory_order order) {
+    switch (order) {
+        case relaxed: return "relaxed";
+        case std::memory_order::consume: return "consume";
+        case acquire: return "acquire";
+        case release: return "release";
+        case acq_rel: return "acq_rel";
+        case seq_cst: break;
+    }
+    return "seq_cst";
+}
+
+std::string Mutant::operation() const {
+    if (without < Step::count_) return std::string("step ") + name_of(without);
+    return site < Site::count_ ? name_of(site) : "none";
+}
+
+std::string Mutant::change() const {
+    if (without < Step::count_) return "left out";
+    if (site == Site::count_) return "none";
+    return failure ? std::string(name_of(order)) + "/" + name_of(*failure) : name_of(order);
+}
+
+std::optional<Mutant> parse_order(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos) return std::nullopt;
+    const std::size_t slash = text.find('/', equals);
+    Mutant result;
+    for (std::size_t i = 0; i < std::size(kSites); ++i)
+        if (text.compare(0, equals, kSites[i].name) == 0) result.site = static_cast<Site>(i);
+    const auto order = parse_memory_order(
+        text.substr(equals + 1, slash == std::string::npos ? std::string::npos : slash - equals - 1));
+    if (result.site == Site::count_ || !order) return std::nullopt;
+    result.order = *order;
+    if (slash != std::string::npos) {
+        result.failure = parse_memory_order(text.substr(slash + 1));
+        if (!result.failure) return std::nullopt;
+    }
+    return result;
+}
+
+std::optional<Mutant> parse_without(const std::string& step) {
+    for (std::size_t i = 0; i < std::size(kSteps); ++i)
+        if (step == kSteps[i]) {
+            Mutant result;
+            result.without = static_cast<Step>(i);
+            return result;
+        }
+    return std::nullopt;
+}
+
+std::vector<Mutant> all_mutants() {
+    std::vector<Mutant> result;
+    for (std::size_t i = 0; i < std::size(kSites); ++i) {
+        Mutant mutation;
+        mutation.site = static_cast<Site>(i);
+        for (const std::memory_order order : weaker(kSites[i])) {
+            mutation.order = order;
+            if (kSites[i].kind != Kind::compare_exchange || order == relaxed) result.push_back(mutation);
+        }
+        // A compare_exchange has a second order, for failure: each half alone.
+        if (kSites[i].kind == Kind::compare_exchange) {
+            mutation.failure = acquire;
+            for (const std::memory_order order : weaker(kSites[i])) {
+                mutation.order = order;
+                result.push_back(mutation);
+            }
+            mutation.order = kSites[i].order;
+            mutation.failure = relaxed;
+            result.push_back(mutation);
+        }
+    }
+    for (std::size_t i = 0; i < std::size(kSteps); ++i) {
+        Mutant mutation;
+        mutation.without = static_cast<Step>(i);
+        result.push_back(mutation);
+    }
+    return result;
+}
+
+}  // namespace chiral::model
