@@ -24,6 +24,7 @@ struct Job {
     Action action;                     // of apply_action and action
     std::shared_ptr<Session> session;  // who gets the answer; null for apply_action, which has none
     std::size_t reply{0};              // which of the session's replies to fill
+    std::weak_ptr<Session> sender;     // of apply_action: who is told when the hook fails
     bool last{false};                  // ends the thread
 };
 

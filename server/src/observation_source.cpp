@@ -57,7 +57,9 @@ ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras,
       copy_reader_(engine_.make_reader()) {
     for (auto& loan : loans_) loan = std::make_unique<PinnedSnapshot>(engine_.make_reader());
     // Warm storage for the loans, so that not even the first observations allocate on a hook's thread.
-    for (std::size_t i = 0; i < loans_.size(); ++i) recycle(make(0.0));
+    std::array<Observation, kReaders - 1> warm;
+    for (Observation& observation : warm) observation = make(0.0);
+    for (Observation& observation : warm) recycle(std::move(observation));
 }
 
 ObservationSource::~ObservationSource() = default;

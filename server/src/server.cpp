@@ -8,6 +8,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <condition_variable>
 #include <csignal>
@@ -42,9 +43,35 @@ public:
     ~OneDefault() { one_default_used = false; }
 };
 
+void require(bool sensible, const char* option, const std::string& got, const char* expected) {
+    if (!sensible)
+        throw std::invalid_argument(std::string("chiral::ServerOptions: ") + option + " is " + got + ", expected " + expected);
+}
+
+Duration checked_timeout(const char* option, Duration timeout) {
+    require(timeout > Duration::zero(), option, std::to_string(timeout.count()) + " ns", "more than zero");
+    // Far enough for "for ever", and the sum with the present time fits.
+    return std::min<Duration>(timeout, std::chrono::hours(24 * 365));
+}
+
 ServerOptions completed(ServerOptions options) {
+    const auto number = [](auto value) { return std::to_string(value); };
+    require(options.max_message_bytes > 0, "max_message_bytes", number(options.max_message_bytes), "at least 1");
+    require(options.max_queued_actions > 0, "max_queued_actions", number(options.max_queued_actions), "at least 1");
+    constexpr int kMaxReaders = 14 - ObservationSource::kReaders;
+    require(options.engine.readers >= 0 && options.engine.readers <= kMaxReaders, "engine.readers",
+            number(options.engine.readers), "0 to 11");
+    options.handshake_timeout = checked_timeout("handshake_timeout", options.handshake_timeout);
+    options.idle_timeout = checked_timeout("idle_timeout", options.idle_timeout);
     if (!options.log)
         options.log = [](const std::string& line) { std::fprintf(stderr, "chiral: %s\n", line.c_str()); };
+    else
+        options.log = [log = std::move(options.log)](const std::string& line) {
+            try {
+                log(line);
+            } catch (...) {  // what a log cannot take must not end the service
+            }
+        };
     return options;
 }
 
@@ -52,7 +79,7 @@ std::system_error cannot_listen(const std::string& host, int port, const boost::
     std::string advice;
     if (error == asio::error::address_in_use) advice = "; another process listens there, choose another port or 0 for any";
     if (error == asio::error::access_denied) advice = "; ports below 1024 need privileges";
-    return std::system_error(error.value(), std::system_category(),
+    return std::system_error(static_cast<std::error_code>(error),
                              "chiral::PolicyServer: cannot listen on " + host + ":" + std::to_string(port) + advice);
 }
 
@@ -97,7 +124,8 @@ struct PolicyServer::Impl {
     bool stop_asked_early{false};
     std::atomic<int> bound_port{0};
 
-    std::shared_ptr<Serving> open(const std::string& host, int port);
+    enum class Thread { callers, own };
+    std::shared_ptr<Serving> open(const std::string& host, int port, Thread thread);
     void accept(Serving& serving);
     void loop(Serving& serving);
     void finish(const std::shared_ptr<Serving>& serving);
@@ -110,7 +138,7 @@ struct PolicyServer::Impl {
 
 // ---- serving ----
 
-std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std::string& host, int port) {
+std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std::string& host, int port, Thread thread) {
     const std::lock_guard lock(mutex);
     if (serving) throw std::logic_error("chiral::PolicyServer: it is being served already");
     if (port < 0 || port > 65535)
@@ -130,8 +158,10 @@ std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std:
     bound_port.store(opened->acceptor.local_endpoint().port(), std::memory_order_release);
 
     accept(*opened);
-    serving = opened;
     if (stop_asked_early) opened->shut_down();
+    // Here, so that whoever sees `serving` sees its thread.
+    if (thread == Thread::own) opened->network = std::thread([this, opened] { loop(*opened); });
+    serving = opened;
     served_once = true;
     stop_asked_early = false;
     return opened;
@@ -140,8 +170,13 @@ std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std:
 void PolicyServer::Impl::accept(Serving& s) {
     s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, Session::Socket socket) {
         if (!s.acceptor.is_open()) return;
-        if (!error) std::make_shared<Session>(std::move(socket), s.core)->start();
-        else if (error != asio::error::connection_aborted) {
+        if (!error) {
+            try {
+                std::make_shared<Session>(std::move(socket), s.core)->start();
+            } catch (const std::exception& problem) {
+                options.log(std::string("cannot serve a connection: ") + problem.what());
+            }
+        } else if (error != asio::error::connection_aborted) {
             // Out of descriptors or memory: try again when something may have been freed, instead of spinning.
             options.log("cannot accept a connection: " + error.message());
             auto pause = std::make_shared<asio::steady_timer>(s.core.io, std::chrono::milliseconds(100));
@@ -174,7 +209,7 @@ void PolicyServer::Impl::finish(const std::shared_ptr<Serving>& s) {
 }
 
 void PolicyServer::run() {
-    const auto serving = impl_->open(host_, port_);
+    const auto serving = impl_->open(host_, port_, Impl::Thread::callers);
     if (impl_->options.handle_signals && serving->acceptor.is_open()) {
         serving->signals.add(SIGINT);
         serving->signals.add(SIGTERM);
@@ -186,10 +221,7 @@ void PolicyServer::run() {
     impl_->finish(serving);
 }
 
-void PolicyServer::serve() {
-    const auto serving = impl_->open(host_, port_);
-    serving->network = std::thread([impl = impl_.get(), serving] { impl->loop(*serving); });
-}
+void PolicyServer::serve() { impl_->open(host_, port_, Impl::Thread::own); }
 
 void PolicyServer::stop() noexcept {
     const std::lock_guard lock(impl_->mutex);
@@ -248,8 +280,10 @@ void PolicyServer::Impl::run_request(Job& job) noexcept {
 
 void PolicyServer::Impl::run_action(Job& job) noexcept {
     if (job.type == wire::RequestType::apply_action) {
-        guarded("apply_action", [&] { server.apply_action(job.action); });
+        std::string error = guarded("apply_action", [&] { server.apply_action(job.action); });
         count(stats.actions_applied);
+        if (error.empty()) return;
+        if (const auto sender = job.sender.lock()) sender->action_failed(std::move(error));
         return;
     }
     Reply& reply = job.session->reply(job.reply);
@@ -302,7 +336,7 @@ PolicyServer::~PolicyServer() {
     // Detached sensor threads of the documented pattern need a moment to see their flag.
     constexpr int kPeriods = 20;  // then they are not going to stop
     std::uint64_t before = impl_->source->publications();
-    for (int i = 0; i < kPeriods && before > 0; ++i) {
+    for (int i = 0; i < kPeriods; ++i) {
         std::this_thread::sleep_for(impl_->options.quiesce);
         const std::uint64_t now = impl_->source->publications();
         if (now == before) return;

@@ -51,6 +51,7 @@ public:
 
     /// Closes all sessions, the stubborn ones by force after a while; the event loop then runs out of work.
     void shut_down();
+    bool stopping() const noexcept { return stopping_; }
 
     // ---- actions ----
 

@@ -6,6 +6,7 @@
 #include <boost/beast/websocket/rfc6455.hpp>
 
 #include <chrono>
+#include <string_view>
 #include <utility>
 
 namespace chiral {
@@ -27,14 +28,36 @@ struct BufferRange {
     const_iterator end() const noexcept { return last; }
 };
 
-// RFC 6455, 5.5: a close reason holds at most 123 bytes of UTF-8. Cuts between characters.
-std::string fit_reason(std::string reason) {
+// Bytes of the well-formed UTF-8 character (Unicode 15, table 3-7) at the head of `text`, 0 if there is none.
+std::size_t character_at_head(std::string_view text) {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char first = byte(0);
+    if (first < 0x80) return 1;
+    if (first < 0xC2 || first > 0xF4) return 0;
+    const std::size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (text.size() < size) return 0;
+    for (std::size_t i = 1; i < size; ++i)
+        if ((byte(i) & 0xC0) != 0x80) return 0;
+    const bool overlong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xF0 && byte(1) < 0x90);
+    const bool surrogate = first == 0xED && byte(1) > 0x9F;
+    const bool too_large = first == 0xF4 && byte(1) > 0x8F;
+    return overlong || surrogate || too_large ? 0 : size;
+}
+
+// RFC 6455, 5.5: a close reason holds at most 123 bytes of UTF-8. Cuts between characters. What a hook throws may be
+// anything, and may quote the client: what is not UTF-8, and control characters, become '?'.
+std::string fit_reason(std::string_view reason) {
     constexpr std::size_t kMax = 123;
-    if (reason.size() <= kMax) return reason;
-    std::size_t end = kMax;
-    while (end > 0 && (static_cast<unsigned char>(reason[end]) & 0xC0) == 0x80) --end;
-    reason.resize(end);
-    return reason;
+    std::string fitted;
+    while (!reason.empty()) {
+        const std::size_t size = character_at_head(reason);
+        const bool control = size == 1 && (static_cast<unsigned char>(reason[0]) < 0x20 || reason[0] == 0x7F);
+        const std::string_view next = size > 0 && !control ? reason.substr(0, size) : "?";
+        if (fitted.size() + next.size() > kMax) break;
+        fitted += next;
+        reason.remove_prefix(size > 0 ? size : 1);
+    }
+    return fitted;
 }
 
 bool needs_action_thread(wire::RequestType type) {
@@ -44,7 +67,10 @@ bool needs_action_thread(wire::RequestType type) {
 }  // namespace
 
 Session::Session(Socket socket, ServerCore& core)
-    : core_(core), stream_(std::move(socket)), close_deadline_(core.io.get_executor()) {
+    : core_(core),
+      stream_(std::move(socket)),
+      close_deadline_(core.io.get_executor()),
+      stalled_(core.io.get_executor()) {
     error_code ignored;  // a peer that has gone again already has no address; the next read says so
     const auto endpoint = beast::get_lowest_layer(stream_).socket().remote_endpoint(ignored);
     peer_ = ignored ? "unknown peer" : endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
@@ -73,6 +99,10 @@ void Session::on_handshake(error_code error) {
         count(core_.stats.protocol_errors);
         return answer_http(http::status::upgrade_required, "This is a Chiral policy server: it speaks WebSocket only.\n");
     }
+    if (input_.size() > 0) {
+        count(core_.stats.protocol_errors);
+        return answer_http(http::status::bad_request, "Wait for the answer to the handshake before you send more.\n");
+    }
     if (!core_.take_control(this)) {
         count(core_.stats.refused);
         core_.log("refused " + peer_ + ": a client is connected already");
@@ -81,11 +111,7 @@ void Session::on_handshake(error_code error) {
     }
     in_control_ = true;
     beast::get_lowest_layer(stream_).expires_never();
-    websocket::stream_base::timeout timeouts{};
-    timeouts.handshake_timeout = core_.options.handshake_timeout;
-    timeouts.idle_timeout = core_.options.idle_timeout;
-    timeouts.keep_alive_pings = true;
-    stream_.set_option(timeouts);
+    watch_idle_client(true);
     stream_.set_option(websocket::stream_base::decorator(
         [](websocket::response_type& response) { response.set(http::field::server, "chiral"); }));
     stream_.read_message_max(core_.options.max_message_bytes);
@@ -106,7 +132,17 @@ void Session::answer_http(http::status status, const std::string& text) {
     http::async_write(stream_.next_layer(), *http_answer_, [self = shared_from_this()](error_code, std::size_t) {
         error_code ignored;  // the peer may have gone; nothing more is said to it
         beast::get_lowest_layer(self->stream_).socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
-        self->finish("");
+        self->await_hang_up();
+    });
+}
+
+// Closing while something that the peer sent is unread would reset the connection, and the answer could be lost.
+void Session::await_hang_up() {
+    if (phase_ == Phase::finished) return;
+    input_.clear();
+    stream_.next_layer().async_read_some(input_.prepare(4096), [self = shared_from_this()](error_code error, std::size_t) {
+        if (error) self->finish("");
+        else self->await_hang_up();
     });
 }
 
@@ -121,6 +157,7 @@ void Session::on_accept(error_code error) {
     input_.clear();
     count(core_.stats.connections);
     core_.log("client " + peer_ + " connected");
+    if (core_.stopping()) return shut_down();
     read();
 }
 
@@ -128,8 +165,11 @@ void Session::on_accept(error_code error) {
 
 void Session::read() {
     if (phase_ != Phase::open || reading_) return;
-    if (asked_ - answered_ == kReplies) return;                       // on_write() reads on
-    if (!core_.room_for_actions() && core_.wait_for_room()) return;   // resume() reads on
+    // While nothing is read, the client cannot show that it is there.
+    watch_idle_client(false);
+    if (asked_ - answered_ == kReplies) return watch_stalled_write();  // on_write() reads on
+    if (!core_.room_for_actions() && core_.wait_for_room()) return;    // resume() reads on
+    watch_idle_client(true);
     reading_ = true;
     stream_.async_read(input_, PooledHandler(read_memory_, [self = shared_from_this()](error_code error, std::size_t) {
                            self->on_read(error);
@@ -137,6 +177,23 @@ void Session::read() {
 }
 
 void Session::resume() { read(); }
+
+void Session::watch_idle_client(bool watch) {
+    websocket::stream_base::timeout timeouts{};
+    timeouts.handshake_timeout = core_.options.handshake_timeout;
+    timeouts.idle_timeout = watch ? core_.options.idle_timeout : websocket::stream_base::none();
+    timeouts.keep_alive_pings = true;
+    stream_.set_option(timeouts);
+}
+
+// A client that has asked for as much as it may and takes none of it would otherwise stay for ever.
+void Session::watch_stalled_write() {
+    if (!writing_) return;
+    stalled_.expires_after(core_.options.idle_timeout);
+    stalled_.async_wait([self = shared_from_this(), watched = answered_](error_code error) {
+        if (!error && self->writing_ && self->answered_ == watched) self->finish("takes no answer");
+    });
+}
 
 void Session::on_read(error_code error) {
     reading_ = false;
@@ -171,6 +228,7 @@ void Session::take_action() {
     count(core_.stats.actions_received);
     Job job;
     job.type = request_.type;
+    job.sender = weak_from_this();
     job.action = std::exchange(request_.action, core_.used_action());
     job.action.received_at = to_seconds(Clock::now());
     core_.actions.push(std::move(job));
@@ -215,6 +273,12 @@ void Session::reply_ready(std::size_t index) {
                       }));
 }
 
+void Session::action_failed(std::string reason) {
+    boost::asio::post(core_.io, [self = shared_from_this(), reason = std::move(reason)]() mutable {
+        self->close(close_code::internal_error, std::move(reason));
+    });
+}
+
 void Session::advance() {
     if (writing_ || phase_ != Phase::open || answered_ == asked_) return;
     const std::size_t index = answered_ % kReplies;
@@ -254,6 +318,7 @@ void Session::write(const Reply& reply) {
         for (const wire::Bytes& piece : encoder_.payload()) gather_.emplace_back(piece.data(), piece.size());
     }
     writing_ = true;
+    if (asked_ - answered_ == kReplies) watch_stalled_write();
     stream_.async_write(BufferRange{gather_.data(), gather_.data() + gather_.size()},
                         PooledHandler(write_memory_, [self = shared_from_this()](error_code error, std::size_t bytes) {
                             self->on_write(error, bytes);
@@ -279,7 +344,7 @@ void Session::on_write(error_code error, std::size_t bytes) {
 void Session::close(close_code code, std::string reason) {
     if (phase_ != Phase::open) return;
     phase_ = Phase::closing;
-    reason = fit_reason(std::move(reason));
+    reason = fit_reason(reason);
     core_.log("closing client " + peer_ + ": " + reason);
     // Of our own: a close that waits behind a write to a peer that does not read has no other deadline.
     close_deadline_.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(core_.options.handshake_timeout));
@@ -292,7 +357,7 @@ void Session::close(close_code code, std::string reason) {
 
 void Session::shut_down() {
     if (phase_ == Phase::open) close(close_code::going_away, "the server is stopping");
-    else if (phase_ == Phase::handshake) finish("the server is stopping");
+    else if (phase_ == Phase::handshake && !in_control_) finish("the server is stopping");  // on_accept() closes the other
 }
 
 void Session::abort() { finish("dropped"); }
@@ -302,6 +367,7 @@ void Session::finish(const std::string& why) {
     const bool was_connected = phase_ != Phase::handshake;
     phase_ = Phase::finished;
     close_deadline_.cancel();
+    stalled_.cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     beast::get_lowest_layer(stream_).socket().close(ignored);
     // Ends the pins of what will not be sent; what is being written or computed ends its own.

@@ -57,6 +57,8 @@ public:
     Reply& reply(std::size_t index) noexcept { return replies_[index]; }
     /// Hook threads: the reply is filled.
     void reply_ready(std::size_t index);
+    /// Hook threads: apply_action() of one of its actions threw.
+    void action_failed(std::string reason);
 
     const std::string& peer() const noexcept { return peer_; }
 
@@ -67,8 +69,11 @@ private:
 
     void on_handshake(boost::beast::error_code error);
     void answer_http(boost::beast::http::status status, const std::string& text);
+    void await_hang_up();
     void on_accept(boost::beast::error_code error);
     void read();
+    void watch_idle_client(bool watch);
+    void watch_stalled_write();
     void on_read(boost::beast::error_code error);
     void handle_message();
     void take_action();
@@ -87,8 +92,10 @@ private:
     boost::beast::flat_buffer input_;
     std::optional<boost::beast::http::request_parser<boost::beast::http::empty_body>> handshake_;
     std::optional<boost::beast::http::response<boost::beast::http::string_body>> http_answer_;
-    boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>
-        close_deadline_;
+    using Timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                                    boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
+    Timer close_deadline_;
+    Timer stalled_;  // the answer being written is not taken, and nothing is read meanwhile
     enum class Phase { handshake, open, closing, finished } phase_{Phase::handshake};
     bool in_control_{false};
     bool reading_{false};

@@ -1,0 +1,365 @@
+#include "client_websocket.hpp"
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/bind_handler.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/websocket.hpp>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+namespace chiral {
+
+namespace net = boost::asio;
+namespace beast = boost::beast;
+namespace websocket = boost::beast::websocket;
+using boost::system::error_code;
+using tcp = net::ip::tcp;
+
+namespace {
+
+// A TCP socket whose teardown does not wait for the server.
+//
+// Beast ends a connection, also one on which the server broke the protocol, by reading until the server closes it, and
+// reports only then. A server that keeps it open would keep the caller waiting. Here teardown only says that nothing more
+// will be sent; ClientWebSocket waits for the server afterwards, with a deadline.
+class Socket : public tcp::socket {
+public:
+    using tcp::socket::socket;
+};
+
+template <class Handler>
+void async_teardown(beast::role_type, Socket& socket, Handler&& handler) {
+    error_code ignored;
+    socket.shutdown(tcp::socket::shutdown_send, ignored);
+    net::post(beast::bind_front_handler(std::forward<Handler>(handler), error_code{}));
+}
+
+// Text from the server for a message: bounded, and without control characters.
+std::string printable(std::string_view text) {
+    constexpr std::size_t longest = 256;
+    std::string out;
+    for (const char c : text.substr(0, longest)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+    while (!out.empty() && out.back() == ' ') out.pop_back();
+    return text.size() > longest ? out + "..." : out;
+}
+
+std::string_view view(boost::string_view text) { return {text.data(), text.size()}; }
+
+// Whether the server may answer otherwise later: it is not there yet, or is just going.
+bool worth_another_try(const error_code& error) {
+    if (error == beast::http::error::end_of_stream || error == beast::http::error::partial_message) return true;
+    return error.category() != beast::http::make_error_code(beast::http::error::end_of_stream).category() &&
+           error.category() != websocket::make_error_code(websocket::error::closed).category();
+}
+
+}  // namespace
+
+struct ClientWebSocket::Impl {
+    Impl(Uri address, Options opts, Events& listener) : uri(std::move(address)), options(opts), events(listener) {}
+
+    // ---- opening: all on the thread that calls open() ----
+
+    std::optional<OpenFailure> open(TimePoint deadline) {
+        std::optional<error_code> result;
+        const char* step = "";
+        websocket::response_type response;
+
+        const auto finish = [&](const error_code& error) { result = error; };
+        const auto handshake = [&](const error_code& error) {
+            if (error) return finish(error);
+            error_code ignored;
+            socket().set_option(tcp::no_delay(true), ignored);
+            stream.binary(true);
+            stream.auto_fragment(false);
+            stream.read_message_max(options.max_message_bytes);
+            step = "in the WebSocket handshake";
+            stream.async_handshake(response, uri.authority, uri.target, finish);
+        };
+        const auto connect = [&](const auto& endpoints) {
+            step = "while connecting";
+            net::async_connect(static_cast<tcp::socket&>(socket()), endpoints,
+                               [&](const error_code& error, const auto&) { handshake(error); });
+        };
+
+        error_code not_an_address;
+        const net::ip::address address = net::ip::make_address(uri.host, not_an_address);
+        if (!not_an_address) {
+            const auto port = static_cast<unsigned short>(std::stoul(uri.port));
+            connect(std::array{tcp::endpoint(address, port)});
+        } else {
+            step = "while looking the name up";
+            resolver.async_resolve(uri.host, uri.port, [&](const error_code& error, const tcp::resolver::results_type& found) {
+                error ? finish(error) : connect(found);
+            });
+        }
+
+        context.run_until(deadline);
+        if (!result) return OpenFailure{std::string("no answer in time ") + step, false};
+        if (*result == websocket::error::upgrade_declined) return OpenFailure{refusal(response), true};
+        if (*result && !worth_another_try(*result))
+            return OpenFailure{"the server does not speak WebSocket: " + result->message(), true};
+        if (*result) return OpenFailure{result->message() + ' ' + step, false};
+        start();
+        return std::nullopt;
+    }
+
+    static std::string refusal(const websocket::response_type& response) {
+        std::string text = "the server refuses: HTTP " + std::to_string(response.result_int());
+        const std::string reason = printable(view(response.reason()));
+        const std::string body = printable(response.body());
+        if (!reason.empty()) text += ' ' + reason;
+        if (!body.empty()) text += ": " + body;
+        return text;
+    }
+
+    void start() {
+        context.restart();
+        work.emplace(context.get_executor());
+        read_some();
+        thread = std::thread([this] {
+            try {
+                context.run();
+            } catch (const std::exception& exception) {
+                give_up(exception.what());
+            } catch (...) {
+                give_up("an exception that is no std::exception");
+            }
+            events.ended();
+        });
+    }
+
+    // An exception has left a handler: out of memory. The operations under way end with the context.
+    void give_up(const char* what) noexcept {
+        error_code ignored;
+        socket().close(ignored);
+        try {
+            events.over(std::string("network thread: ") + what);
+        } catch (...) {  // ended() follows and tells enough
+        }
+    }
+
+    // ---- everything below runs on the I/O thread ----
+
+    void read_some() {
+        // Grow by what the frame announces, but not by more than has come so far or is cheap: a server that announces a
+        // gigabyte and sends nothing does not get it.
+        constexpr std::size_t least = std::size_t{64} << 10;
+        constexpr std::size_t cheap = std::size_t{32} << 20;
+        std::size_t room = buffer.capacity() - buffer.size();
+        if (room == 0) room = std::min(std::max(stream.read_size_hint(), least), std::max(buffer.size(), cheap));
+        stream.async_read_some(buffer.prepare(room), [this](const error_code& error, std::size_t bytes) {
+            if (error) return read_failed(error);
+            buffer.commit(bytes);
+            if (!stream.got_binary())
+                return violation(websocket::close_code::unknown_data, "the server sent a text message, expected binary ones");
+            if (!events.message_due())
+                return violation(websocket::close_code::policy_error, "the server sent a message that nobody asked for");
+            if (!stream.is_message_done()) return read_some();
+            events.received({static_cast<const std::uint8_t*>(buffer.data().data()), buffer.size()});
+        });
+    }
+
+    void read_failed(const error_code& error) {
+        if (closing) return;  // the closing handshake is done or given up elsewhere
+        closing = true;
+        const bool by_websocket = error.category() == websocket::make_error_code(websocket::error::closed).category();
+        std::string reason;
+        if (error == websocket::error::closed) {
+            reason = closed_by_server();
+        } else if (error == websocket::error::message_too_big) {
+            reason = "the server sent a message of more than the " + std::to_string(options.max_message_bytes) +
+                     " bytes accepted";
+        } else if (error == net::error::eof) {
+            reason = "the server ended the connection without a close frame";
+        } else if (by_websocket) {
+            reason = "the server broke the WebSocket protocol: " + error.message();
+        } else {
+            reason = "the connection broke: " + error.message();
+        }
+        if (buffer.size() > 0) reason += ", " + std::to_string(buffer.size()) + " bytes into a message";
+        events.over(std::move(reason));
+        by_websocket ? wait_for_server() : drop();
+    }
+
+    std::string closed_by_server() const {
+        const websocket::close_reason& reason = stream.reason();
+        if (reason.code == websocket::close_code::none) return "the server closed the connection and gave no reason";
+        std::string text = "the server closed the connection with code " + std::to_string(reason.code);
+        if (!reason.reason.empty()) text += ": " + printable({reason.reason.data(), reason.reason.size()});
+        return text;
+    }
+
+    void violation(websocket::close_code code, const std::string& reason) {
+        events.over(reason);
+        begin_close(code, reason, false);
+    }
+
+    void pump() {
+        if (writing || dropped || (closing && !flush)) return;
+        {
+            std::lock_guard lock(ring_mutex);
+            if (ring_count == 0) {
+                outgoing.counted = false;
+            } else {
+                std::swap(outgoing, ring[ring_first]);
+                ring_first = (ring_first + 1) % ring_size;
+                --ring_count;
+                writing = true;
+            }
+        }
+        if (!writing) {
+            if (close_due) close_now();
+            return;
+        }
+        stream.async_write(net::buffer(outgoing.bytes), [this](const error_code& error, std::size_t) {
+            writing = false;
+            if (error) return write_failed(error);
+            events.sent(outgoing.counted);
+            close_due && !flush ? close_now() : pump();
+        });
+    }
+
+    void write_failed(const error_code& error) {
+        if (!closing) {
+            closing = true;
+            events.over("the connection broke while sending: " + error.message());
+        }
+        drop();
+    }
+
+    void begin_close(std::uint16_t code, const std::string& reason, bool flush_first) {
+        if (closing) return;
+        closing = true;
+        close_due = true;
+        flush = flush_first;
+        close_reason = websocket::close_reason(static_cast<websocket::close_code>(code));
+        close_reason.reason.assign(reason.data(), std::min(reason.size(), close_reason.reason.max_size()));
+        limit_time();
+        if (writing) return;  // goes on when the message is written
+        flush ? pump() : close_now();
+    }
+
+    void close_now() {
+        if (dropped) return;
+        flush = false;
+        close_due = false;
+        stream.async_close(close_reason, [this](const error_code& error) { error ? drop() : wait_for_server(); });
+    }
+
+    // The last messages have passed: the server closes the connection, as RFC 6455 section 7.1.1 prefers.
+    void wait_for_server() {
+        limit_time();
+        discard();
+    }
+    void discard() {
+        if (dropped) return;
+        socket().async_read_some(net::buffer(discarded), [this](const error_code& error, std::size_t) {
+            error ? drop() : discard();
+        });
+    }
+
+    void limit_time() {
+        if (time_limited) return;
+        time_limited = true;
+        timer.expires_after(options.close_timeout);
+        timer.async_wait([this](const error_code& error) {
+            if (!error) drop();
+        });
+    }
+
+    // Ends what is still under way, and with it the thread.
+    void drop() {
+        dropped = true;
+        error_code ignored;
+        socket().close(ignored);
+        timer.cancel();
+        work.reset();
+    }
+
+    Socket& socket() { return stream.next_layer(); }
+
+    const Uri uri;
+    const Options options;
+    Events& events;
+
+    net::io_context context{1};
+    std::optional<net::executor_work_guard<net::io_context::executor_type>> work;
+    tcp::resolver resolver{context};
+    websocket::stream<Socket, false> stream{context};
+    net::steady_timer timer{context};
+    std::thread thread;
+
+    beast::flat_buffer buffer;
+    std::array<char, 4096> discarded;
+    bool writing{false};
+    bool closing{false};    // over, for whatever reason: over() has been told, or close() was called
+    bool flush{false};      // but the ring is still to be sent
+    bool close_due{false};  // and the closing handshake is still to be begun
+    bool time_limited{false};
+    bool dropped{false};
+    websocket::close_reason close_reason;
+
+    struct Outgoing {
+        std::vector<std::uint8_t> bytes;
+        bool counted{false};
+    };
+    Outgoing outgoing;  // what is being written
+    std::mutex ring_mutex;
+    std::array<Outgoing, ring_size> ring;
+    std::size_t ring_first{0};
+    std::size_t ring_count{0};
+};
+
+ClientWebSocket::ClientWebSocket(Uri uri, Options options, Events& events)
+    : impl_(std::make_unique<Impl>(std::move(uri), options, events)) {}
+
+ClientWebSocket::~ClientWebSocket() {
+    if (!impl_->thread.joinable()) return;
+    net::post(impl_->context, [impl = impl_.get()] {
+        impl->closing = true;
+        impl->drop();
+    });
+    impl_->thread.join();
+}
+
+std::optional<ClientWebSocket::OpenFailure> ClientWebSocket::open(TimePoint deadline) { return impl_->open(deadline); }
+
+void ClientWebSocket::abort_open() { impl_->context.stop(); }
+
+bool ClientWebSocket::send(std::vector<std::uint8_t>& message, bool counted) {
+    {
+        std::lock_guard lock(impl_->ring_mutex);
+        if (impl_->ring_count == ring_size) return false;
+        Impl::Outgoing& last = impl_->ring[(impl_->ring_first + impl_->ring_count) % ring_size];
+        last.bytes.swap(message);
+        last.counted = counted;
+        ++impl_->ring_count;
+    }
+    net::post(impl_->context, [impl = impl_.get()] { impl->pump(); });
+    return true;
+}
+
+void ClientWebSocket::read_next() {
+    net::post(impl_->context, [impl = impl_.get()] {
+        if (impl->closing) return;
+        impl->buffer.clear();
+        impl->read_some();
+    });
+}
+
+void ClientWebSocket::close(std::uint16_t code, const std::string& reason, bool flush) {
+    net::post(impl_->context, [impl = impl_.get(), code, reason, flush] { impl->begin_close(code, reason, flush); });
+}
+
+}  // namespace chiral

@@ -1,0 +1,19 @@
+// The addresses that PolicyClient understands: ws://HOST[:PORT][/PATH][?QUERY], as RFC 6455 section 3 has them.
+#pragma once
+
+#include <string>
+
+namespace chiral {
+
+struct Uri {
+    std::string text;       ///< as given, for messages
+    std::string host;       ///< name or address to connect to; an IPv6 address without its brackets
+    std::string port;       ///< decimal, "80" where none was given
+    std::string authority;  ///< HOST[:PORT] as given: the Host field of the handshake
+    std::string target;     ///< path and query, at least "/"
+};
+
+/// Throws std::invalid_argument that says what is wrong with the address and what was expected.
+Uri parse_uri(const std::string& text);
+
+}  // namespace chiral

@@ -1,0 +1,25 @@
+#include "engines.hpp"
+
+namespace chiral::stress {
+
+std::span<const EngineEntry> engines() noexcept {
+    static constexpr EngineEntry entries[] = {
+        {"lockfree", "chiral::Engine: wait-free writers, readers look in place", make_lockfree_store},
+        {"mutex", "the documented design: a mutex per camera, readers copy while they hold it", make_mutex_store},
+    };
+    return entries;
+}
+
+const EngineEntry* find_engine(std::string_view name) noexcept {
+    for (const EngineEntry& entry : engines())
+        if (entry.name == name) return &entry;
+    return nullptr;
+}
+
+std::string engine_names() {
+    std::string names;
+    for (const EngineEntry& entry : engines()) (names += names.empty() ? "" : ", ") += entry.name;
+    return names;
+}
+
+}  // namespace chiral::stress

@@ -1,0 +1,28 @@
+// The engines that can be put under stress, by name.
+#pragma once
+
+#include "sensor_store.hpp"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace chiral::stress {
+
+struct EngineEntry {
+    std::string_view name;
+    std::string_view what;
+    std::unique_ptr<SensorStore> (*make)(const StoreSetup&);
+};
+
+std::span<const EngineEntry> engines() noexcept;
+/// Null if there is none of that name.
+const EngineEntry* find_engine(std::string_view name) noexcept;
+/// "lockfree, mutex"
+std::string engine_names();
+
+std::unique_ptr<SensorStore> make_lockfree_store(const StoreSetup& setup);
+std::unique_ptr<SensorStore> make_mutex_store(const StoreSetup& setup);
+
+}  // namespace chiral::stress

@@ -1,0 +1,148 @@
+#include "options.hpp"
+
+#include "verdict.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cstdio>
+
+namespace chiral::stress {
+namespace {
+
+struct Size {
+    int width{640};
+    int height{480};
+};
+
+// "640x480"
+std::optional<Size> parse_size(const std::string& text) {
+    Size size;
+    char rest = 0;
+    if (std::sscanf(text.c_str(), "%5dx%5d%c", &size.width, &size.height, &rest) != 2) return std::nullopt;
+    // The first 8 bytes of an image name its frame.
+    if (size.width < 4 || size.height < 1 || size.width > 8192 || size.height > 8192) return std::nullopt;
+    return size;
+}
+
+CameraConfig camera(int index, Size size, bool depth) {
+    CameraConfig config;
+    config.name = fmt::format("cam{}", index);
+    config.width = size.width;
+    config.height = size.height;
+    config.has_depth = depth;
+    return config;
+}
+
+std::string details() {
+    return fmt::format(
+        "Every frame carries its number in each 8 bytes of its image, in each depth, in K, T and the capture time, so\n"
+        "a reader can tell what lies where. Every snapshot is checked for all numbers and times, K, T, proprios, the\n"
+        "engine's own guards and a moving sample of pixels. As many as fit into an eighth of the time are checked in\n"
+        "full, and twice a second one is held for --hold-ms first. Observations over ws are all checked in full.\n\n"
+        "When it fails:\n{}\n"
+        "Exit code: 0 pass, 1 fail, 2 usage, 130 interrupted (Ctrl-C) with nothing wrong until then.\n\n"
+        "Examples:\n"
+        "  chiral-stress                                          10 s, two 640x480 RGB-D and one 1280x720 RGB, one reader\n"
+        "  chiral-stress --transport ws --seconds 60 --json r.json   the same, and a client over the loopback\n"
+        "  chiral-stress --cameras 8 --readers 4 --camera-hz 60   many cameras, many readers\n"
+        "  chiral-stress --engine mutex                           what the documented design gives instead\n"
+        "  chiral-stress --writes fields                          update_image, update_depth, ... one by one\n"
+        "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
+        describe_rules());
+}
+
+}  // namespace
+
+std::optional<Options> parse_options(int argc, const char* const* argv, int& exit_code) {
+    CLI::App app{"Puts the sensor buffers under load and checks every look: no tearing, no stalls, or where they are."};
+    app.name("chiral-stress");
+    app.footer(details);
+    app.get_formatter()->column_width(24);
+
+    Options options;
+    std::optional<int> cameras;
+    std::optional<std::string> size_text;
+    bool depth_flag = false;
+    int proprios = 3;
+    std::string engine = "lockfree";
+
+    app.add_option("--seconds", options.seconds, "How long to run")->check(CLI::Range(0.1, 1e6))->capture_default_str();
+    app.add_option("--cameras", cameras, "Number of cameras, RGB-D of --size. Default: two 640x480 RGB-D and one 1280x720 RGB")
+        ->check(CLI::Range(0, 32));
+    app.add_option("--size", size_text, "WxH of all cameras, for example 640x480");
+    CLI::Option* const depth_option =
+        app.add_flag("--depth,!--no-depth", depth_flag, "All cameras with a depth map, or none");
+    app.add_option("--proprios", proprios, "Number of proprio streams of 7 values")->check(CLI::Range(0, 32))
+        ->capture_default_str();
+    app.add_option("--camera-hz", options.camera_hz, "Frames a second of each camera")->check(CLI::Range(0.1, 5000.0))
+        ->capture_default_str();
+    app.add_option("--proprio-hz", options.proprio_hz, "Samples a second of each stream")->check(CLI::Range(0.1, 5000.0))
+        ->capture_default_str();
+    app.add_option("--readers", options.readers, "Readers in this process")->check(CLI::Range(1, 14))->capture_default_str();
+    app.add_option("--reader-hz", options.reader_hz, "Looks a second of each of them; 0: as fast as it can")
+        ->check(CLI::Range(0.0, 1e6))->capture_default_str();
+    app.add_option("--hold-ms", options.hold_ms, "How long a reader holds a look, twice a second; 0: never")
+        ->check(CLI::Range(0.0, 60000.0))->capture_default_str();
+    app.add_option("--transport", options.transport,
+                   "inproc: readers in this process only; ws: a server and a client over the loopback as well")
+        ->transform(CLI::CheckedTransformer(
+            std::map<std::string, Transport>{{"inproc", Transport::inproc}, {"ws", Transport::ws}}))
+        ->default_str("inproc")->option_text("inproc|ws");
+    app.add_option("--obs-hz", options.obs_hz, "Observations a second that the client asks for; 0: as fast as they come")
+        ->check(CLI::Range(0.0, 10000.0))->capture_default_str();
+    app.add_option("--writes", options.writes, "frame: a transaction per frame; fields: update_image, update_depth, ...")
+        ->transform(CLI::CheckedTransformer(
+            std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
+        ->default_str("frame")->option_text("frame|fields");
+    app.add_option("--engine", engine, fmt::format("What to put under stress ({}); list: print the names", engine_names()))
+        ->capture_default_str();
+    app.add_option("--json", options.json, "Write the results to this file");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        exit_code = app.exit(error) == 0 ? 0 : 2;
+        return std::nullopt;
+    }
+
+    if (engine == "list") {
+        for (const EngineEntry& entry : engines()) fmt::print("{}\n", entry.name);
+        exit_code = 0;
+        return std::nullopt;
+    }
+    exit_code = 2;
+    options.engine = find_engine(engine);
+    if (!options.engine) {
+        fmt::print(stderr, "--engine: there is no engine '{}'; there are: {}\n", engine, engine_names());
+        return std::nullopt;
+    }
+    if (options.transport == Transport::ws && options.readers > 11) {
+        fmt::print(stderr, "--readers: with --transport ws at most 11, because the server needs some of the engine's 14\n");
+        return std::nullopt;
+    }
+    std::optional<Size> size;
+    if (size_text) {
+        size = parse_size(*size_text);
+        if (!size) {
+            fmt::print(stderr, "--size: '{}' is not WIDTHxHEIGHT from 4x1 to 8192x8192, for example 640x480\n", *size_text);
+            return std::nullopt;
+        }
+    }
+    const bool depth_given = depth_option->count() > 0;
+    const bool depth = !depth_given || depth_flag;
+    if (cameras) {
+        for (int i = 0; i < *cameras; ++i) options.cameras.push_back(camera(i, size.value_or(Size{}), depth));
+    } else {
+        options.cameras = {camera(0, size.value_or(Size{}), depth), camera(1, size.value_or(Size{}), depth),
+                           camera(2, size.value_or(Size{1280, 720}), depth_given && depth_flag)};
+    }
+    for (int i = 0; i < proprios; ++i) options.proprios.push_back({fmt::format("proprio{}", i), 7});
+    if (options.cameras.empty() && options.proprios.empty()) {
+        fmt::print(stderr, "there is nothing to do: give --cameras or --proprios\n");
+        return std::nullopt;
+    }
+    return options;
+}
+
+}  // namespace chiral::stress

@@ -1,0 +1,39 @@
+// What the user asked for.
+#pragma once
+
+#include "engines.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace chiral::stress {
+
+enum class Transport : std::uint8_t { inproc, ws };
+
+struct Options {
+    double seconds{10.0};
+    std::vector<CameraConfig> cameras;
+    std::vector<ProprioConfig> proprios;
+    double camera_hz{30.0};
+    double proprio_hz{500.0};
+    int readers{1};
+    double reader_hz{0.0};
+    double hold_ms{40.0};
+    Transport transport{Transport::inproc};
+    double obs_hz{30.0};
+    Writes writes{Writes::frame};
+    const EngineEntry* engine{nullptr};
+    std::string json;  ///< empty: none
+    /// A thread that has not ended this long after it was told to is stuck. Not on the command line.
+    std::chrono::seconds stop_timeout{30};
+};
+
+constexpr const char* to_string(Transport transport) noexcept { return transport == Transport::ws ? "ws" : "inproc"; }
+constexpr const char* to_string(Writes writes) noexcept { return writes == Writes::frame ? "frame" : "fields"; }
+
+/// Parses the command line. Empty if the program shall end with `exit_code`, because help or a list was asked for, or because
+/// of a mistake; what there is to say has been printed then.
+std::optional<Options> parse_options(int argc, const char* const* argv, int& exit_code);
+
+}  // namespace chiral::stress

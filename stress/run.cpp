@@ -1,0 +1,323 @@
+#include "run.hpp"
+
+#include "private_store.hpp"
+#include "store_server.hpp"
+#include "worker.hpp"
+
+#include <fmt/format.h>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+
+namespace chiral::stress {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr auto kStartTimeout = std::chrono::seconds(30);
+
+sigset_t ending_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    return signals;
+}
+
+// Threads that are started afterwards inherit it, so that the signals wait for wait_for_signal().
+void block_signals() {
+    const sigset_t signals = ending_signals();
+    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+// True if the user wants an end, false at `until`.
+bool wait_for_signal(SteadyTime until) {
+    const sigset_t signals = ending_signals();
+    for (;;) {
+        const auto left = std::max<Nanoseconds>(until - steady_clock::now(), Nanoseconds(0)).count();
+        const timespec timeout{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+        if (::sigtimedwait(&signals, nullptr, &timeout) > 0) return true;
+        if (steady_clock::now() >= until) return false;
+    }
+}
+
+// From here on the next Ctrl-C ends the process at once. timeout(1) and shells may deliver the first one twice: to the
+// process and to its group.
+void let_signals_kill(bool had_one) {
+    if (had_one) wait_for_signal(steady_clock::now() + std::chrono::milliseconds(50));
+    const sigset_t signals = ending_signals();
+    ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+}
+
+// The writers of one store with what they measured.
+struct WriterSet {
+    explicit WriterSet(const Options& options)
+        : progress(options.cameras.size(), options.proprios.size()),
+          cameras(options.cameras.size()),
+          proprios(options.proprios.size()) {}
+
+    Progress progress;
+    std::vector<WriterTimes> cameras;
+    std::vector<WriterTimes> proprios;
+};
+
+struct ReaderSlot {
+    std::unique_ptr<StoreReader> reader;
+    std::unique_ptr<LookChecker> checker;
+    LiveCounts live;
+    ReaderTimes times;
+};
+
+// Everything that threads of the run touch. Leaked if one of them is stuck.
+class Run {
+public:
+    explicit Run(const Options& options)
+        : options_(options),
+          store_(options.engine->make({options.cameras, options.proprios, options.readers,
+                                       options.transport == Transport::ws, options.writes})),
+          canary_store_(make_private_store({options.cameras, options.proprios, options.readers, false, options.writes})),
+          writers_(options),
+          canaries_(options),
+          readers_(static_cast<std::size_t>(options.readers)) {
+        for (std::size_t i = 0; i < readers_.size(); ++i) {
+            readers_[i].reader = store_->make_reader();
+            readers_[i].checker = std::make_unique<LookChecker>(fmt::format("reader {}", i), options_.cameras,
+                                                                options_.proprios, options_.writes, writers_.progress);
+        }
+        if (options.transport == Transport::ws) {
+            ws_checker_ = std::make_unique<LookChecker>("ws client", options_.cameras, options_.proprios, options_.writes,
+                                                        writers_.progress);
+            if (!store_->server())
+                store_server_ = std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios);
+        }
+    }
+
+    // The threads that are still there, because something threw, are joined as the last members.
+    ~Run() {
+        stop_readers_ = true;
+        stop_writers_ = true;
+    }
+
+    RunResult go() {
+        RunResult result;
+        const SteadyTime writing_began = steady_clock::now();
+        start_writers(*store_, writers_, "", 0);
+        start_writers(*canary_store_, canaries_, "canary of ", 1);
+        const SteadyTime start_deadline = steady_clock::now() + kStartTimeout;
+        while (!writers_.progress.all_started() && steady_clock::now() < start_deadline && !result.interrupted)
+            result.interrupted = wait_for_signal(steady_clock::now() + std::chrono::milliseconds(5));
+        const SteadyTime began = steady_clock::now();
+        if (writers_.progress.all_started() && !result.interrupted) {
+            start_readers();
+            result.interrupted = show_progress(began);
+        } else if (!result.interrupted) {
+            result.errors.push_back("not every source could publish its first frame");
+        }
+        result.seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
+        let_signals_kill(result.interrupted);
+        stop(result, writing_began);
+        gather(result);
+        return result;
+    }
+
+private:
+    PolicyServer* server() { return store_->server() ? store_->server() : store_server_.get(); }
+
+    void start_writers(SensorStore& store, WriterSet& set, const char* prefix, int half) {
+        const std::size_t cameras = options_.cameras.size();
+        const std::size_t proprios = options_.proprios.size();
+        const SteadyTime began = steady_clock::now() + std::chrono::milliseconds(20);
+        // Spread over the period, canaries half way between the writers, so that they do not wake all at once.
+        const auto schedule = [&](double hz, std::size_t index, std::size_t count) {
+            const Nanoseconds period(static_cast<std::int64_t>(1e9 / hz));
+            const auto slot = static_cast<std::int64_t>(2 * index) + half;
+            return Schedule{period, began + period * slot / static_cast<std::int64_t>(2 * count)};
+        };
+        for (std::size_t i = 0; i < cameras; ++i)
+            workers_.emplace_back(fmt::format("{}writer of camera '{}'", prefix, options_.cameras[i].name),
+                                  [this, &store, &set, i, when = schedule(options_.camera_hz, i, cameras)] {
+                                      write_camera(store, options_.cameras[i], i, set.progress, when, stop_writers_,
+                                                   set.cameras[i]);
+                                  });
+        for (std::size_t i = 0; i < proprios; ++i)
+            workers_.emplace_back(fmt::format("{}writer of proprio '{}'", prefix, options_.proprios[i].name),
+                                  [this, &store, &set, i, when = schedule(options_.proprio_hz, i, proprios)] {
+                                      write_proprio(store, options_.proprios[i], i, set.progress, when, stop_writers_,
+                                                    set.proprios[i]);
+                                  });
+    }
+
+    void start_readers() {
+        const ReaderPlan plan{options_.reader_hz, Nanoseconds(static_cast<std::int64_t>(options_.hold_ms * 1e6)),
+                              std::chrono::milliseconds(500)};
+        for (std::size_t i = 0; i < readers_.size(); ++i)
+            reading_.emplace_back(fmt::format("reader {}", i), [this, i, plan] {
+                ReaderSlot& slot = readers_[i];
+                read_store(*slot.reader, *slot.checker, writers_.progress, plan, stop_readers_, slot.live, slot.times);
+            });
+        if (options_.transport == Transport::ws) {
+            server()->serve();
+            const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
+            const WsPlan ws{server()->port(), options_.obs_hz, three_periods};
+            reading_.emplace_back("ws client", [this, ws] {
+                read_over_ws(*ws_checker_, writers_.progress, ws, stop_readers_, ws_live_, ws_times_);
+            });
+        }
+    }
+
+    // True if interrupted.
+    bool show_progress(SteadyTime began) {
+        const SteadyTime end = began + Nanoseconds(static_cast<std::int64_t>(options_.seconds * 1e9));
+        const bool tty = ::isatty(STDOUT_FILENO) == 1;
+        std::uint64_t looks_before = 0;
+        std::uint64_t frames_before = total_frames();
+        SteadyTime before = began;
+        bool interrupted = false;
+        for (int second = 1; before < end && !interrupted; ++second) {
+            const SteadyTime tick = std::min(end, began + std::chrono::seconds(second));
+            interrupted = wait_for_signal(tick);
+            const SteadyTime now = steady_clock::now();
+            const double took = std::chrono::duration<double>(now - before).count();
+            std::uint64_t looks = 0, full = 0, violations = 0;
+            const auto add = [&](const LiveCounts& live) {
+                full += live.full_looks.load(std::memory_order_relaxed);
+                violations += live.violations.load(std::memory_order_relaxed);
+            };
+            for (const ReaderSlot& slot : readers_) {
+                looks += slot.live.looks.load(std::memory_order_relaxed);
+                add(slot.live);
+            }
+            add(ws_live_);
+            const std::uint64_t frames = total_frames();
+            // Fits 80 columns, so that it can be overwritten.
+            std::string line = fmt::format("{:5.0f} s  {} snapshots, {:.0f}/s, {} full",
+                                           std::chrono::duration<double>(now - began).count(), looks,
+                                           static_cast<double>(looks - looks_before) / took, full);
+            if (options_.transport == Transport::ws)
+                line += fmt::format(", {} obs", ws_live_.looks.load(std::memory_order_relaxed));
+            line += fmt::format(", {:.0f} fps, {} violations", static_cast<double>(frames - frames_before) / took, violations);
+            fmt::print("{}{}{}", tty ? "\r" : "", line, tty ? "\x1b[K" : "\n");
+            std::fflush(stdout);
+            looks_before = looks;
+            frames_before = frames;
+            before = now;
+        }
+        if (tty) fmt::print("\n");
+        return interrupted;
+    }
+
+    std::uint64_t total_frames() const {
+        std::uint64_t frames = 0;
+        for (std::size_t i = 0; i < writers_.progress.cameras(); ++i) frames += writers_.progress.camera(i);
+        return frames;
+    }
+
+    void stop(RunResult& result, SteadyTime writing_began) {
+        const auto join = [&](std::vector<Worker>& workers) {
+            const SteadyTime deadline = steady_clock::now() + options_.stop_timeout;
+            for (Worker& worker : workers) {
+                if (!worker.join_until(deadline)) {
+                    result.stuck = true;
+                    result.errors.push_back(fmt::format("{} is stuck: it did not end within {} s of being told to",
+                                                        worker.name(), options_.stop_timeout.count()));
+                } else if (!worker.failure().empty()) {
+                    result.errors.push_back(worker.failure());
+                }
+            }
+        };
+        stop_readers_ = true;
+        join(reading_);
+        if (options_.transport == Transport::ws) {
+            closing_.emplace_back("server", [this] {
+                server()->stop();
+                server()->wait();
+            });
+            join(closing_);
+        }
+        result.writing_seconds = std::chrono::duration<double>(steady_clock::now() - writing_began).count();
+        stop_writers_ = true;
+        join(workers_);
+    }
+
+    // Of threads that have ended only.
+    void gather(RunResult& result) {
+        result.writer_step_bound = store_->writer_step_bound();
+        result.reader_step_bound = store_->reader_step_bound();
+        const auto count = [&](const std::string& name, std::uint64_t published) {
+            const double hz = published > 0 ? static_cast<double>(published - 1) / result.writing_seconds : 0.0;
+            return SourceCount{name, published, hz, 0, 0, 0};
+        };
+        for (std::size_t i = 0; i < options_.cameras.size(); ++i)
+            result.camera_sources.push_back(count(options_.cameras[i].name, writers_.progress.camera(i)));
+        for (std::size_t i = 0; i < options_.proprios.size(); ++i)
+            result.proprio_sources.push_back(count(options_.proprios[i].name, writers_.progress.proprio(i)));
+        if (result.stuck) return;
+
+        for (std::size_t i = 0; i < options_.cameras.size(); ++i) {
+            result.cameras.writers.merge(writers_.cameras[i]);
+            result.cameras.canaries.merge(canaries_.cameras[i]);
+            result.camera_sources[i].skipped = writers_.cameras[i].skipped;
+        }
+        for (std::size_t i = 0; i < options_.proprios.size(); ++i) {
+            result.proprios.writers.merge(writers_.proprios[i]);
+            result.proprios.canaries.merge(canaries_.proprios[i]);
+            result.proprio_sources[i].skipped = writers_.proprios[i].skipped;
+        }
+        result.every_reader_checked = true;
+        for (const ReaderSlot& slot : readers_) {
+            result.looks.merge(slot.checker->tally());
+            result.readers.merge(slot.times);
+            result.every_reader_checked = result.every_reader_checked && slot.checker->tally().full_looks > 0;
+        }
+        if (ws_checker_) result.observations = ws_checker_->tally();
+        result.ws = ws_times_;
+        for (std::size_t i = 0; i < result.camera_sources.size(); ++i) {
+            result.camera_sources[i].missed = result.looks.missed_cameras[i];
+            if (result.observations) result.camera_sources[i].missed_over_ws = result.observations->missed_cameras[i];
+        }
+        for (std::size_t i = 0; i < result.proprio_sources.size(); ++i) {
+            result.proprio_sources[i].missed = result.looks.missed_proprios[i];
+            if (result.observations) result.proprio_sources[i].missed_over_ws = result.observations->missed_proprios[i];
+        }
+    }
+
+    const Options options_;
+    std::atomic<bool> stop_readers_{false};
+    std::atomic<bool> stop_writers_{false};
+    const std::unique_ptr<SensorStore> store_;
+    const std::unique_ptr<SensorStore> canary_store_;
+    WriterSet writers_;
+    WriterSet canaries_;
+    std::vector<ReaderSlot> readers_;
+    std::unique_ptr<StoreServer> store_server_;
+    std::unique_ptr<LookChecker> ws_checker_;
+    LiveCounts ws_live_;
+    WsTimes ws_times_;
+    std::vector<Worker> workers_;  // last: joined before what they use is destroyed
+    std::vector<Worker> reading_;
+    std::vector<Worker> closing_;
+};
+
+}  // namespace
+
+RunResult run(const Options& options) {
+    block_signals();
+    auto whole = std::make_unique<Run>(options);
+    RunResult result = whole->go();
+    if (result.stuck) {
+        // What stuck threads use stays, and stays reachable for leak checkers.
+        static std::vector<std::unique_ptr<Run>>& abandoned = *new std::vector<std::unique_ptr<Run>>;
+        abandoned.push_back(std::move(whole));
+    }
+    return result;
+}
+
+}  // namespace chiral::stress

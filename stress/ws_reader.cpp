@@ -1,0 +1,94 @@
+#include "ws_reader.hpp"
+
+#include <chiral/client.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+namespace chiral::stress {
+namespace {
+
+std::chrono::nanoseconds from_seconds(double seconds) { return std::chrono::nanoseconds(std::llround(seconds * 1e9)); }
+
+// An observation as the checker sees things. Views into the observation, except for K and T, which it keeps by columns.
+class ObservationLook {
+public:
+    const Look& of(const Observation& obs) {
+        look_.cameras.resize(obs.cameras.size());
+        look_.proprios.resize(obs.proprios.size());
+        matrices_.resize(obs.cameras.size());
+        for (std::size_t i = 0; i < obs.cameras.size(); ++i) {
+            const CameraInfo& from = obs.cameras[i];
+            Matrices& matrices = matrices_[i];
+            Eigen::Map<Eigen::Matrix<double, 3, 3, Eigen::RowMajor>>(matrices.intrinsics.data()) = from.intrinsics;
+            Eigen::Map<Eigen::Matrix<double, 4, 4, Eigen::RowMajor>>(matrices.extrinsics.data()) = from.extrinsics;
+            CameraLook& to = look_.cameras[i];
+            to.image = {from.image.data(), from.image.size()};
+            to.depth = {};
+            if (from.has_depth) {
+                depths_.resize(obs.cameras.size());
+                // Arrived bytes need not be aligned as floats.
+                depths_[i].resize(from.depth_data.size() / sizeof(float));
+                std::memcpy(depths_[i].data(), from.depth_data.data(), depths_[i].size() * sizeof(float));
+                to.depth = depths_[i];
+            }
+            to.intrinsics = matrices.intrinsics;
+            to.extrinsics = matrices.extrinsics;
+            to.sequence[0] = from.sequence;
+            to.captured[0] = from_seconds(from.timestamp);
+        }
+        for (std::size_t i = 0; i < obs.proprios.size(); ++i) {
+            const ProprioInfo& from = obs.proprios[i];
+            look_.proprios[i] = {from.data, from.sequence, from_seconds(from.timestamp), false};
+        }
+        return look_;
+    }
+
+private:
+    struct Matrices {
+        std::array<double, 9> intrinsics;
+        std::array<double, 16> extrinsics;
+    };
+    std::vector<Matrices> matrices_;
+    std::vector<std::vector<float>> depths_;
+    Look look_;
+};
+
+}  // namespace
+
+void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, const std::atomic<bool>& stop,
+                  LiveCounts& live, WsTimes& times) {
+    using std::chrono::steady_clock;
+    ClientOptions options;
+    options.connect_timeout = std::chrono::seconds(10);
+    options.request_timeout = std::chrono::seconds(10);
+    options.log = [](const std::string&) {};
+    PolicyClient client("ws://127.0.0.1:" + std::to_string(plan.port), options);
+    client.connect();
+
+    std::optional<Pacer> pacer;
+    if (plan.hz > 0) pacer.emplace(Nanoseconds(static_cast<std::int64_t>(1e9 / plan.hz)), steady_clock::now());
+    Observation obs;
+    ObservationLook adapter;
+    Floor floor;
+    while (!stop.load(std::memory_order_relaxed)) {
+        if (pacer) pacer->wait(stop);
+        progress.read(floor);
+        const SteadyTime sent = steady_clock::now();
+        client.get_obs(obs);
+        const SteadyTime arrived = steady_clock::now();
+        times.round_trip.record(arrived - sent);
+        for (const CameraInfo& camera : obs.cameras) {
+            const Nanoseconds age = arrived.time_since_epoch() - from_seconds(camera.timestamp);
+            times.age.record(age);
+            if (age > plan.old_image) ++times.old_images;
+        }
+        checker.check(adapter.of(obs), floor, true);
+        live.show(checker.tally());
+    }
+    times.bytes = client.stats().bytes_received;
+    client.close();
+}
+
+}  // namespace chiral::stress

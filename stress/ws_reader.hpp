@@ -1,0 +1,32 @@
+// A policy client in this process that asks for observations over the loopback and checks every pixel of each.
+#pragma once
+
+#include "histogram.hpp"
+#include "look_checker.hpp"
+#include "progress.hpp"
+#include "readers.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace chiral::stress {
+
+struct WsPlan {
+    int port{0};
+    double hz{30.0};                   ///< 0: the next request follows the answer
+    Nanoseconds old_image{0};          ///< images older than this when they have arrived are counted
+};
+
+/// What the client measured. Its own until it has ended.
+struct WsTimes {
+    Histogram round_trip;              ///< request sent to observation decoded
+    Histogram age;                     ///< of the images in an arrived observation
+    std::uint64_t bytes{0};
+    std::uint64_t old_images{0};
+};
+
+/// Connects and requests until `stop`. Throws chiral::ConnectionError.
+void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, const std::atomic<bool>& stop,
+                  LiveCounts& live, WsTimes& times);
+
+}  // namespace chiral::stress

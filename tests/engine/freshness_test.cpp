@@ -1,0 +1,236 @@
+// never / fresh / stale / frozen: how a reader tells a source that stopped from one that repeats itself.
+#include "support.hpp"
+
+#include <gtest/gtest.h>
+
+namespace chiral::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint64_t kFrozenAfter = 5;
+// The content of the first repeated frame has to be read as a whole before later ones can be compared to it.
+constexpr int kAtMostThisMany = static_cast<int>(kFrozenAfter) + 2;
+
+class TheStatusOfACamera : public ::testing::Test {
+protected:
+    Engine engine{{camera("wrist", 120, 160)}, {}, options()};
+    Reader reader = engine.make_reader();
+    std::vector<std::uint8_t> image = std::vector<std::uint8_t>(120 * 160 * 3);
+
+    static EngineOptions options() {
+        EngineOptions o = with_readers(1);
+        o.now = &HandClock::now;
+        o.camera_stale_after = milliseconds(200);
+        o.camera_frozen_after = kFrozenAfter;
+        return o;
+    }
+    void SetUp() override {
+        HandClock::set(TimePoint(std::chrono::hours(1)));
+        for (std::size_t i = 0; i < image.size(); ++i) image[i] = static_cast<std::uint8_t>(i * 31 + i / 480);
+    }
+    void publish() {
+        HandClock::advance(milliseconds(33));
+        ASSERT_TRUE(engine.update_image(0, image.data(), image.size()).ok());
+    }
+    SourceStatus look() { return reader.snapshot().camera(0).status(); }
+    // Publishes what is in `image` and looks, `frames` times or until it is frozen; how many it took, or -1.
+    int frames_until_frozen(int frames = 100) {
+        for (int i = 1; i <= frames; ++i) {
+            publish();
+            if (look() == SourceStatus::frozen) return i;
+        }
+        return -1;
+    }
+};
+
+TEST_F(TheStatusOfACamera, GoesFromNeverToFreshWithTheFirstImage) {
+    EXPECT_EQ(look(), SourceStatus::never);
+    HandClock::advance(std::chrono::hours(1));
+    EXPECT_EQ(look(), SourceStatus::never) << "silence is not staleness";
+    publish();
+    EXPECT_EQ(look(), SourceStatus::fresh);
+}
+
+TEST_F(TheStatusOfACamera, IsStaleWhenItsImageIsOlderThanTheLimitAndFreshAgainWithTheNextOne) {
+    publish();
+    HandClock::advance(milliseconds(200));
+    EXPECT_EQ(look(), SourceStatus::fresh) << "exactly at the limit";
+    HandClock::advance(Duration(1));
+    EXPECT_EQ(look(), SourceStatus::stale);
+    EXPECT_EQ(look(), SourceStatus::stale);
+    image[0] ^= 1;
+    publish();
+    EXPECT_EQ(look(), SourceStatus::fresh);
+}
+
+TEST_F(TheStatusOfACamera, IsStaleWhenAnOldCaptureIsPublishedLate) {
+    ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), HandClock::now() - milliseconds(201)).ok());
+    EXPECT_EQ(look(), SourceStatus::stale);
+}
+
+TEST_F(TheStatusOfACamera, IsFrozenWhenItsContentNoLongerChanges) {
+    const int frames = frames_until_frozen();
+    EXPECT_GT(frames, static_cast<int>(kFrozenAfter)) << "not before that many frames repeated the one before";
+    EXPECT_LE(frames, kAtMostThisMany);
+    publish();
+    EXPECT_EQ(look(), SourceStatus::frozen) << "and stays so";
+}
+
+TEST_F(TheStatusOfACamera, IsFrozenWhenItsCaptureTimeNoLongerChanges) {
+    const TimePoint captured = HandClock::now();
+    int frames = 0;
+    SourceStatus status = SourceStatus::never;
+    while (status != SourceStatus::frozen && frames < 100) {
+        ++frames;
+        HandClock::advance(milliseconds(1));
+        image[0] = static_cast<std::uint8_t>(frames);  // the pixels do change
+        ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), captured).ok());
+        status = look();
+    }
+    EXPECT_EQ(frames, static_cast<int>(kFrozenAfter) + 1);
+}
+
+TEST_F(TheStatusOfACamera, RecoversFromFrozenWithTheFirstFrameThatDiffers) {
+    ASSERT_GT(frames_until_frozen(), 0);
+    image[image.size() / 2] ^= 0x10;
+    publish();
+    EXPECT_EQ(look(), SourceStatus::fresh);
+    const int frames = frames_until_frozen();
+    EXPECT_GE(frames, static_cast<int>(kFrozenAfter)) << "counts from the beginning again";
+    EXPECT_LE(frames, kAtMostThisMany);
+}
+
+TEST_F(TheStatusOfACamera, IsNotFrozenWhileASmallObjectMovesOnAStillBackground) {
+    for (int i = 0; i < 100; ++i) {
+        // One pixel lights up and walks along a row: the smallest movement there is.
+        image[static_cast<std::size_t>(3 * (160 * 60 + i))] ^= 0x40;
+        publish();
+        ASSERT_EQ(look(), SourceStatus::fresh) << "frame " << i;
+    }
+}
+
+TEST_F(TheStatusOfACamera, IsNotFrozenWhicheverByteChanges) {
+    for (std::size_t byte = 0; byte < image.size(); byte += kSanitized ? 4999 : 499) {
+        ASSERT_GT(frames_until_frozen(kAtMostThisMany), 0);
+        image[byte] ^= 1;
+        publish();
+        ASSERT_EQ(look(), SourceStatus::fresh) << "byte " << byte;
+    }
+}
+
+TEST_F(TheStatusOfACamera, IsStaleRatherThanFrozenWhenTheFramesStop) {
+    ASSERT_GT(frames_until_frozen(), 0);
+    HandClock::advance(milliseconds(201));
+    EXPECT_EQ(look(), SourceStatus::stale);
+    publish();
+    EXPECT_EQ(look(), SourceStatus::frozen) << "back with the same picture";
+}
+
+TEST_F(TheStatusOfACamera, DoesNotFreezeByLookingAgainAtOneFrame) {
+    publish();
+    for (int i = 0; i < 100; ++i) {
+        const Snapshot snapshot = reader.snapshot();
+        ASSERT_EQ(snapshot.camera(0).status(), SourceStatus::fresh);
+        ASSERT_EQ(snapshot.camera(0).status(), SourceStatus::fresh);
+    }
+}
+
+TEST_F(TheStatusOfACamera, CountsRepeatedFramesEvenIfTheReaderLooksSeldom) {
+    const auto publish_some = [&](int frames) {
+        for (int i = 0; i < frames; ++i) publish();
+    };
+    publish_some(20);
+    look();
+    publish_some(20);
+    look();
+    publish_some(20);
+    EXPECT_EQ(look(), SourceStatus::frozen);
+}
+
+TEST_F(TheStatusOfACamera, IsFrozenByItsImageAlone) {
+    ASSERT_GT(frames_until_frozen(), 0);
+    std::vector<std::uint8_t> depth(120 * 160 * sizeof(float));
+    for (int i = 0; i < 10; ++i) {
+        depth[0] = static_cast<std::uint8_t>(i);
+        ASSERT_TRUE(engine.update_depth(0, depth.data(), depth.size()).ok());
+        publish();
+        EXPECT_EQ(look(), SourceStatus::frozen);
+    }
+}
+
+TEST(TheStatusOfATinyCamera, IsFrozenAndRecoversLikeAnyOther) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    options.camera_frozen_after = kFrozenAfter;
+    Engine engine({camera("spot", 1, 1, 1, false)}, {}, options);
+    Reader reader = engine.make_reader();
+    std::uint8_t pixel = 7;
+    const auto publish_and_look = [&] {
+        HandClock::advance(milliseconds(1));
+        engine.update_image(0, &pixel, 1);
+        return reader.snapshot().camera(0).status();
+    };
+    for (int i = 0; i < kAtMostThisMany; ++i) publish_and_look();
+    EXPECT_EQ(publish_and_look(), SourceStatus::frozen);
+    ++pixel;
+    EXPECT_EQ(publish_and_look(), SourceStatus::fresh);
+}
+
+TEST(TheStatusOfACameraThatIsNeverFrozen, StaysFreshOnAStillImage) {
+    EngineOptions options = with_readers(1);
+    options.camera_frozen_after = 0;
+    options.camera_stale_after = std::chrono::hours(1);
+    Engine engine({camera()}, {}, options);
+    Reader reader = engine.make_reader();
+    const std::vector<std::uint8_t> image(45);
+    for (int i = 0; i < 100; ++i) {
+        engine.update_image(0, image.data(), image.size(), at_ns(Clock::now().time_since_epoch().count()));
+        ASSERT_EQ(reader.snapshot().camera(0).status(), SourceStatus::fresh);
+    }
+}
+
+TEST(TheStatusOfAStream, GoesThroughNeverFreshStaleAndFrozen) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    options.proprio_stale_after = milliseconds(50);
+    options.proprio_frozen_after = 20;
+    Engine engine({}, {{"arm", 3}}, options);
+    Reader reader = engine.make_reader();
+    const auto look = [&] { return reader.snapshot().proprio(0).status(); };
+    float values[] = {1, 2, 3};
+    const auto publish_and_look = [&] {
+        HandClock::advance(milliseconds(1));
+        EXPECT_TRUE(engine.update_proprio(0, values, 3).ok());
+        return look();
+    };
+    EXPECT_EQ(look(), SourceStatus::never);
+    EXPECT_EQ(publish_and_look(), SourceStatus::fresh);
+    HandClock::advance(milliseconds(50));
+    EXPECT_EQ(look(), SourceStatus::fresh);
+    HandClock::advance(milliseconds(1));
+    EXPECT_EQ(look(), SourceStatus::stale);
+    int samples = 0;
+    while (samples < 100 && publish_and_look() != SourceStatus::frozen) ++samples;
+    EXPECT_GE(samples, 17);
+    EXPECT_LE(samples, 22);
+    values[2] += 1e-6f;
+    EXPECT_EQ(publish_and_look(), SourceStatus::fresh);
+}
+
+TEST(TheStatusOfAStream, ThatMovesIsNeverFrozenHoweverFastItComes) {
+    EngineOptions options = with_readers(1);
+    options.proprio_stale_after = std::chrono::hours(1);
+    options.proprio_frozen_after = 2;
+    Engine engine({}, {{"arm", 1}}, options);
+    Reader reader = engine.make_reader();
+    const std::int64_t start = Clock::now().time_since_epoch().count();
+    for (int i = 1; i <= 200; ++i) {
+        const float value = static_cast<float>(i);
+        engine.update_proprio(0, &value, 1, at_ns(start + i));
+        ASSERT_EQ(reader.snapshot().proprio(0).status(), SourceStatus::fresh);
+    }
+}
+
+}  // namespace
+}  // namespace chiral::test

@@ -1,0 +1,198 @@
+// chiral-stress as a user meets it: exit codes, messages, and the JSON that other programs read.
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+    int exit_code{-1};
+    std::string output;  // both streams
+};
+
+Outcome shell(const std::string& command) {
+    Outcome outcome;
+    std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+    if (!pipe) return outcome;
+    char buffer[4096];
+    while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, n);
+    const int status = ::pclose(pipe);
+    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return outcome;
+}
+
+Outcome stress(const std::string& options) { return shell(std::string(CHIRAL_STRESS) + " " + options); }
+
+class TemporaryFile {
+public:
+    TemporaryFile() : path_(fs::temp_directory_path() / ("chiral-stress-" + std::to_string(::getpid()) + ".json")) {}
+    ~TemporaryFile() {
+        std::error_code ignored;
+        fs::remove(path_, ignored);
+    }
+    std::string path() const { return path_.string(); }
+
+private:
+    fs::path path_;
+};
+
+// A short run with its JSON.
+struct ShortRun {
+    Outcome outcome;
+    nlohmann::json json;
+};
+
+ShortRun run(const std::string& options) {
+    const TemporaryFile file;
+    ShortRun run{stress("--size 64x48 --seconds 2 --json " + file.path() + " " + options), {}};
+    std::ifstream(file.path()) >> run.json;
+    return run;
+}
+
+void expect_quantiles(const nlohmann::json& json) {
+    for (const char* key : {"p50", "p99", "p999", "max"}) ASSERT_TRUE(json.contains(key)) << json;
+    EXPECT_GE(json["p50"], 0.0);
+    EXPECT_LE(json["p50"], json["p99"]);
+    EXPECT_LE(json["p99"], json["p999"]);
+    EXPECT_LE(json["p999"], json["max"]);
+}
+
+// What holds of every run that saw nothing wrong.
+void expect_sane(const nlohmann::json& json) {
+    for (const char* key : {"verdict", "failures", "interrupted", "seconds", "snapshots", "snapshots_checked_in_full", "torn",
+                            "incoherent", "backwards", "stale", "mixed", "writer_max_steps", "writer_step_bound",
+                            "reader_max_steps", "reader_step_bound", "lateness_us", "update_us", "update_cpu_us",
+                            "update_sleeps", "snapshot_us", "rtt_ms", "ws", "sources", "config", "machine"})
+        ASSERT_TRUE(json.contains(key)) << key;
+    EXPECT_NEAR(json["seconds"], 2.0, 1.0);
+    EXPECT_GT(json["snapshots"], 0);
+    EXPECT_GT(json["snapshots_checked_in_full"], 0);
+    for (const char* key : {"torn", "backwards", "stale"}) EXPECT_EQ(json[key], 0) << key;
+    for (const char* measure : {"lateness_us", "update_us", "update_cpu_us"})
+        for (const char* kind : {"camera", "proprio"}) {
+            expect_quantiles(json[measure][kind]);
+            expect_quantiles(json[measure][kind]["canary"]);
+        }
+    ASSERT_EQ(json["sources"].size(), 6u);
+    for (const auto& source : json["sources"]) {
+        EXPECT_GT(source["published"], 1) << source;
+        EXPECT_LT(source["hz"], source["kind"] == "camera" ? 40.0 : 600.0) << source;
+    }
+    EXPECT_EQ(json["config"]["cameras"].size(), 3u);
+    for (const char* key : {"cpu", "kernel", "compiler"}) EXPECT_NE(json["machine"][key], "") << key;
+}
+
+TEST(StressCommand, LockfreePassesInThisProcess) {
+    const ShortRun r = run("");
+    EXPECT_EQ(r.outcome.exit_code, 0) << r.outcome.output;
+    EXPECT_NE(r.outcome.output.find("\nverdict: pass\n"), std::string::npos) << r.outcome.output;
+    expect_sane(r.json);
+    EXPECT_EQ(r.json["verdict"], "pass");
+    EXPECT_EQ(r.json["incoherent"], 0);
+    EXPECT_TRUE(r.json["failures"].empty());
+    EXPECT_GT(r.json["writer_max_steps"], 0);
+    EXPECT_LE(r.json["writer_max_steps"], r.json["writer_step_bound"]);
+    EXPECT_GT(r.json["reader_max_steps"], 0);
+    EXPECT_LE(r.json["reader_max_steps"], r.json["reader_step_bound"]);
+    EXPECT_TRUE(r.json["ws"].is_null());
+}
+
+TEST(StressCommand, LockfreePassesOverWebSocket) {
+    const ShortRun r = run("--transport ws --readers 2");
+    EXPECT_EQ(r.outcome.exit_code, 0) << r.outcome.output;
+    expect_sane(r.json);
+    EXPECT_EQ(r.json["incoherent"], 0);
+    EXPECT_GT(r.json["ws"]["observations"], 0);
+    EXPECT_GT(r.json["ws"]["bytes"], r.json["ws"]["observations"].get<double>() * 64 * 48 * 3 * 3);
+    expect_quantiles(r.json["rtt_ms"]);
+}
+
+TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
+    const ShortRun r = run("--writes fields");
+    EXPECT_EQ(r.outcome.exit_code, 0) << r.outcome.output;
+    expect_sane(r.json);
+    EXPECT_EQ(r.json["incoherent"], 0);
+}
+
+// Whether its writers had to wait in two seconds is chance, so only the contents are asked for.
+TEST(StressCommand, MutexIsNotTorn) {
+    const ShortRun r = run("--engine mutex --writes fields");
+    expect_sane(r.json);
+    EXPECT_EQ(r.json["incoherent"], 0);
+    EXPECT_TRUE(r.json["writer_max_steps"].is_null()) << "it counts no steps";
+}
+
+TEST(StressCommand, MutexIsServedFromCopies) {
+    const ShortRun r = run("--engine mutex --writes fields --transport ws");
+    expect_sane(r.json);
+    EXPECT_EQ(r.json["incoherent"], 0);
+    EXPECT_GT(r.json["ws"]["observations"], 0);
+}
+
+TEST(StressCommand, ASourceKindMayBeMissing) {
+    EXPECT_EQ(stress("--cameras 0 --seconds 1").exit_code, 0);
+    EXPECT_EQ(stress("--cameras 1 --size 33x7 --no-depth --proprios 0 --seconds 1").exit_code, 0);
+}
+
+TEST(StressCommand, HelpSucceedsAndShowsExamples) {
+    const Outcome help = stress("--help");
+    EXPECT_EQ(help.exit_code, 0);
+    for (const char* option : {"--seconds", "--cameras", "--size", "--no-depth", "--proprios", "--camera-hz", "--proprio-hz",
+                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--writes", "Examples"})
+        EXPECT_NE(help.output.find(option), std::string::npos) << option;
+}
+
+TEST(StressCommand, EngineListPrintsOneNameALine) {
+    const Outcome list = stress("--engine list");
+    EXPECT_EQ(list.exit_code, 0);
+    EXPECT_EQ(list.output, "lockfree\nmutex\n");
+}
+
+TEST(StressCommand, AnUnknownEngineIsAUsageErrorThatNamesTheKnownOnes) {
+    const Outcome outcome = stress("--engine seqlock");
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_NE(outcome.output.find("no engine 'seqlock'; there are: lockfree, mutex"), std::string::npos) << outcome.output;
+}
+
+TEST(StressCommand, WrongOptionsAreUsageErrors) {
+    for (const char* options : {"--size 64", "--size 64x48x3", "--size 0x0", "--cameras -1", "--camera-hz 0", "--readers 0",
+                                "--transport tcp", "--writes both", "--seconds x", "--nonsense", "--cameras 0 --proprios 0",
+                                "--transport ws --readers 12"})
+        EXPECT_EQ(stress(options).exit_code, 2) << options;
+}
+
+TEST(StressCommand, AJsonFileThatCannotBeWrittenFailsBeforeTheRun) {
+    const auto before = std::chrono::steady_clock::now();
+    const Outcome outcome = stress("--seconds 60 --json /nonexistent/result.json");
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(20));
+    EXPECT_NE(outcome.output.find("cannot write '/nonexistent/result.json': No such file or directory"), std::string::npos)
+        << outcome.output;
+}
+
+TEST(StressCommand, AFullDiskIsAnErrorThoughTheRunPassed) {
+    if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+    const Outcome outcome = stress("--size 64x48 --seconds 1 --json /dev/full");
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_NE(outcome.output.find("cannot write '/dev/full': No space left on device"), std::string::npos) << outcome.output;
+    EXPECT_EQ(shell(std::string(CHIRAL_STRESS) + " --size 64x48 --seconds 1 2>&1 >/dev/full; exit $?").exit_code, 1);
+}
+
+TEST(StressCommand, CtrlCEndsEarlyWithTheTableOverWhatRan) {
+    const Outcome outcome =
+        shell(std::string("timeout --preserve-status -s INT 2 ") + CHIRAL_STRESS + " --size 64x48 --seconds 60");
+    EXPECT_EQ(outcome.exit_code, 130) << outcome.output;
+    EXPECT_NE(outcome.output.find("verdict: pass (interrupted after"), std::string::npos) << outcome.output;
+}
+
+}  // namespace

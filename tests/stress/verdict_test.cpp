@@ -1,0 +1,148 @@
+#include "verdict.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace chiral::stress {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr Limits kLimits{3, microseconds(20), milliseconds(1), milliseconds(250)};
+
+// `count` calls of `usual`, of which the last `outliers` took `long_ones`.
+Histogram calls(int count, Nanoseconds usual, int outliers = 0, Nanoseconds long_ones = {}) {
+    Histogram h;
+    for (int i = 0; i < count; ++i) h.record(i < count - outliers ? usual : long_ones);
+    return h;
+}
+
+TEST(ExcessOverCanary, IsNoneForEqualTimes) {
+    EXPECT_EQ(excess_over_canary(calls(1000, microseconds(400)), calls(1000, microseconds(400)), kLimits), "");
+}
+
+TEST(ExcessOverCanary, IsNoneWhereCachesMakeACopySlower) {
+    EXPECT_EQ(excess_over_canary(calls(1000, microseconds(1100)), calls(1000, microseconds(400)), kLimits), "");
+}
+
+TEST(ExcessOverCanary, NamesAMedianThatIsTooLong) {
+    EXPECT_EQ(excess_over_canary(calls(1000, microseconds(1300)), calls(1000, microseconds(400)), kLimits).substr(0, 3), "p50");
+}
+
+TEST(ExcessOverCanary, NamesATailThatTheCanaryDoesNotHave) {
+    const auto writers = calls(1000, microseconds(400), 20, milliseconds(5));
+    EXPECT_EQ(excess_over_canary(writers, calls(1000, microseconds(400)), kLimits).substr(0, 3), "p99");
+}
+
+TEST(ExcessOverCanary, ForgivesATailThatTheCanaryHasALittleLessOften) {
+    const auto writers = calls(1000, microseconds(400), 20, milliseconds(5));
+    const auto canary = calls(1000, microseconds(400), 5, milliseconds(6));
+    EXPECT_EQ(excess_over_canary(writers, canary, kLimits), "");
+}
+
+TEST(ExcessOverCanary, NeedsNineLongOnesInAShortRun) {
+    const auto canary = calls(100, microseconds(400));
+    EXPECT_EQ(excess_over_canary(calls(100, microseconds(400), 8, milliseconds(5)), canary, kLimits), "");
+    EXPECT_EQ(excess_over_canary(calls(100, microseconds(400), 9, milliseconds(5)), canary, kLimits).substr(0, 13),
+              "ninth-longest");
+}
+
+TEST(ExcessOverCanary, NamesASingleStallThatNoSchedulerExplains) {
+    const auto writers = calls(1000, microseconds(400), 1, milliseconds(400));
+    EXPECT_EQ(excess_over_canary(writers, calls(1000, microseconds(400)), kLimits).substr(0, 7), "longest");
+}
+
+TEST(ExcessOverCanary, IsNotJudgedFromAHandfulOfCalls) {
+    EXPECT_EQ(excess_over_canary(calls(40, milliseconds(9)), calls(40, microseconds(1)), kLimits), "");
+}
+
+// A run in which everything went well.
+class VerdictOfRun : public ::testing::Test {
+protected:
+    VerdictOfRun() {
+        options_.cameras = {{"left", 30, 40}};
+        options_.engine = find_engine("lockfree");
+        result_.seconds = result_.writing_seconds = 10;
+        result_.camera_sources = {{"left", 301, 30.0, 0, 0, 0}};
+        for (WriterTimes* times : {&result_.cameras.writers, &result_.cameras.canaries}) {
+            times->lateness = calls(300, microseconds(60));
+            times->update.wall = times->update.cpu = calls(300, microseconds(400));
+            times->max_steps = 20;
+        }
+        result_.looks.looks = 1000;
+        result_.looks.full_looks = 10;
+        result_.every_reader_checked = true;
+        result_.writer_step_bound = result_.reader_step_bound = 30;
+    }
+
+    std::string failures() const {
+        std::string all;
+        for (const std::string& failure : judge(options_, result_).failures) all += failure + "\n";
+        return all;
+    }
+
+    Options options_;
+    RunResult result_;
+};
+
+TEST_F(VerdictOfRun, PassesWhenAllWentWell) { EXPECT_EQ(failures(), ""); }
+
+TEST_F(VerdictOfRun, FailsForASingleViolationOfAnyKind) {
+    for (std::uint64_t Tally::*count : {&Tally::torn, &Tally::incoherent, &Tally::backwards, &Tally::stale}) {
+        result_.looks.*count = 1;
+        EXPECT_NE(failures(), "");
+        result_.looks.*count = 0;
+        result_.observations.emplace().looks = 1;
+        EXPECT_EQ(failures(), "");
+        (*result_.observations).*count = 1;
+        EXPECT_NE(failures(), "") << "over ws";
+        result_.observations.reset();
+    }
+}
+
+TEST_F(VerdictOfRun, FailsWhenNothingWasChecked) {
+    result_.looks.looks = 0;
+    EXPECT_NE(failures(), "");
+    result_.looks.looks = 1000;
+    result_.every_reader_checked = false;
+    EXPECT_NE(failures(), "");
+    result_.every_reader_checked = true;
+    result_.observations.emplace();
+    EXPECT_NE(failures(), "") << "a client that got nothing";
+}
+
+TEST_F(VerdictOfRun, FailsWhenABoundIsExceeded) {
+    result_.cameras.writers.max_steps = 31;
+    EXPECT_NE(failures(), "");
+    result_.cameras.writers.max_steps = 30;
+    result_.readers.max_steps = 31;
+    EXPECT_NE(failures(), "");
+    result_.reader_step_bound = 0;
+    EXPECT_EQ(failures(), "") << "an engine that promises no bound";
+}
+
+TEST_F(VerdictOfRun, FailsWhenWritersSleptAndTheCanaryDidNot) {
+    result_.cameras.writers.update.slept = 2;
+    EXPECT_EQ(failures(), "");
+    result_.cameras.writers.update.slept = 3;
+    EXPECT_EQ(failures(), "camera writers wait for nobody (I4): slept in 3 of 300 updates; canary 0 of 300\n");
+    result_.cameras.canaries.update.slept = 1;
+    EXPECT_EQ(failures(), "");
+}
+
+TEST_F(VerdictOfRun, FailsWhenASourceLosesItsRate) {
+    result_.camera_sources[0].hz = 20;
+    EXPECT_EQ(failures(), "cameras keep their rate: slowest 'left' 20.0 Hz, canary 30.0, asked 30\n");
+}
+
+TEST_F(VerdictOfRun, SaysOnlyWhoIsStuckWhenAThreadDidNotEnd) {
+    result_.stuck = true;
+    result_.errors = {"reader 0 is stuck"};
+    result_.looks.looks = 0;
+    EXPECT_EQ(failures(), "reader 0 is stuck\n");
+}
+
+}  // namespace
+}  // namespace chiral::stress

@@ -1,0 +1,192 @@
+// Cameras whose pictures come from a command.
+#include "command_camera.hpp"
+
+#include <gtest/gtest.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace chiral::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+template <class Condition>
+bool becomes_true(Condition condition, Duration within = 20s) {
+    const TimePoint deadline = Clock::now() + within;
+    while (!condition()) {
+        if (Clock::now() > deadline) return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
+
+class CommandCameraTest : public testing::Test {
+protected:
+    static constexpr int width = 4, height = 2, frame_bytes = width * height * 3;
+
+    CommandCameraConfig command(std::string text) const { return {"clip", width, height, std::move(text)}; }
+    auto logger() {
+        return [this](const std::string& line) {
+            const std::lock_guard lock(mutex_);
+            log_ += line + '\n';
+        };
+    }
+    std::string log() {
+        const std::lock_guard lock(mutex_);
+        return log_;
+    }
+    std::string image() {
+        const Snapshot snapshot = reader_.snapshot();
+        const auto bytes = snapshot.camera(0).image();
+        return {bytes.begin(), bytes.end()};
+    }
+
+    Engine engine_{{{.name = "clip", .height = height, .width = width}}, {}};
+    Reader reader_{engine_.make_reader()};
+
+private:
+    std::mutex mutex_;
+    std::string log_;
+};
+
+TEST_F(CommandCameraTest, publishes_the_frames_in_order_and_says_how_the_command_ended) {
+    CommandCamera camera(engine_, 0, command("printf '%024d%024d%024d' 1 2 3"), logger());
+    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    EXPECT_EQ(camera.frames(), 3U);
+    EXPECT_EQ(engine_.newest_frame(0), 3U);
+    EXPECT_EQ(image(), std::string(23, '0') + "3") << "the last frame stays";
+    EXPECT_EQ(log(), "camera 'clip': the command ended (exit status 0) after 3 frames; its last frame stays\n");
+}
+
+TEST_F(CommandCameraTest, puts_frames_together_that_come_in_pieces) {
+    CommandCamera camera(engine_, 0, command("for i in 1 2 3 4 5 6; do printf '12345678'; sleep 0.02; done"), logger());
+    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    EXPECT_EQ(camera.frames(), 2U);
+    EXPECT_EQ(image(), "123456781234567812345678");
+}
+
+TEST_F(CommandCameraTest, never_publishes_an_unfinished_frame) {
+    CommandCamera camera(engine_, 0, command("printf '%024d' 7; printf 'only this'; exit 3"), logger());
+    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    EXPECT_EQ(engine_.newest_frame(0), 1U);
+    EXPECT_EQ(image(), std::string(23, '0') + "7");
+    EXPECT_EQ(log(),
+              "camera 'clip': the command ended (exit status 3) after 1 frame and 9 bytes of an unfinished one, which is "
+              "dropped; a frame of 4x2 RGB24 has 24 bytes; its last frame stays\n");
+}
+
+TEST_F(CommandCameraTest, stamps_a_frame_with_the_time_of_its_first_byte) {
+    const TimePoint before = Clock::now();
+    CommandCamera camera(engine_, 0, command("printf 1; sleep 0.3; printf '%023d' 0"), logger());
+    ASSERT_TRUE(engine_.wait_frame(0, 0, Clock::now() + 20s));
+    const TimePoint arrived = Clock::now();
+    const TimePoint captured = reader_.snapshot().camera(0).captured();
+    EXPECT_GE(captured, before);
+    EXPECT_LE(captured, arrived - 250ms);
+}
+
+TEST_F(CommandCameraTest, says_when_the_shell_does_not_find_the_command) {
+    CommandCamera camera(engine_, 0, command("there-is-no-such-camera --frames 2>/dev/null"), logger());
+    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    EXPECT_EQ(log(),
+              "camera 'clip': the command ended (exit status 127) after 0 frames; /bin/sh did not find it: "
+              "there-is-no-such-camera --frames 2>/dev/null\n");
+    EXPECT_EQ(engine_.newest_frame(0), 0U);
+}
+
+TEST_F(CommandCameraTest, says_when_the_command_was_killed_or_brought_nothing) {
+    CommandCamera camera(engine_, 0, command("kill -KILL $$"), logger());
+    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    EXPECT_EQ(log(),
+              "camera 'clip': the command ended (killed by signal 9 (Killed)) after 0 frames; the picture stays black. The "
+              "command was: kill -KILL $$\n");
+}
+
+TEST_F(CommandCameraTest, ends_the_command_and_all_that_it_started) {
+    const auto folder = std::filesystem::temp_directory_path() / ("chiral-command-" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder);
+    const auto file = folder / "pids";
+    pid_t shell = 0, grandchild = 0;
+    {
+        // A shell that ignores the polite signal, with a child of its own that does, too.
+        CommandCamera camera(engine_, 0,
+                             command("trap '' TERM; sleep 1000 & echo $$ $! > " + (folder / "new").string() + "; mv " +
+                                     (folder / "new").string() + ' ' + file.string() + "; printf '%024d' 1; wait; sleep 1000"),
+                             logger());
+        ASSERT_TRUE(becomes_true([&] { return std::filesystem::exists(file); }));
+        std::ifstream(file) >> shell >> grandchild;
+        ASSERT_GT(shell, 1);
+        ASSERT_GT(grandchild, 1);
+        EXPECT_EQ(kill(shell, 0), 0);
+    }
+    std::filesystem::remove_all(folder);
+    EXPECT_EQ(kill(shell, 0), -1) << "the shell is neither running nor a zombie";
+    EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "there is no child left";
+    EXPECT_EQ(errno, ECHILD);
+    // The grandchild is dead; somebody else has to reap it.
+    EXPECT_TRUE(becomes_true([&] {
+        std::string pid, name, state;
+        std::ifstream stat("/proc/" + std::to_string(grandchild) + "/stat");
+        return !(stat >> pid >> name >> state) || state == "Z";
+    }));
+}
+
+TEST_F(CommandCameraTest, stops_at_once_while_the_command_is_silent) {
+    const TimePoint begin = Clock::now();
+    { CommandCamera camera(engine_, 0, command("exec sleep 1000"), logger()); }
+    EXPECT_LT(Clock::now() - begin, 5s);
+    EXPECT_EQ(log(), "");
+}
+
+TEST_F(CommandCameraTest, stops_in_the_middle_of_a_frame) {
+    {
+        CommandCamera camera(engine_, 0, command("printf '%024d' 1; printf 'half a'; exec sleep 1000"), logger());
+        ASSERT_TRUE(engine_.wait_frame(0, 0, Clock::now() + 20s));
+    }
+    EXPECT_EQ(engine_.newest_frame(0), 1U);
+    // The field is free again.
+    const std::vector<std::uint8_t> pixels(frame_bytes, 9);
+    EXPECT_TRUE(engine_.update_image(0, pixels.data(), pixels.size()).ok());
+}
+
+TEST_F(CommandCameraTest, waits_for_a_command_that_closes_its_output_before_it_ends) {
+    CommandCamera camera(engine_, 0, command("printf '%024d' 1; exec >&-; sleep 0.1; exit 5"), logger());
+    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    EXPECT_NE(log().find("exit status 5"), std::string::npos) << log();
+}
+
+TEST(CommandCameraOption, takes_name_size_and_a_command_that_may_contain_commas) {
+    const CommandCameraConfig config = parse_command_camera("clip,640x480,cmd:ffmpeg -vf crop=1,2,3 -");
+    EXPECT_EQ(config.name, "clip");
+    EXPECT_EQ(config.width, 640);
+    EXPECT_EQ(config.height, 480);
+    EXPECT_EQ(config.command, "ffmpeg -vf crop=1,2,3 -");
+}
+
+TEST(CommandCameraOption, refuses_everything_else_and_says_what_it_expects) {
+    for (const char* text : {"", "clip", "clip,640x480", ",640x480,cmd:true", "clip,640x480,true", "clip,640x480,cmd:",
+                             "clip,640,cmd:true", "clip,0x480,cmd:true", "clip,640x480x3,cmd:true", "clip,-1x2,cmd:true",
+                             "clip,99999x2,cmd:true", "clip,x,cmd:true"}) {
+        try {
+            parse_command_camera(text);
+            ADD_FAILURE() << text;
+        } catch (const std::invalid_argument& error) {
+            EXPECT_NE(std::string(error.what()).find("expected"), std::string::npos) << error.what();
+        }
+    }
+}
+
+}  // namespace
+}  // namespace chiral::tools

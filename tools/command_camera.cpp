@@ -1,0 +1,173 @@
+#include "command_camera.hpp"
+
+#include <fmt/format.h>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace chiral::tools {
+
+namespace {
+
+constexpr auto patience = std::chrono::seconds(5);
+
+int open_event() {
+    const int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event < 0) throw std::system_error(errno, std::generic_category(), "eventfd for a camera command");
+    return event;
+}
+
+}  // namespace
+
+void parse_size(const std::string& text, int& width, int& height) {
+    const auto number = [](const char* begin, const char* end, int& value) {
+        const auto [rest, error] = std::from_chars(begin, end, value);
+        return error == std::errc{} && rest == end && value >= 1 && value <= 16384;
+    };
+    const std::size_t x = text.find('x');
+    const char* const begin = text.data();
+    if (x == std::string::npos || !number(begin, begin + x, width) || !number(begin + x + 1, begin + text.size(), height))
+        throw std::invalid_argument(fmt::format("size '{}': expected WIDTHxHEIGHT, such as 640x480", text));
+}
+
+CommandCameraConfig parse_command_camera(const std::string& text) {
+    const std::size_t first = text.find(',');
+    const std::size_t second = first == std::string::npos ? first : text.find(',', first + 1);
+    const std::string prefix = "cmd:";
+    if (second == std::string::npos || first == 0 || text.compare(second + 1, prefix.size(), prefix) != 0 ||
+        text.size() == second + 1 + prefix.size())
+        throw std::invalid_argument(
+            fmt::format("camera '{}': expected NAME,WIDTHxHEIGHT,cmd:COMMAND, such as clip,640x480,cmd:cat frames.rgb", text));
+    CommandCameraConfig config;
+    config.name = text.substr(0, first);
+    parse_size(text.substr(first + 1, second - first - 1), config.width, config.height);
+    config.command = text.substr(second + 1 + prefix.size());
+    return config;
+}
+
+CommandCamera::CommandCamera(Engine& engine, std::size_t index, CommandCameraConfig config,
+                             std::function<void(const std::string&)> log)
+    : engine_(engine),
+      index_(index),
+      config_(std::move(config)),
+      log_(std::move(log)),
+      stop_event_(open_event()),
+      child_(config_.command),
+      started_(Clock::now()),
+      thread_([this] { run(); }) {}
+
+CommandCamera::~CommandCamera() {
+    const std::uint64_t one = 1;
+    // An eventfd that is not full takes a write without fail.
+    [[maybe_unused]] const ssize_t written = write(stop_event_, &one, sizeof one);
+    thread_.join();
+    close(stop_event_);
+}
+
+void CommandCamera::run() {
+    Input input = Input::frame;
+    while (input == Input::frame) input = read_frame();
+    if (input == Input::end) {
+        // It closed its output; it may take a while to end, and is waited for without holding up a stop.
+        std::optional<int> status;
+        while (!(status = child_.ended()) && input != Input::stop) {
+            pollfd stop{stop_event_, POLLIN, 0};
+            if (poll(&stop, 1, 10) > 0) input = Input::stop;
+        }
+        if (status) report_end(*status);
+    }
+    child_.end();
+    finished_.store(true, std::memory_order_release);
+}
+
+// Waits for a byte or the end of the output; false when asked to stop.
+bool CommandCamera::wait_readable() {
+    pollfd files[] = {{child_.output(), POLLIN, 0}, {stop_event_, POLLIN, 0}};
+    while (true) {
+        int timeout_ms = -1;
+        if (frames() == 0 && !told_silence_) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(started_ + patience - Clock::now());
+            timeout_ms = std::max(0, static_cast<int>(left.count()));
+        }
+        const int ready = poll(files, 2, timeout_ms);
+        if (ready == 0) {
+            told_silence_ = true;
+            say(fmt::format("no frame yet after {} s; the command is expected to write raw RGB24 frames of {} bytes to its "
+                            "standard output",
+                            patience.count(), config_.width * config_.height * 3));
+        }
+        if (files[1].revents != 0 || (ready < 0 && errno != EINTR)) return false;
+        if (ready > 0) return true;
+    }
+}
+
+CommandCamera::Input CommandCamera::read_frame() {
+    // Nothing is claimed while no frame is under way.
+    if (!wait_readable()) return Input::stop;
+    const TimePoint captured = Clock::now();
+    Frame frame = engine_.begin_frame(index_);
+    const std::span<std::uint8_t> image = frame.image();
+    if (!frame) {
+        say(frame.status().message());
+        return Input::stop;
+    }
+    std::size_t filled = 0;
+    while (filled < image.size()) {
+        const ssize_t got = read(child_.output(), image.data() + filled, image.size() - filled);
+        if (got > 0) {
+            filled += static_cast<std::size_t>(got);
+        } else if (got == 0) {
+            partial_bytes_ = filled;
+            return Input::end;  // the destructor of `frame` publishes nothing
+        } else if (errno == EAGAIN) {
+            if (!wait_readable()) return Input::stop;
+        } else if (errno != EINTR) {
+            say(fmt::format("cannot read from the command: {}", std::generic_category().message(errno)));
+            return Input::stop;
+        }
+    }
+    if (const Status status = frame.commit(captured); !status) {
+        say(status.message());
+        return Input::stop;
+    }
+    frames_.fetch_add(1, std::memory_order_relaxed);
+    return Input::frame;
+}
+
+void CommandCamera::report_end(int wait_status) {
+    const std::uint64_t count = frames();
+    std::string text = fmt::format("the command ended ({}) after {} frame{}", describe_end(wait_status), count,
+                                   count == 1 ? "" : "s");
+    if (partial_bytes_ > 0)
+        text += fmt::format(" and {} bytes of an unfinished one, which is dropped; a frame of {}x{} RGB24 has {} bytes",
+                            partial_bytes_, config_.width, config_.height, config_.width * config_.height * 3);
+    if (count > 0) {
+        text += "; its last frame stays";
+    } else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127) {
+        text += "; /bin/sh did not find it: " + config_.command;
+    } else {
+        text += "; the picture stays black. The command was: " + config_.command;
+    }
+    say(text);
+}
+
+void CommandCamera::say(const std::string& text) const {
+    const std::string line = fmt::format("camera '{}': {}", config_.name, text);
+    if (log_) {
+        log_(line);
+    } else {
+        fmt::print(stderr, "{}\n", line);
+    }
+}
+
+}  // namespace chiral::tools

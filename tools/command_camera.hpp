@@ -1,0 +1,69 @@
+// A camera whose pictures come from a command: ffmpeg reading a webcam or a video, a driver's own tool, cat of a file.
+//
+// The command writes raw RGB24 frames to its standard output, H*W*3 bytes each, row after row, with nothing between
+// them. Every frame is read straight into the slot that it is published from, and is stamped with the time at which
+// its first byte came. Bytes of an unfinished frame are never published.
+#pragma once
+
+#include "child_process.hpp"
+
+#include <chiral/engine.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+
+namespace chiral::tools {
+
+struct CommandCameraConfig {
+    std::string name;
+    int width{0};
+    int height{0};
+    std::string command;  ///< for /bin/sh -c
+};
+
+/// Parses "NAME,WxH,cmd:COMMAND". Throws std::invalid_argument that shows what was expected.
+CommandCameraConfig parse_command_camera(const std::string& text);
+/// Parses "WxH", 1 to 16384 each, into width and height. Throws like it.
+void parse_size(const std::string& text, int& width, int& height);
+
+class CommandCamera {
+public:
+    /// Starts the command and a thread that feeds camera `index` of `engine`, which outlives this. `log` is told, one line
+    /// each and from that thread, when the first frame takes long, and when the command ends. Default: stderr. Throws
+    /// std::system_error if no shell can be started.
+    CommandCamera(Engine& engine, std::size_t index, CommandCameraConfig config,
+                  std::function<void(const std::string&)> log = {});
+    CommandCamera(const CommandCamera&) = delete;
+    /// Ends the command with all that it started, and joins the thread.
+    ~CommandCamera();
+
+    std::uint64_t frames() const noexcept { return frames_.load(std::memory_order_relaxed); }
+    /// The command has ended and everything it wrote has been published. The last frame stays what it is.
+    bool finished() const noexcept { return finished_.load(std::memory_order_acquire); }
+
+private:
+    enum class Input { frame, end, stop };
+    void run();
+    Input read_frame();
+    bool wait_readable();
+    void report_end(int wait_status);
+    void say(const std::string& text) const;
+
+    Engine& engine_;
+    const std::size_t index_;
+    const CommandCameraConfig config_;
+    const std::function<void(const std::string&)> log_;
+    int stop_event_;
+    ChildProcess child_;
+    std::size_t partial_bytes_{0};
+    bool told_silence_{false};
+    const TimePoint started_;
+    std::atomic<std::uint64_t> frames_{0};
+    std::atomic<bool> finished_{false};
+    std::thread thread_;
+};
+
+}  // namespace chiral::tools

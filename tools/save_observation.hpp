@@ -1,0 +1,17 @@
+// Writes an observation into a folder, so that a person or a script can look at it.
+#pragma once
+
+#include <chiral/types.hpp>
+
+#include <filesystem>
+#include <vector>
+
+namespace chiral::tools {
+
+/// Writes NAME.png for each camera (8-bit gray or RGB), NAME_depth.png where it has depth (16-bit gray, millimetres,
+/// 0: none, at most 65535), and observation.json with K, T, times and proprio values. Characters of a camera's name that do
+/// not belong into a file name become '_'. Makes the folder. Returns the files; throws std::runtime_error that names
+/// the file which cannot be written.
+std::vector<std::filesystem::path> save_observation(const Observation& obs, const std::filesystem::path& folder);
+
+}  // namespace chiral::tools

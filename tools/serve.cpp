@@ -1,0 +1,208 @@
+// chiral-serve: a simulated robot that policies and other clients can be tried against.
+#include "command_camera.hpp"
+#include "simulated_robot.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <signal.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace {
+
+using namespace chiral;
+using namespace chiral::tools;
+
+struct ServeOptions {
+    RobotOptions robot;
+    std::string host = "127.0.0.1";
+    int port = 8765;
+    double seconds = 0.0;
+    bool legacy = false;
+};
+
+constexpr const char* examples = R"(Examples:
+  chiral-serve                                    two simulated cameras and a 7-joint arm on port 8765
+  chiral-serve --cameras 8 --depth --port 0       eight RGB-D cameras on any free port
+  chiral-serve --host 0.0.0.0                     let other machines connect, too
+  chiral-serve --camera 'webcam,640x480,cmd:ffmpeg -v error -f v4l2 -video_size 640x480 -i /dev/video0
+               -f rawvideo -pix_fmt rgb24 -'      a real camera
+  chiral-serve --camera 'clip,1280x720,cmd:ffmpeg -v error -re -stream_loop -1 -i clip.mp4 -s 1280x720
+               -f rawvideo -pix_fmt rgb24 -'      a video, again and again
+
+Look at it with: chiral-probe ws://127.0.0.1:8765)";
+
+// Checks without the text that CLI::Range puts into the help.
+template <class Number>
+CLI::Validator in_range(Number lowest, Number highest) {
+    return CLI::Range(lowest, highest).description("");
+}
+
+// Fills `options`; returns false with the exit code to end with, after --help or a mistake.
+bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
+    CLI::App app("Simulated robot: serves moving synthetic cameras, or real ones through a command, and the joints of an arm\n"
+                 "that follows actions. One client at a time, decoupled or legacy.",
+                 "chiral-serve");
+    app.footer(examples);
+    app.get_formatter()->column_width(33);
+    std::string size = "640x480";
+    std::vector<std::string> commands;
+    RobotOptions& robot = options.robot;
+
+    CLI::Option* cameras = app.add_option("--cameras", robot.cameras, "Simulated cameras, cam_0 and so on [2; 0 with --camera]")
+                               ->check(in_range(0, 64))
+                               ->type_name("N");
+    app.add_option("--size", size, "Picture size of the simulated cameras [640x480]")->type_name("WxH");
+    app.add_flag("--depth", robot.depth, "Simulated cameras measure depth, too: metres, 0 where there is none");
+    app.add_option("--camera-hz", robot.camera_hz, "Frames per second of each simulated camera [30]")
+        ->check(in_range(0.01, 1000.0))
+        ->type_name("HZ");
+    app.add_option("--camera", commands,
+                   "Adds a camera: COMMAND writes its pictures to standard output, as raw\n"
+                   "RGB24 frames of that size; may be given several times")
+        ->type_name("NAME,WxH,cmd:COMMAND")
+        ->expected(1)
+        ->take_all()
+        ->allow_extra_args(false);
+    app.add_option("--proprios", robot.proprios, "Streams: joint_pos, joint_vel, joint_effort, proprio_3, ... [3]")
+        ->check(in_range(0, 64))
+        ->type_name("M");
+    app.add_option("--proprio-hz", robot.proprio_hz, "Samples per second of each stream [500]")
+        ->check(in_range(0.01, 10000.0))
+        ->type_name("HZ");
+    app.add_option("--joints", robot.joints, "Joints of the arm [7]")->check(in_range(1, 256))->type_name("N");
+    app.add_option("--host", options.host, "Address to listen on; 0.0.0.0: all [127.0.0.1]")->type_name("ADDRESS");
+    app.add_option("--port", options.port, "Port to listen on; 0: any free one [8765]")
+        ->check(in_range(0, 65535))
+        ->type_name("PORT");
+    app.add_option("--seconds", options.seconds, "End after this time; 0: at Ctrl-C [0]")
+        ->check(in_range(0.0, 1e9))
+        ->type_name("S");
+    app.add_flag("--legacy", options.legacy, "Implement step() only, as robots for the legacy C++ server do");
+    try {
+        app.parse(argc, argv);
+        parse_size(size, robot.width, robot.height);
+        for (const std::string& command : commands) robot.command_cameras.push_back(parse_command_camera(command));
+    } catch (const CLI::ParseError& error) {
+        exit_code = app.exit(error) == 0 ? 0 : 1;
+        return false;
+    } catch (const std::invalid_argument& error) {
+        fmt::print(stderr, "chiral-serve: {}\n", error.what());
+        exit_code = 1;
+        return false;
+    }
+    if (cameras->count() == 0 && !commands.empty()) robot.cameras = 0;
+    return true;
+}
+
+std::string address(const std::string& host, int port) {
+    return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+}
+
+std::string plural(std::uint64_t count, const char* what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
+
+void print_sources(const ServeOptions& options) {
+    const RobotOptions& robot = options.robot;
+    if (robot.cameras > 0)
+        fmt::print("{}, {}x{}{} at {:g} Hz\n", plural(static_cast<std::uint64_t>(robot.cameras), "simulated camera"), robot.width,
+                   robot.height, robot.depth ? " with depth" : "", robot.camera_hz);
+    for (const CommandCameraConfig& camera : robot.command_cameras)
+        fmt::print("camera '{}', {}x{}, from: {}\n", camera.name, camera.width, camera.height, camera.command);
+    if (robot.proprios > 0)
+        fmt::print("{} of {} at {:g} Hz\n", plural(static_cast<std::uint64_t>(robot.proprios), "proprio stream"),
+                   plural(static_cast<std::uint64_t>(robot.joints), "joint"), robot.proprio_hz);
+    fmt::print("{}; {}\n", options.legacy ? "legacy robot, implements step() only" : "one client at a time",
+               options.seconds > 0.0 ? fmt::format("ends after {:g} s or with Ctrl-C", options.seconds) : "end with Ctrl-C");
+}
+
+// The signals that end the program are blocked in all threads from the beginning, and taken here.
+sigset_t block_end_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    return signals;
+}
+
+void wait_for_end(const sigset_t& signals, double seconds) {
+    const TimePoint deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    while (true) {
+        timespec wait{3600, 0};
+        if (seconds > 0.0) {
+            const double left = std::chrono::duration<double>(deadline - Clock::now()).count();
+            if (left <= 0.0) return;
+            if (left < 3600.0) wait = {static_cast<time_t>(left), static_cast<long>((left - std::floor(left)) * 1e9)};
+        }
+        if (sigtimedwait(&signals, nullptr, &wait) > 0) return;
+    }
+}
+
+void print_summary(const ServerStats& stats, double seconds) {
+    fmt::print("\nserved {:.1f} s: {}, {} ({:.1f} MB), {} received, {} applied\n", seconds, plural(stats.connections, "client"),
+               plural(stats.observations, "observation"), static_cast<double>(stats.bytes_sent) / 1e6,
+               plural(stats.actions_received, "action"), stats.actions_applied);
+    if (stats.refused > 0) fmt::print("{} turned away, because one was there already\n", plural(stats.refused, "client"));
+    if (stats.protocol_errors > 0) fmt::print("{} from clients\n", plural(stats.protocol_errors, "malformed message"));
+    if (stats.hook_errors > 0) fmt::print("{} in hooks\n", plural(stats.hook_errors, "error"));
+}
+
+std::string explain(const std::system_error& error, const ServeOptions& options) {
+    const std::string where = address(options.host, options.port);
+    if (error.code() == std::errc::address_in_use)
+        return fmt::format("{} is in use by another program; choose another port with --port, or any free one with --port 0",
+                           where);
+    if (error.code() == std::errc::permission_denied)
+        return fmt::format("{} may not be opened by this user; choose one above 1023 with --port", where);
+    if (error.code() == std::errc::address_not_available)
+        return fmt::format("{} is no address of this machine; --host takes 127.0.0.1 (this machine only) or 0.0.0.0 (all)",
+                           options.host);
+    return error.what();
+}
+
+int serve(const ServeOptions& options) {
+    const sigset_t signals = block_end_signals();
+    std::unique_ptr<PolicyServer> robot;
+    if (options.legacy) {
+        robot = std::make_unique<LegacySimulatedRobot>(options.robot, options.host, options.port);
+    } else {
+        robot = std::make_unique<SimulatedRobot>(options.robot, options.host, options.port);
+    }
+    robot->serve();
+    const TimePoint start = Clock::now();
+    fmt::print("listening on ws://{}\n", address(options.host, robot->port()));
+    print_sources(options);
+    std::fflush(stdout);
+
+    wait_for_end(signals, options.seconds);
+    robot->stop();
+    robot->wait();
+    print_summary(robot->stats(), std::chrono::duration<double>(Clock::now() - start).count());
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    ServeOptions options;
+    int exit_code = 0;
+    if (!parse(argc, argv, options, exit_code)) return exit_code;
+    try {
+        return serve(options);
+    } catch (const std::system_error& error) {
+        fmt::print(stderr, "chiral-serve: {}\n", explain(error, options));
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "chiral-serve: {}\n", error.what());
+    }
+    return 1;
+}
