@@ -46,6 +46,7 @@ Json sources(const RunResult& result) {
                             {"kind", kind},
                             {"published", source.published},
                             {"hz", source.hz},
+                            {"canary_hz", source.canary_hz},
                             {"skipped_periods", source.skipped},
                             {"missed", source.missed},
                             {"missed_over_ws", source.missed_over_ws}});

@@ -251,14 +251,18 @@ private:
     void gather(RunResult& result) {
         result.writer_step_bound = store_->writer_step_bound();
         result.reader_step_bound = store_->reader_step_bound();
-        const auto count = [&](const std::string& name, std::uint64_t published) {
-            const double hz = published > 0 ? static_cast<double>(published - 1) / result.writing_seconds : 0.0;
-            return SourceCount{name, published, hz, 0, 0, 0};
+        const auto hz = [&](std::uint64_t published) {
+            return published > 0 ? static_cast<double>(published - 1) / result.writing_seconds : 0.0;
+        };
+        const auto count = [&](const std::string& name, std::uint64_t published, std::uint64_t by_canary) {
+            return SourceCount{name, published, hz(published), hz(by_canary), 0, 0, 0};
         };
         for (std::size_t i = 0; i < options_.cameras.size(); ++i)
-            result.camera_sources.push_back(count(options_.cameras[i].name, writers_.progress.camera(i)));
+            result.camera_sources.push_back(
+                count(options_.cameras[i].name, writers_.progress.camera(i), canaries_.progress.camera(i)));
         for (std::size_t i = 0; i < options_.proprios.size(); ++i)
-            result.proprio_sources.push_back(count(options_.proprios[i].name, writers_.progress.proprio(i)));
+            result.proprio_sources.push_back(
+                count(options_.proprios[i].name, writers_.progress.proprio(i), canaries_.progress.proprio(i)));
         if (result.stuck) return;
 
         for (std::size_t i = 0; i < options_.cameras.size(); ++i) {

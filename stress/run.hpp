@@ -22,6 +22,7 @@ struct SourceCount {
     std::string name;
     std::uint64_t published{0};
     double hz{0};                    ///< without the first frame, which was published before the clock began
+    double canary_hz{0};
     std::uint64_t skipped{0};        ///< periods in which nothing was published
     std::uint64_t missed{0};         ///< not seen by readers of this process, summed over them
     std::uint64_t missed_over_ws{0};

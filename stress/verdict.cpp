@@ -118,15 +118,13 @@ private:
         compare("updates do not spin (cpu time)", writers.update.cpu, canaries.update.cpu, kCpuLimits);
         compare("writers wake on time", writers.lateness, canaries.lateness, kWakeLimits);
 
-        const auto slowest =
-            std::min_element(sources.begin(), sources.end(), [](const auto& a, const auto& b) { return a.hz < b.hz; });
-        const double canary_hz = static_cast<double>(canaries.update.calls()) / static_cast<double>(sources.size()) /
-                                 std::max(result_.writing_seconds, 1e-9);
-        // In a short run of a slow source, one frame more or less is chance.
-        const double one_frame = 1.0 / std::max(result_.writing_seconds, 1e-9);
+        // Coarse, because on a busy machine the kernel starves now this thread, now that one.
+        const auto slowest = std::ranges::min_element(sources, {}, &SourceCount::hz);
+        const double canary_hz = std::ranges::min_element(sources, {}, &SourceCount::canary_hz)->canary_hz;
+        const double one_update = 1.0 / std::max(result_.writing_seconds, 1e-9);
         add(fmt::format("{}s keep their rate", name),
-            fmt::format("slowest '{}' {:.1f} Hz, canary {:.1f}, asked {:g}", slowest->name, slowest->hz, canary_hz, hz),
-            slowest->hz + one_frame >= 0.9 * canary_hz);
+            fmt::format("slowest '{}' {:.1f} Hz, slowest canary {:.1f}, asked {:g}", slowest->name, slowest->hz, canary_hz, hz),
+            2 * (slowest->hz + one_update) >= canary_hz);
     }
 
     const Options& options_;
@@ -168,7 +166,7 @@ std::string describe_rules() {
            fmt::format("      {:<9}in more than {}x the canary's + {} + 0.1 % of the updates\n", "sleep", kSleepFactor,
                        kSleepsAllowed) +
            line("wall", kWallLimits) + line("cpu", kCpuLimits) + line("wake-up", kWakeLimits) +
-           fmt::format("      {:<9}below 90 % of the canary's\n", "rate") +
+           fmt::format("      {:<9}of the slowest source below half of the slowest canary's\n", "rate") +
            fmt::format("    p99 must exceed the canary's p99.9 as well, and is the ninth-longest where there are fewer than 800;\n"
                        "    fewer than {} are not judged.\n",
                        kFewestToJudge);

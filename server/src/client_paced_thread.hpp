@@ -25,8 +25,8 @@ public:
     PacedThread(const PacedThread&) = delete;
     PacedThread& operator=(const PacedThread&) = delete;
 
-    /// Calls `turn` `hz` times a second, first at once, and `ended` when that is over. An exception from `turn` ends it, and
-    /// its text is the error. Forgets an earlier error, and calls `prepare` before the thread begins. Throws
+    /// Calls `turn` `hz` times a second, first at once, and `ended` when that is over. An exception from `turn` ends it,
+    /// and its text is the error. Forgets an earlier error, and calls `prepare` before the thread begins. Throws
     /// std::invalid_argument unless 0 < hz <= 10000, and std::logic_error while it runs.
     void start(double hz, std::function<void()> turn, std::function<void()> ended,
                const std::function<void()>& prepare = [] {});

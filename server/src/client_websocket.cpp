@@ -99,7 +99,7 @@ struct ClientWebSocket::Impl {
             connect(std::array{tcp::endpoint(address, port)});
         } else {
             step = "while looking the name up";
-            resolver.async_resolve(uri.host, uri.port, [&](const error_code& error, const tcp::resolver::results_type& found) {
+            resolver.async_resolve(uri.host, uri.port, [&](const error_code& error, const auto& found) {
                 error ? finish(error) : connect(found);
             });
         }
@@ -162,9 +162,9 @@ struct ClientWebSocket::Impl {
             if (error) return read_failed(error);
             buffer.commit(bytes);
             if (!stream.got_binary())
-                return violation(websocket::close_code::unknown_data, "the server sent a text message, expected binary ones");
+                return violation(websocket::close_code::unknown_data, "the server sent text, expected binary messages");
             if (!events.message_due())
-                return violation(websocket::close_code::policy_error, "the server sent a message that nobody asked for");
+                return violation(websocket::close_code::policy_error, "the server sent what nobody asked for");
             if (!stream.is_message_done()) return read_some();
             events.received({static_cast<const std::uint8_t*>(buffer.data().data()), buffer.size()});
         });

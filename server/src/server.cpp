@@ -194,8 +194,10 @@ void PolicyServer::Impl::loop(Serving& s) {
             s.core.io.run();
             return;
         } catch (const std::exception& error) {
-            // Only memory can be short here: the connection whose handler threw is lost, the service goes on.
+            // Only memory can be short here. Nobody knows what the handler that threw left undone: the connections are
+            // lost, the service goes on.
             options.log(std::string("error on the network thread: ") + error.what());
+            s.core.abort_sessions();
         }
     }
 }

@@ -18,6 +18,11 @@ ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counte
       actions(std::max<std::size_t>(server_options.max_queued_actions, 32), std::move(run_action),
               [this](Job& job) { action_done(job); }) {}
 
+void ServerCore::enter(std::shared_ptr<Session> session) {
+    Session* key = session.get();
+    sessions_.emplace(key, std::move(session));
+}
+
 void ServerCore::leave(Session* session) {
     if (controller_ == session) controller_ = nullptr;
     sessions_.erase(session);
@@ -33,15 +38,18 @@ bool ServerCore::take_control(Session* session) {
 void ServerCore::shut_down() {
     if (stopping_) return;
     stopping_ = true;
-    const std::set<Session*> open = sessions_;  // they leave while we go through them
-    for (Session* session : open) session->shut_down();
+    const auto open = sessions_;  // they leave while we go through them
+    for (const auto& [key, session] : open) session->shut_down();
     if (sessions_.empty()) return;
     force_.expires_after(std::chrono::seconds(2));
     force_.async_wait([this](boost::system::error_code error) {
-        if (error) return;
-        const std::set<Session*> stubborn = sessions_;
-        for (Session* session : stubborn) session->abort();
+        if (!error) abort_sessions();
     });
+}
+
+void ServerCore::abort_sessions() {
+    const auto open = sessions_;
+    for (const auto& [key, session] : open) session->abort();
 }
 
 bool ServerCore::wait_for_room() {

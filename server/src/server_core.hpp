@@ -13,8 +13,8 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <atomic>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 namespace chiral {
@@ -44,7 +44,8 @@ public:
 
     // ---- sessions ----
 
-    void enter(Session* session) { sessions_.insert(session); }
+    /// Keeps the session alive until it leaves: one that waits for room holds no operation that would.
+    void enter(std::shared_ptr<Session> session);
     void leave(Session* session);
     /// Makes a session the one that is served. False while there is another one.
     bool take_control(Session* session);
@@ -52,6 +53,8 @@ public:
     /// Closes all sessions, the stubborn ones by force after a while; the event loop then runs out of work.
     void shut_down();
     bool stopping() const noexcept { return stopping_; }
+    /// Drops all connections.
+    void abort_sessions();
 
     // ---- actions ----
 
@@ -64,7 +67,7 @@ public:
     Action used_action();
 
 private:
-    std::set<Session*> sessions_;
+    std::map<Session*, std::shared_ptr<Session>> sessions_;
     Session* controller_{nullptr};
     bool stopping_{false};
     boost::asio::steady_timer force_{io};

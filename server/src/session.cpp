@@ -80,7 +80,7 @@ Session::Session(Socket socket, ServerCore& core)
 // ---- handshake ----
 
 void Session::start() {
-    core_.enter(this);
+    core_.enter(shared_from_this());
     handshake_.emplace();
     handshake_->header_limit(8 * 1024);
     handshake_->body_limit(0);

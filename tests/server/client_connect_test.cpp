@@ -6,12 +6,6 @@
 namespace chiral::test {
 namespace {
 
-// A port on which nobody listens.
-unsigned short free_port() {
-    net::io_context context;
-    return tcp::acceptor(context, tcp::endpoint(net::ip::address_v4::loopback(), 0)).local_endpoint().port();
-}
-
 std::string uri_of(unsigned short port) { return "ws://127.0.0.1:" + std::to_string(port); }
 
 // ---- finding the server ----
@@ -59,7 +53,8 @@ TEST(ClientConnect, KeepsTryingWhileTheNameIsUnknown) {
     ClientOptions options = quiet_options();
     options.connect_timeout = 50ms;
     PolicyClient client("ws://no-such-robot.invalid:1", options);
-    expect_throw<ConnectionError>([&] { client.connect(); }, {"ws://no-such-robot.invalid:1", "no connection after 0.05 s"});
+    expect_throw<ConnectionError>([&] { client.connect(); },
+                                  {"ws://no-such-robot.invalid:1", "no connection after 0.05 s"});
 }
 
 TEST(ClientConnect, FindsAServerByName) {
@@ -71,14 +66,12 @@ TEST(ClientConnect, FindsAServerByName) {
 
 TEST(ClientConnect, AsksForTheHostAndPathOfItsAddress) {
     ScriptedServer server([](Peer& peer) {
-        boost::beast::flat_buffer buffer;
-        boost::beast::http::request<boost::beast::http::empty_body> request;
-        boost::beast::http::read(peer.socket(), buffer, request);
-        EXPECT_EQ(request.target(), "/robots/7?arm=left");
-        EXPECT_EQ(request[boost::beast::http::field::host], "127.0.0.1:" + std::to_string(peer.socket().local_endpoint().port()));
-        EXPECT_EQ(request.count("Sec-WebSocket-Extensions"), 0u) << "no permessage-deflate";
-        peer.stream().accept(request);
-        peer.code_of_client_close();
+        const std::string request = peer.read_http_request();
+        EXPECT_EQ(request.find("GET /robots/7?arm=left HTTP/1.1\r\n"), 0u) << request;
+        EXPECT_NE(request.find("\r\nHost: 127.0.0.1:"), std::string::npos) << request;
+        EXPECT_EQ(request.find("Sec-WebSocket-Extensions"), std::string::npos) << "permessage-deflate is not wanted";
+        peer.accept(request);
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri() + "/robots/7?arm=left", quiet_options());
     client.connect();
@@ -92,7 +85,7 @@ TEST(ClientConnect, TriesAgainWhileTheServerEndsTheConnectionInTheHandshake) {
         if (cut > answer.size()) return robot.serve(peer);
         peer.read_http_request();
         peer.send_raw(answer.substr(0, cut));
-        if (cut % 2 == 0) peer.socket().set_option(net::socket_base::linger(true, 0));
+        peer.end(cut % 2 == 0);
         cut += 5;
     });
     PolicyClient client(server.uri(), quiet_options());
@@ -182,12 +175,11 @@ TEST(ClientClose, IsAClosingHandshakeAfterWhatWasSent) {
     int actions = 0;
     ScriptedServer server([&](Peer& peer) {
         peer.accept();
-        try {
-            for (;; ++actions) peer.expect_request(wire::RequestType::apply_action);
-        } catch (const boost::system::system_error& error) {
-            EXPECT_EQ(error.code(), websocket::error::closed);
-            code = peer.stream().reason().code;
+        while (const auto request = peer.receive_request_if_any()) {
+            EXPECT_EQ(request->type, wire::RequestType::apply_action);
+            ++actions;
         }
+        code = peer.close_code();
         closed.happen();
     });
     PolicyClient client(server.uri(), quiet_options());
@@ -215,7 +207,8 @@ TEST(ClientClose, HappensInTheDestructor) {
     std::uint16_t code = 0;
     ScriptedServer server([&](Peer& peer) {
         peer.accept();
-        code = peer.code_of_client_close();
+        peer.wait_for_close();
+        code = peer.close_code();
         closed.happen();
     });
     PolicyClient(server.uri(), quiet_options()).connect();
@@ -229,7 +222,7 @@ TEST(ClientClose, EndsACallThatWaitsInAnotherThread) {
         peer.accept();
         peer.expect_request(wire::RequestType::obs_request);
         asked.happen();
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();

@@ -2,8 +2,6 @@
 // that says what came, the client is closed, nothing hangs or leaks, and connect() works again.
 #include "client_scripted_server.hpp"
 
-#include <boost/asio/socket_base.hpp>
-
 #include <future>
 #include <random>
 
@@ -83,7 +81,7 @@ TEST(HostileServer, AnswersWithSomethingElse) {
     const auto send = [](const ByteVector& bytes) {
         return [bytes](Peer& peer) {
             peer.send(bytes);
-            peer.code_of_client_close();
+            peer.wait_for_close();
         };
     };
     expect_error(send(metadata_response({})), {"answered obs_request with metadata_response, expected obs_response"});
@@ -97,7 +95,8 @@ TEST(HostileServer, SendsMessagesThatAreNotFrames) {
     const auto send = [](const ByteVector& bytes) {
         return [bytes](Peer& peer) {
             peer.send(bytes);
-            EXPECT_EQ(peer.code_of_client_close(), 1007);
+            peer.wait_for_close();
+            EXPECT_EQ(peer.close_code(), 1007);
         };
     };
     expect_error(send({}), {"answer to obs_request is malformed", "0 bytes", "expected at least the 4"});
@@ -114,9 +113,10 @@ TEST(HostileServer, SendsText) {
         expect_error(
             [&](Peer& peer) {
                 peer.send_raw(frame(final_text, announced, bytes_of("hello")));
-                EXPECT_EQ(peer.code_of_client_close(), 1003);
+                peer.wait_for_close();
+            EXPECT_EQ(peer.close_code(), 1003);
             },
-            {"text message", "expected binary"});
+            {"sent text", "expected binary"});
     expect_error_on(frame(final_text, 2, {0xff, 0xff}), {"broke the WebSocket protocol", "payload"});
 }
 
@@ -128,7 +128,8 @@ TEST(HostileServer, SendsUnasked) {
             if (++connections > 1) return robot.serve(peer);
             peer.accept();
             peer.send(empty ? ByteVector{} : obs_response(1));
-            EXPECT_EQ(peer.code_of_client_close(), 1008);
+            peer.wait_for_close();
+            EXPECT_EQ(peer.close_code(), 1008);
         });
         PolicyClient client(server.uri(), quiet_options());
         client.connect();
@@ -144,7 +145,7 @@ TEST(HostileServer, AnswersAnActionThatHasNoAnswer) {
         peer.accept();
         peer.expect_request(wire::RequestType::apply_action);
         peer.send(step_response(1));
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
@@ -159,7 +160,7 @@ TEST(HostileServer, AnswersTwice) {
         peer.expect_request(wire::RequestType::obs_request);
         peer.send(obs_response(1));
         peer.send(obs_response(2));
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
@@ -202,7 +203,7 @@ TEST(HostileServer, AnnouncesAGigabyteAndSendsLittleOfIt) {
     expect_error(
         [](Peer& peer) {
             peer.send_raw(frame(final_binary, 1u << 30, ByteVector(100000)));
-            peer.socket().shutdown(tcp::socket::shutdown_send);
+            peer.end_sending();
             peer.wait_until_client_ends();
         },
         {"without a close frame, 100000 bytes into a message", "expected obs_response"});
@@ -217,8 +218,7 @@ TEST(HostileServer, EndsTheConnectionAfterAnyByteOfItsAnswer) {
             expect_error(
                 [&](Peer& peer) {
                     peer.send_raw(ByteVector(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(cut)));
-                    if (reset) peer.socket().set_option(net::socket_base::linger(true, 0));
-                    peer.socket().close();
+                    peer.end(reset);
                 },
                 {"connection"});
         }
@@ -228,7 +228,7 @@ TEST(HostileServer, ClosesWithACodeAndAReason) {
     expect_error([](Peer& peer) { peer.close(1007, "apply_action: element 3 is nan"); },
                  {"closed the connection with code 1007: apply_action: element 3 is nan", "expected obs_response"});
     expect_error([](Peer& peer) { peer.close(1001, ""); }, {"closed the connection with code 1001, expected obs_response"});
-    expect_error([](Peer& peer) { peer.stream().close({}); }, {"gave no reason"});
+    expect_error([](Peer& peer) { peer.close(0, ""); }, {"gave no reason"});
     expect_error([](Peer& peer) { peer.close(1011, "line\r\nbreak\x7f"); }, {"line  break, expected"});
 }
 
@@ -383,7 +383,7 @@ TEST(HostileServer, SendsRandomBytesAfterTheHandshake) {
         for (std::uint8_t& byte : noise) byte = static_cast<std::uint8_t>(random());
         if (!noise.empty() && random() % 2 == 0) noise[0] = final_binary;
         peer.send_raw(noise);
-        peer.socket().shutdown(tcp::socket::shutdown_send);
+        peer.end_sending();
         peer.wait_until_client_ends();
     });
     PolicyClient client(server.uri(), quiet_options());

@@ -1,21 +1,13 @@
 // A server that does exactly what a test tells it, good or bad, down to single bytes; and what the client tests share.
 //
-// A script runs on the server's thread for every connection, one after the other. It ends when it returns or when the client
-// goes away, which its calls report by an exception.
+// A script runs on the server's thread for every connection, one after the other. It ends when it returns or when the
+// client goes away, which its calls report by an exception.
 #pragma once
 
 #include "wire.hpp"
 
 #include <chiral/client.hpp>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/read_until.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/websocket.hpp>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,9 +17,10 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
-#include <sys/socket.h>
 #include <thread>
 #include <vector>
 
@@ -35,9 +28,6 @@ namespace chiral::test {
 
 using ByteVector = std::vector<std::uint8_t>;
 using namespace std::chrono_literals;
-namespace net = boost::asio;
-namespace websocket = boost::beast::websocket;
-using tcp = net::ip::tcp;
 
 /// However slow the machine and the sanitizer: what has not happened by then will not happen.
 constexpr Duration patience = 20s;
@@ -76,127 +66,81 @@ bool eventually(Condition condition) {
     return true;
 }
 
+/// What a script meets when the client ends the connection.
+class ClientGone : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
 /// One connection, seen from the server.
 class Peer {
 public:
-    explicit Peer(tcp::socket& socket) : stream_(socket) {}
-
-    tcp::socket& socket() { return stream_.next_layer(); }
-
     // ---- WebSocket ----
 
-    void accept() {
-        stream_.accept();
-        stream_.binary(true);
-    }
+    void accept();
     /// The next message, whatever it is.
-    ByteVector receive() {
-        boost::beast::flat_buffer buffer;
-        stream_.read(buffer);
-        const auto* begin = static_cast<const std::uint8_t*>(buffer.data().data());
-        return {begin, begin + buffer.size()};
-    }
-    wire::Request receive_request() {
-        wire::Request request;
-        wire::decode_request(receive(), request);
-        return request;
-    }
-    void expect_request(wire::RequestType type) {
-        const wire::Request request = receive_request();
-        EXPECT_STREQ(to_string(request.type), to_string(type));
-    }
-    void send(const ByteVector& message) { stream_.write(net::buffer(message)); }
-    void close(std::uint16_t code, const std::string& reason) {
-        stream_.close({static_cast<websocket::close_code>(code), reason});
-    }
-    /// Reads on until the client closes. The code of its close frame; 0 if the connection ended without one.
-    std::uint16_t code_of_client_close() {
-        try {
-            for (;;) receive();
-        } catch (const boost::system::system_error& error) {
-            return error.code() == websocket::error::closed ? stream_.reason().code : std::uint16_t{0};
-        }
-    }
-    websocket::stream<tcp::socket&>& stream() { return stream_; }
+    ByteVector receive();
+    wire::Request receive_request();
+    /// None when the client has ended the connection; see close_code().
+    std::optional<wire::Request> receive_request_if_any();
+    void expect_request(wire::RequestType type);
+    void send(const ByteVector& message);
+    /// A fragment of a message: a frame, the last of the message if `final`.
+    void send_fragment(bool final, wire::Bytes bytes);
+    void ping();
+    /// Answers to ping() that have come so far, while receiving.
+    int pongs() const;
+    /// A closing handshake. Code 0: none.
+    void close(std::uint16_t code, const std::string& reason);
+    /// Reads on until the client closes.
+    void wait_for_close();
+    /// The code of the client's close frame; 0 if the connection ended without one.
+    std::uint16_t close_code() const;
 
     // ---- below WebSocket ----
 
-    void send_raw(const ByteVector& bytes) { net::write(socket(), net::buffer(bytes)); }
-    void send_raw(const std::string& text) { net::write(socket(), net::buffer(text)); }
+    void send_raw(const ByteVector& bytes);
+    void send_raw(const std::string& text);
     /// Reads the upgrade request, and answers nothing.
-    void read_http_request() {
-        std::string text;
-        net::read_until(socket(), net::dynamic_buffer(text), "\r\n\r\n");
-    }
+    std::string read_http_request();
+    /// Accepts after that.
+    void accept(const std::string& http_request);
+    /// Says that nothing more will be sent.
+    void end_sending();
+    /// Ends the connection; by a reset if `abruptly`.
+    void end(bool abruptly);
     /// Reads and drops what comes, until the client ends the connection.
-    void wait_until_client_ends() {
-        boost::system::error_code error;
-        ByteVector bytes(4096);
-        while (!error) socket().read_some(net::buffer(bytes), error);
-    }
+    void wait_until_client_ends();
+    /// Whether the client has sent more than was received.
+    bool more_to_receive();
+
+    struct Impl;
+    explicit Peer(Impl& impl) : impl_(impl) {}
 
 private:
-    websocket::stream<tcp::socket&> stream_;
+    Impl& impl_;
 };
 
 class ScriptedServer {
 public:
     using Script = std::function<void(Peer&)>;
 
-    explicit ScriptedServer(Script script, unsigned short port = 0)
-        : acceptor_(context_, tcp::endpoint(net::ip::address_v4::loopback(), port)),
-          port_(acceptor_.local_endpoint().port()),
-          script_(std::move(script)),
-          thread_([this] { run(); }) {}
-    ~ScriptedServer() {
-        {
-            std::lock_guard lock(mutex_);
-            stop_ = true;
-            ::shutdown(acceptor_.native_handle(), SHUT_RDWR);
-            if (connection_ >= 0) ::shutdown(connection_, SHUT_RDWR);
-        }
-        thread_.join();
-    }
+    /// Port 0: any that is free.
+    explicit ScriptedServer(Script script, unsigned short port = 0);
+    ~ScriptedServer();
 
-    unsigned short port() const { return port_; }
-    std::string uri() const { return "ws://127.0.0.1:" + std::to_string(port_); }
+    unsigned short port() const;
+    std::string uri() const { return "ws://127.0.0.1:" + std::to_string(port()); }
     /// Connections accepted so far.
     Happening accepted;
 
 private:
-    void run() {
-        for (;;) {
-            boost::system::error_code error;
-            tcp::socket socket(context_);
-            acceptor_.accept(socket, error);
-            {
-                std::lock_guard lock(mutex_);
-                if (stop_) return;
-                connection_ = socket.native_handle();
-            }
-            accepted.happen();
-            try {
-                Peer peer(socket);
-                script_(peer);
-            } catch (const boost::system::system_error&) {  // the client has gone
-            } catch (const std::exception& exception) {
-                ADD_FAILURE() << "script: " << exception.what();
-            }
-            std::lock_guard lock(mutex_);
-            connection_ = -1;
-            if (stop_) return;
-        }
-    }
-
-    net::io_context context_;
-    tcp::acceptor acceptor_;
-    const unsigned short port_;
-    Script script_;
-    std::mutex mutex_;
-    bool stop_{false};
-    int connection_{-1};
-    std::thread thread_;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
 };
+
+/// A port on which nobody listens.
+unsigned short free_port();
 
 // ---- messages ----
 

@@ -68,7 +68,7 @@ TEST(ObservationStream, WaitingEndsAtTheTimeoutAndWhenItIsStopped) {
         peer.accept();
         peer.expect_request(wire::RequestType::obs_request);
         asked.happen();
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
@@ -218,7 +218,7 @@ TEST(ObservationStream, DoesNotChangeObservationsThatSomebodyHolds) {
             ASSERT_NE(held.back(), nullptr);
         }
     }
-    for (const auto& obs : held) expect_sample(*obs, static_cast<int>(std::lround(obs->timestamp / 0.05)));  // client is gone
+    for (const auto& obs : held) expect_sample(*obs, static_cast<int>(std::lround(obs->timestamp / 0.05)));
 }
 
 // Readers come and go on other threads while the stream refills: ThreadSanitizer sees it if the two ever meet.

@@ -40,7 +40,7 @@ TEST(ClientRequests, AreTheBytesOfTheOriginalAndItsAnswersAreUnderstood) {
         peer.send(golden_frame("server_obs_response"));
         peer.expect_request(RequestType::action);
         peer.send(golden_frame("server_step_response_legacy"));
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
@@ -90,7 +90,7 @@ TEST(ClientRequests, FromManyThreadsAreOutstandingOneAtATimeAndEachGetsAnAnswer)
         peer.accept();
         for (;;) {
             const wire::Request request = peer.receive_request();
-            overlapping += peer.socket().available() > 0;
+            overlapping += peer.more_to_receive();
             robot.answer(peer, request);
         }
     });
@@ -143,23 +143,19 @@ TEST(ClientRequests, AreServedInTheOrderInWhichTheyCame) {
 TEST(ClientRequests, SurviveFragmentsAndPings) {
     ScriptedServer server([](Peer& peer) {
         peer.accept();
-        peer.stream().auto_fragment(true);
-        peer.stream().write_buffer_bytes(16);
-        int pongs = 0;
-        peer.stream().control_callback([&](websocket::frame_type kind, boost::string_view) {
-            pongs += kind == websocket::frame_type::pong;
-        });
-        peer.stream().ping("between messages");
+        peer.ping();
         peer.expect_request(RequestType::obs_request);
         const ByteVector message = obs_response(7);
-        peer.stream().write_some(false, net::buffer(message.data(), 100));
-        peer.stream().ping("inside a message");
-        peer.stream().write_some(false, net::buffer(message.data() + 100, 0));
-        peer.stream().write_some(true, net::buffer(message.data() + 100, message.size() - 100));
+        const wire::Bytes bytes = message;
+        peer.send_fragment(false, bytes.first(1));
+        peer.send_fragment(false, bytes.subspan(1, 99));
+        peer.ping();
+        peer.send_fragment(false, {});
+        peer.send_fragment(true, bytes.subspan(100));
         peer.expect_request(RequestType::metadata);
-        EXPECT_EQ(pongs, 2);
+        EXPECT_EQ(peer.pongs(), 2);
         peer.send(metadata_response({}));
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
@@ -239,7 +235,7 @@ TEST(ClientActions, OfOneStepAreSentAsPythonClientsDo) {
         const ByteVector message = peer.receive();
         const std::string header(message.begin(), message.end());
         EXPECT_NE(header.find(std::string("shape\x91\x03")), std::string::npos) << "expected shape [3]";
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
@@ -306,7 +302,7 @@ TEST(ClientActions, AreSentWhileAnAnswerIsOutstanding) {
         asked.happen();
         peer.expect_request(RequestType::apply_action);  // before the answer
         peer.send(obs_response(5));
-        peer.code_of_client_close();
+        peer.wait_for_close();
     });
     PolicyClient client(server.uri(), quiet_options());
     client.connect();

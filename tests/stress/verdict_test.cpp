@@ -65,7 +65,7 @@ protected:
         options_.cameras = {{"left", 30, 40}};
         options_.engine = find_engine("lockfree");
         result_.seconds = result_.writing_seconds = 10;
-        result_.camera_sources = {{"left", 301, 30.0, 0, 0, 0}};
+        result_.camera_sources = {{"left", 301, 30.0, 30.0, 0, 0, 0}};
         for (WriterTimes* times : {&result_.cameras.writers, &result_.cameras.canaries}) {
             times->lateness = calls(300, microseconds(60));
             times->update.wall = times->update.cpu = calls(300, microseconds(400));
@@ -133,8 +133,10 @@ TEST_F(VerdictOfRun, FailsWhenWritersSleptAndTheCanaryDidNot) {
 }
 
 TEST_F(VerdictOfRun, FailsWhenASourceLosesItsRate) {
-    result_.camera_sources[0].hz = 20;
-    EXPECT_EQ(failures(), "cameras keep their rate: slowest 'left' 20.0 Hz, canary 30.0, asked 30\n");
+    result_.camera_sources[0].hz = 15;
+    EXPECT_EQ(failures(), "");
+    result_.camera_sources[0].hz = 14;
+    EXPECT_EQ(failures(), "cameras keep their rate: slowest 'left' 14.0 Hz, slowest canary 30.0, asked 30\n");
 }
 
 TEST_F(VerdictOfRun, SaysOnlyWhoIsStuckWhenAThreadDidNotEnd) {

@@ -6,12 +6,13 @@
 //     env.start_action_dispatch(10);     // sends queued actions at 10 Hz
 //     env.put_action(action);
 //
-// Threads. Every method may be called from any thread; requests are answered one at a time. Network input and output, the
-// observation stream and the action dispatch run on threads of the client.
+// Threads. Every method but the destructor may be called from any thread. Requests are answered one at a time, in the order
+// in which they came; actions are sent while an answer is outstanding. Network input and output, the observation stream and
+// the action dispatch run on threads of the client; answers are decoded on the thread that asked.
 //
 // Errors. ConnectionError when there is no connection, it breaks, or an answer does not come in time: the client is closed
-// then and may connect() again. The server's bytes are trusted no more than the server trusts ours: an answer that is not
-// well-formed is a ConnectionError that says why.
+// then, every later call says why, and it may connect() again. The server's bytes are trusted no more than the server trusts
+// ours: an answer that is not well-formed is a ConnectionError that says what came and what was expected.
 #pragma once
 
 #include <chiral/engine.hpp>
@@ -22,7 +23,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -38,65 +38,88 @@ struct ClientOptions {
     /// How long connect() keeps trying; max(): for ever, as the documented client does.
     Duration connect_timeout = Duration::max();
     Duration retry_interval = std::chrono::milliseconds(100);
-    /// How long one answer may take.
+    /// How long one answer may take, be it to a request or to the attempt to connect; also how long an action may wait for
+    /// a server that does not read.
     Duration request_timeout = std::chrono::seconds(30);
     /// Largest message accepted from the server.
     std::size_t max_message_bytes = std::size_t{1} << 30;
     /// Actions that put_action() keeps for dispatch.
     std::size_t max_queued_actions = 256;
-    /// Receives one line when connect() starts to wait for a server, and when a background stream ends on an error.
-    /// Default: stderr.
+    /// Receives one line when connect() starts to wait for a server, and when a background stream ends on an error. Any
+    /// thread; must not call the client. Default: stderr.
     std::function<void(const std::string&)> log;
 };
 
 struct ClientStats {
-    std::uint64_t observations{0};      ///< received, by request and by stream
-    std::uint64_t bytes_received{0};
-    std::uint64_t actions_sent{0};
-    double last_round_trip{0.0};        ///< of the last observation, seconds from request sent to answer decoded
+    // Since construction, over all connections.
+    std::uint64_t observations{0};    ///< received: by request, reset, step and stream
+    std::uint64_t bytes_received{0};  ///< message bytes of all answers
+    std::uint64_t actions_sent{0};    ///< of both dialects, given to the network
+    double last_round_trip{0.0};      ///< of the last observation, seconds from request sent to answer decoded
 };
 
 class PolicyClient {
 public:
+    /// Connects to nothing yet. Throws std::invalid_argument for an option that is zero or negative.
     explicit PolicyClient(std::string uri = "ws://localhost:8765", ClientOptions options = {});
     ~PolicyClient();
     PolicyClient(const PolicyClient&) = delete;
     PolicyClient& operator=(const PolicyClient&) = delete;
 
-    /// Connects; tries again while nobody listens. Throws ConnectionError at the timeout, std::invalid_argument for a URI
-    /// that is not ws://HOST[:PORT][/PATH]; a server that turns the client away (HTTP status other than 101) is a
-    /// ConnectionError at once, with its status and reason. Returns *this.
+    /// Connects; tries again while nobody listens, the name is unknown, or the server ends the connection before the
+    /// handshake. Throws ConnectionError at the timeout, or when another thread calls close(); std::invalid_argument for a
+    /// URI that is not ws://HOST[:PORT][/PATH], where the port is 80 if not given. A server that turns the client away (HTTP
+    /// status other than 101), or that does not speak WebSocket, is a ConnectionError at once, with its status and reason.
+    /// Has no effect on a connected client; on one whose connection broke it ends the streams first, as close() does. A name
+    /// lookup cannot be interrupted and may outlast the timeout. Returns *this.
     PolicyClient& connect();
-    /// Closes with a WebSocket close handshake. Ends the streams. May be called twice.
+    /// Sends what apply_action() has taken, then closes with a WebSocket close handshake; waits for that two seconds at most,
+    /// or request_timeout if that is shorter. Ends the streams, drops queued actions, and ends calls that wait in other
+    /// threads with a ConnectionError. May be called at any time, and again.
     void close();
+    /// Whether calls can succeed, as far as is known without trying: false as soon as the server has closed.
     bool connected() const noexcept;
 
     InfoMap get_metadata();
     std::pair<Observation, InfoMap> reset();
     Observation get_obs();
-    /// Decodes into `obs`, reusing its memory: no allocation once its buffers have the size.
+    /// Decodes into `obs`, reusing its memory: its buffers are not allocated again once they have the size. After an error
+    /// its content is unspecified.
     void get_obs(Observation& obs);
-    /// Legacy: sends the action and waits for the step response.
+    /// Legacy: sends the action and waits for the step response. Refuses actions and attaches times like apply_action().
     StepResult step(const Action& action);
     void step(const Action& action, StepResult& result);  ///< reuses the memory of `result`
-    /// Sends one action now; no answer is awaited. Attaches the capture times of the last observation as obs_timestamps,
-    /// unless the action brings its own.
+    /// Sends one action now; no answer is awaited. Returns when it is queued for the network, which holds 64 messages, and
+    /// waits before that while the server does not read. N = 1 is sent as shape [D], as Python clients do.
+    ///
+    /// Attaches the capture times of the last observation as obs_timestamps, unless the action brings its own: of the last
+    /// that the caller got from any method, which is what the policy saw, not of one that has only been streamed.
+    ///
+    /// Throws std::invalid_argument for an action whose data is not N*D finite values with N and D positive: the server could
+    /// not tell anybody.
     void apply_action(const Action& action);
 
     /// Requests observations at `hz` on a thread of its own; a period is skipped while an answer is outstanding. Throws
-    /// std::invalid_argument unless 0 < hz <= 10000, std::logic_error if a stream runs.
+    /// std::invalid_argument unless 0 < hz <= 10000, std::logic_error if a stream runs, ConnectionError if not connected.
     void start_obs_stream(double hz);
+    /// Waits for the outstanding answer. Has no effect if no stream runs.
     void stop_obs_stream();
-    /// The newest streamed observation, shared and never changed afterwards; null before the first. Throws ConnectionError
-    /// if the stream has ended on an error.
+    /// The newest streamed observation, shared and never changed while anybody holds it; null before the first since the
+    /// stream started. Throws ConnectionError if the stream has ended on an error, until it is started again.
+    ///
+    /// Up to eight observations are reused when nobody holds them any more, so that a stream allocates no pixels.
     std::shared_ptr<const Observation> latest_obs() const;
-    /// Waits for a streamed observation other than `previous`; null at the timeout.
+    /// Waits for a streamed observation other than `previous`; null at the timeout, or when no stream runs or it is stopped.
+    /// Throws like latest_obs().
     std::shared_ptr<const Observation> wait_obs(const std::shared_ptr<const Observation>& previous, Duration timeout) const;
 
-    /// Queues an action for dispatch. False if max_queued_actions are waiting: nothing is queued then.
+    /// Queues an action for dispatch, with the times and checks of apply_action() as of now. False if max_queued_actions are
+    /// waiting: nothing is queued then. Throws ConnectionError if the dispatch has ended on an error, until it is started
+    /// again. May be called before connect().
     bool put_action(Action action);
     /// Sends one queued action per period, in order, on a thread of its own. Errors as start_obs_stream().
     void start_action_dispatch(double hz);
+    /// What is queued stays, for the next dispatch.
     void stop_action_dispatch();
     std::size_t queued_actions() const noexcept;
 
