@@ -37,7 +37,7 @@ int run_and_report(const chiral::stress::Options& options) {
         std::perror("chiral-stress: cannot write the table");
         code = kFail;
     }
-    // Stuck threads use memory that destructors would free.
+    // Whoever waits for stuck threads is stuck.
     if (result.stuck) std::_Exit(code);
     return code;
 }

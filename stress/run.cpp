@@ -76,7 +76,7 @@ struct ReaderSlot {
     ReaderTimes times;
 };
 
-// Everything that threads of the run touch. Leaked if one of them is stuck.
+// Everything that threads of the run touch.
 class Run {
 public:
     explicit Run(const Options& options)
@@ -105,6 +105,8 @@ public:
         stop_readers_ = true;
         stop_writers_ = true;
     }
+
+    bool all_ended() const noexcept { return all_ended_; }
 
     RunResult go() {
         RunResult result;
@@ -225,7 +227,7 @@ private:
             const SteadyTime deadline = steady_clock::now() + options_.stop_timeout;
             for (Worker& worker : workers) {
                 if (!worker.join_until(deadline)) {
-                    result.stuck = true;
+                    all_ended_ = false;
                     result.errors.push_back(fmt::format("{} is stuck: it did not end within {} s of being told to",
                                                         worker.name(), options_.stop_timeout.count()));
                 } else if (!worker.failure().empty()) {
@@ -263,7 +265,7 @@ private:
         for (std::size_t i = 0; i < options_.proprios.size(); ++i)
             result.proprio_sources.push_back(
                 count(options_.proprios[i].name, writers_.progress.proprio(i), canaries_.progress.proprio(i)));
-        if (result.stuck) return;
+        if (!all_ended_) return;
 
         for (std::size_t i = 0; i < options_.cameras.size(); ++i) {
             result.cameras.writers.merge(writers_.cameras[i]);
@@ -305,6 +307,7 @@ private:
     std::unique_ptr<LookChecker> ws_checker_;
     LiveCounts ws_live_;
     WsTimes ws_times_;
+    bool all_ended_{true};
     std::vector<Worker> workers_;  // last: joined before what they use is destroyed
     std::vector<Worker> reading_;
     std::vector<Worker> closing_;
@@ -314,13 +317,9 @@ private:
 
 RunResult run(const Options& options) {
     block_signals();
-    auto whole = std::make_unique<Run>(options);
+    auto whole = std::make_shared<Run>(options);
     RunResult result = whole->go();
-    if (result.stuck) {
-        // What stuck threads use stays, and stays reachable for leak checkers.
-        static std::vector<std::unique_ptr<Run>>& abandoned = *new std::vector<std::unique_ptr<Run>>;
-        abandoned.push_back(std::move(whole));
-    }
+    if (!whole->all_ended()) result.stuck = std::move(whole);
     return result;
 }
 

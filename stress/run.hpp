@@ -6,6 +6,7 @@
 #include "writers.hpp"
 #include "ws_reader.hpp"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ struct RunResult {
     double seconds{0};               ///< that readers ran
     double writing_seconds{0};       ///< that writers ran
     bool interrupted{false};
-    bool stuck{false};               ///< threads are still running: the process must be ended without cleaning up
+    std::shared_ptr<void> stuck;     ///< set if threads have not ended when told to: letting go of it waits for them
     std::vector<std::string> errors; ///< threads that ended with an error or did not end
 
     KindTimes cameras;

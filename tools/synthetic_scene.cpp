@@ -298,7 +298,7 @@ void SceneCamera::write_number(std::uint64_t number, std::span<std::uint8_t> ima
                 const unsigned glyph = glyphs[letter == ':' ? 10 : static_cast<std::size_t>(letter - '0')];
                 on = (glyph >> (3 * (4 - line)) & 7U) >> (2 - column % 4) & 1U;
             }
-            for (int k = 0; k < 3; ++k) pixel[k] = on ? 255 : static_cast<std::uint8_t>(pixel[k] / 3);
+            for (int k = 0; k < 3; ++k) pixel[k] = static_cast<std::uint8_t>(on ? 255 : pixel[k] / 3);
         }
     }
 }

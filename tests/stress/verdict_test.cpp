@@ -140,7 +140,7 @@ TEST_F(VerdictOfRun, FailsWhenASourceLosesItsRate) {
 }
 
 TEST_F(VerdictOfRun, SaysOnlyWhoIsStuckWhenAThreadDidNotEnd) {
-    result_.stuck = true;
+    result_.stuck = std::make_shared<int>();
     result_.errors = {"reader 0 is stuck"};
     result_.looks.looks = 0;
     EXPECT_EQ(failures(), "reader 0 is stuck\n");
