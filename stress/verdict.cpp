@@ -123,7 +123,8 @@ private:
         const double canary_hz = std::ranges::min_element(sources, {}, &SourceCount::canary_hz)->canary_hz;
         const double one_update = 1.0 / std::max(result_.writing_seconds, 1e-9);
         add(fmt::format("{}s keep their rate", name),
-            fmt::format("slowest '{}' {:.1f} Hz, slowest canary {:.1f}, asked {:g}", slowest->name, slowest->hz, canary_hz, hz),
+            fmt::format("slowest '{}' {:.1f} Hz, slowest canary {:.1f}, asked {:g}", slowest->name, slowest->hz, canary_hz,
+                        hz),
             2 * (slowest->hz + one_update) >= canary_hz);
     }
 
@@ -154,8 +155,8 @@ std::string excess_over_canary(const Histogram& under_test, const Histogram& can
 
 std::string describe_rules() {
     const auto line = [](const char* what, const Limits& limits) {
-        return fmt::format("      {:<9}above {}x the canary's + {} at p50, + {} at p99, + {} at the longest\n", what, limits.factor,
-                           text(limits.median_margin), text(limits.tail_margin), text(limits.longest_margin));
+        return fmt::format("      {:<9}above {}x the canary's + {} at p50, + {} at p99, + {} at the longest\n", what,
+                           limits.factor, text(limits.median_margin), text(limits.tail_margin), text(limits.longest_margin));
     };
     return "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
            "    ended in an error or did not end; a reader without a full check; no observation over ws.\n"
@@ -167,7 +168,7 @@ std::string describe_rules() {
                        kSleepsAllowed) +
            line("wall", kWallLimits) + line("cpu", kCpuLimits) + line("wake-up", kWakeLimits) +
            fmt::format("      {:<9}of the slowest source below half of the slowest canary's\n", "rate") +
-           fmt::format("    p99 must exceed the canary's p99.9 as well, and is the ninth-longest where there are fewer than 800;\n"
+           fmt::format("    p99 must exceed the canary's p99.9 as well, and is the ninth-longest of fewer than 800 updates;\n"
                        "    fewer than {} are not judged.\n",
                        kFewestToJudge);
 }

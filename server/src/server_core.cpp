@@ -64,9 +64,9 @@ void ServerCore::action_done(Job& job) {
     if (job.action.data.capacity() > 0) used_actions_.try_enqueue(std::move(job.action));
     // Half empty, so that the connection is not stopped and started for every action.
     if (actions.pending() <= options.max_queued_actions / 2 && reading_paused_.exchange(false, std::memory_order_seq_cst))
-        boost::asio::post(io, [this] {
-            if (controller_) controller_->resume();
-        });
+        boost::asio::post(io.get_executor(), PooledHandler(resume_memory_, [this] {
+                              if (controller_) controller_->resume();
+                          }));
 }
 
 Action ServerCore::used_action() {

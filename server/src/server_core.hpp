@@ -3,6 +3,7 @@
 // Everything is used on the network thread only, unless it says otherwise.
 #pragma once
 
+#include "handler_memory.hpp"
 #include "hook_threads.hpp"
 #include "observation_source.hpp"
 
@@ -72,6 +73,7 @@ private:
     bool stopping_{false};
     boost::asio::steady_timer force_{io};
     std::atomic<bool> reading_paused_{false};
+    HandlerMemory resume_memory_;  // one resumption at a time: the next one follows the next pause
     moodycamel::ConcurrentQueue<Action> used_actions_;
 
 public:

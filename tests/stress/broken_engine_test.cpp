@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstring>
 #include <functional>
 #include <mutex>
 #include <stdexcept>
@@ -29,7 +30,10 @@ struct Sample {
 class HonestStore : public SensorStore {
 public:
     explicit HonestStore(const StoreSetup& setup)
-        : staged(setup.cameras.size()), frames(setup.cameras.size()), older(setup.cameras.size()), samples(setup.proprios.size()) {
+        : staged(setup.cameras.size()),
+          frames(setup.cameras.size()),
+          older(setup.cameras.size()),
+          samples(setup.proprios.size()) {
         for (std::size_t i = 0; i < staged.size(); ++i) {
             const auto pixels = static_cast<std::size_t>(setup.cameras[i].height * setup.cameras[i].width);
             staged[i].image.resize(pixels * 3);
