@@ -17,15 +17,6 @@ using detail::SlotStamp;
 
 namespace {
 
-// Eigen stores by columns, slots and the wire by rows.
-template <class Matrix>
-void copy_row_major(const Matrix& matrix, void* slot) noexcept {
-    double values[Matrix::SizeAtCompileTime];
-    for (int r = 0; r < matrix.rows(); ++r)
-        for (int c = 0; c < matrix.cols(); ++c) values[r * matrix.cols() + c] = matrix(r, c);
-    std::memcpy(slot, values, sizeof values);
-}
-
 std::int64_t nanoseconds(TimePoint time) noexcept {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
@@ -148,7 +139,7 @@ Status Frame::set_intrinsics(const Eigen::Matrix3d& K) noexcept {
     if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
         status_ = engine_->camera_error(Errc::not_finite, camera_, Field::intrinsics, static_cast<std::size_t>(bad), 0);
     if (bad < 0)
-        if (void* slot = open(Field::intrinsics)) copy_row_major(K, slot);
+        if (void* slot = open(Field::intrinsics)) detail::store_row_major(K, slot);
     return status_;
 }
 
@@ -157,7 +148,7 @@ Status Frame::set_extrinsics(const Eigen::Matrix4d& T) noexcept {
     if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
         status_ = engine_->camera_error(Errc::not_finite, camera_, Field::extrinsics, static_cast<std::size_t>(bad), 0);
     if (bad < 0)
-        if (void* slot = open(Field::extrinsics)) copy_row_major(T, slot);
+        if (void* slot = open(Field::extrinsics)) detail::store_row_major(T, slot);
     return status_;
 }
 

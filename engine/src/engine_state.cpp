@@ -2,7 +2,6 @@
 #include "engine_state.hpp"
 
 #include <cmath>
-#include <cstring>
 #include <new>
 #include <set>
 #include <stdexcept>
@@ -69,14 +68,6 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
     if (options.proprio_history < 2 || options.proprio_history > kMaxProprioHistory)
         refuse("options", "proprio_history is " + std::to_string(options.proprio_history) + ", expected 2 to " +
                               std::to_string(kMaxProprioHistory));
-}
-
-template <class Matrix>
-void store_row_major(const Matrix& matrix, std::byte* slot) {
-    double values[16];
-    for (int r = 0; r < matrix.rows(); ++r)
-        for (int c = 0; c < matrix.cols(); ++c) values[r * matrix.cols() + c] = matrix(r, c);
-    std::memcpy(slot, values, sizeof(double) * static_cast<std::size_t>(matrix.size()));
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -76,6 +77,15 @@ struct EngineLayout {
     EngineLayout(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                  const EngineOptions& options);
 };
+
+/// Eigen stores by columns, slots and the wire by rows.
+template <class Matrix>
+void store_row_major(const Matrix& matrix, void* slot) noexcept {
+    double values[Matrix::SizeAtCompileTime];
+    for (int r = 0; r < matrix.rows(); ++r)
+        for (int c = 0; c < matrix.cols(); ++c) values[r * matrix.cols() + c] = matrix(r, c);
+    std::memcpy(slot, values, sizeof values);
+}
 
 /// A proprio sample as it was read.
 struct ProprioSample {

@@ -32,7 +32,7 @@ class HookThread {
 public:
     /// Calls `run` for each job, in order, and `done` when it no longer counts as pending. Neither may throw.
     HookThread(std::size_t capacity, std::function<void(Job&)> run, std::function<void(Job&)> done)
-        : jobs_(capacity), producer_(jobs_), run_(std::move(run)), done_(std::move(done)), thread_([this] { work(); }) {}
+        : jobs_(capacity, 1, 0), producer_(jobs_), run_(std::move(run)), done_(std::move(done)), thread_([this] { work(); }) {}
     ~HookThread() { join(); }
 
     /// Network thread only.

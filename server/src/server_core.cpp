@@ -13,7 +13,7 @@ ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counte
     : options(server_options),
       stats(counters),
       source(std::move(observations)),
-      used_actions_(std::max<std::size_t>(server_options.max_queued_actions, 32)),
+      used_actions_(server_options.max_queued_actions + 2, 0, 1),  // one thread returns them, with no token
       requests(32, std::move(run_request), [](Job&) {}),
       actions(std::max<std::size_t>(server_options.max_queued_actions, 32), std::move(run_action),
               [this](Job& job) { action_done(job); }) {}

@@ -231,7 +231,11 @@ public:
         for (;;) {
             const Frame frame = receive();
             if (frame.opcode != kClose) continue;
-            send_frame(kClose, frame.payload);
+            try {
+                send_frame(kClose, frame.payload);
+            } catch (const std::system_error&) {
+                // the server has not waited for the answer
+            }
             read_to_end();
             disconnect();
             return frame;
