@@ -161,11 +161,23 @@ TEST(OneClient, ASilentClientIsDroppedAndOneThatAnswersPingsStays) {
 }
 
 TEST(OneClient, AClientThatTakesNoAnswersIsDropped) {
-    Served<HookedServer> served({camera("large", 2000, 2000, 3, false)}, {}, [](ServerOptions& options) {
-        options.idle_timeout = std::chrono::milliseconds(300);
+    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::milliseconds(300); };
+    Gate gate;
+    Served<HookedServer> served({camera("large", 2000, 2000, 3, false)}, {}, short_idle, [&](HookedServer& server) {
+        server.on_get_obs = [&] {
+            gate.pass();
+            return server.make_obs();
+        };
     });
+    Served<HookedServer> control(one_small_camera(), {}, short_idle);
+    const OpensAtEnd opener(gate);
     RawClient stuck = served.connect(4096);
     for (int i = 0; i < 20; ++i) stuck.send(RequestType::obs_request);
+    ASSERT_TRUE(gate.reached());
+    // By the time a silent client of the control is dropped, the server has read as many requests as it takes.
+    RawClient silent = control.connect();
+    silent.read_to_end();
+    gate.open();
     expect_serves_the_next_client(served);
 }
 
