@@ -341,8 +341,20 @@ PolicyServer::~PolicyServer() {
     for (int i = 0; i < kPeriods; ++i) {
         std::this_thread::sleep_for(impl_->options.quiesce);
         const std::uint64_t now = impl_->source->publications();
-        if (now == before) return;
+        if (now == before) break;
         before = now;
+    }
+    // Nobody joined them, so nothing but the claims orders their last steps before the end of the buffers.
+    for (std::size_t i = 0; i < configs_.size(); ++i) {
+        Frame frame = engine().begin_frame(i);
+        frame.image();
+        frame.set_intrinsics(configs_[i].intrinsics);
+        frame.set_extrinsics(configs_[i].extrinsics);
+        if (configs_[i].has_depth) frame.depth();
+    }
+    for (std::size_t i = 0; i < proprio_configs_.size(); ++i) {
+        const std::vector<float> zeros(static_cast<std::size_t>(proprio_configs_[i].size));
+        engine().update_proprio(i, zeros.data(), zeros.size());
     }
 }
 

@@ -7,16 +7,20 @@
 
 namespace chiral {
 
+// Memory of that many actions is kept for the next ones; more of them are allocated anew.
+static constexpr std::size_t kKeptActions = 4096;
+
 ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counters,
                        std::shared_ptr<ObservationSource> observations, std::function<void(Job&)> run_request,
                        std::function<void(Job&)> run_action)
     : options(server_options),
       stats(counters),
       source(std::move(observations)),
-      used_actions_(server_options.max_queued_actions + 2, 0, 1),  // one thread returns them, with no token
       requests(32, std::move(run_request), [](Job&) {}),
-      actions(std::max<std::size_t>(server_options.max_queued_actions, 32), std::move(run_action),
-              [this](Job& job) { action_done(job); }) {}
+      actions(std::clamp<std::size_t>(server_options.max_queued_actions + 1, 32, kKeptActions), std::move(run_action),
+              [this](Job& job) { action_done(job); }) {
+    used_actions_.reserve(kKeptActions);
+}
 
 void ServerCore::enter(std::shared_ptr<Session> session) {
     Session* key = session.get();
@@ -61,7 +65,10 @@ bool ServerCore::wait_for_room() {
 }
 
 void ServerCore::action_done(Job& job) {
-    if (job.action.data.capacity() > 0) used_actions_.try_enqueue(std::move(job.action));
+    if (job.action.data.capacity() > 0) {
+        const std::lock_guard lock(used_mutex_);
+        if (used_actions_.size() < kKeptActions) used_actions_.push_back(std::move(job.action));
+    }
     // Half empty, so that the connection is not stopped and started for every action.
     if (actions.pending() <= options.max_queued_actions / 2 && reading_paused_.exchange(false, std::memory_order_seq_cst))
         boost::asio::post(io.get_executor(), PooledHandler(resume_memory_, [this] {
@@ -70,8 +77,10 @@ void ServerCore::action_done(Job& job) {
 }
 
 Action ServerCore::used_action() {
-    Action action;
-    used_actions_.try_dequeue(action);
+    const std::lock_guard lock(used_mutex_);
+    if (used_actions_.empty()) return {};
+    Action action = std::move(used_actions_.back());
+    used_actions_.pop_back();
     return action;
 }
 

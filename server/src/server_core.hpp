@@ -16,7 +16,9 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 namespace chiral {
 
@@ -74,7 +76,8 @@ private:
     boost::asio::steady_timer force_{io};
     std::atomic<bool> reading_paused_{false};
     HandlerMemory resume_memory_;  // one resumption at a time: the next one follows the next pause
-    moodycamel::ConcurrentQueue<Action> used_actions_;
+    std::mutex used_mutex_;  // held for one move
+    std::vector<Action> used_actions_;
 
 public:
     // Last: their threads use what stands above.

@@ -138,8 +138,9 @@ TEST(AReaderStoppedWhilePending, IsHelpedOnceAndIsThenAPinLikeAnyOther) {
     puppet.finish();
 }
 
-// Between its two steps of help, a helper is stopped. The reader finishes, lets go and pins again: the old view that the
-// helper still holds must not become the new pin. (Without a fresh epoch for every attempt it does.)
+// A helper is stopped between its two steps. The reader finishes, lets go and pins again: the old view that the helper still
+// holds must not become the new pin, for a writer that looked in between fills a slot of it. (A tag that is the same in
+// every attempt lets it.)
 TEST(AHelperThatWakesUpLate, CannotInstallItsOldViewIntoALaterPin) {
     NumberedCamera camera(1);
     camera.publish(kEveryField);
@@ -151,16 +152,18 @@ TEST(AHelperThatWakesUpLate, CannotInstallItsOldViewIntoALaterPin) {
         second.pin();
     });
     Puppet helper([&] { camera.publish({0}); });
-    ASSERT_TRUE(reader.run_until(Site::pin_view_load));
-    ASSERT_TRUE(helper.run_until(Site::help_cas));
-    ASSERT_TRUE(reader.run_until(Site::unpin_store));
-    ASSERT_TRUE(reader.run_until(Site::pin_view_load)) << "pending again";
-    // Another field moves on, so that the helper's view is out of date in every slot of it.
-    for (int i = 0; i < 5; ++i) camera.publish({1});
-    ASSERT_TRUE(reader.run_until(Site::pin_cas));
+    Puppet filler([&] { camera.publish({1}); });
+    ASSERT_TRUE(reader.run_until(Site::pin_view_load)) << "pending";
+    ASSERT_TRUE(helper.run_until(Site::help_cas)) << "holds version 1";
+    ASSERT_TRUE(reader.run_until(Site::pin_pending_store)) << "has let go: nothing is pinned or pending";
+    camera.publish({1});
+    ASSERT_TRUE(filler.run_until(Site::publish_view_add)) << "has filled the slot of version 1 anew";
+    ASSERT_TRUE(reader.run_until(Site::pin_cas)) << "pending again";
     helper.finish();
     reader.finish();
-    EXPECT_GE(second.view.version(), 1u);
+    EXPECT_EQ(second.view.version(), 2u) << "what was current when it looked";
+    EXPECT_EQ(second.seen[1], 2u);
+    filler.finish();
     for (int i = 0; i < 20; ++i) {
         camera.publish({0});
         camera.publish({1});
@@ -168,8 +171,9 @@ TEST(AHelperThatWakesUpLate, CannotInstallItsOldViewIntoALaterPin) {
     }
 }
 
-// The helper loses its race against the reader's own CAS: what the reader pinned is not what the helper expected, and it
-// must not be filled.
+// The writer looked before the reader was pending and publishes after the reader loaded the view, so the reader's view is
+// one behind in this field. The writer then comes to help and loses against the reader's own CAS: what beat it is not what
+// it would have installed, and must not be filled.
 TEST(AHelperThatLosesItsRace, RespectsThePinThatBeatIt) {
     for (int between = 0; between < 6; ++between) {
         NumberedCamera camera(1);
@@ -177,15 +181,16 @@ TEST(AHelperThatLosesItsRace, RespectsThePinThatBeatIt) {
         PinningReader pinning{camera, 0, {}, {}};
         Puppet reader([&] { pinning.pin(); });
         Puppet writer([&] {
-            camera.publish({0});
             for (int i = 0; i < 10; ++i) camera.publish({0});
         });
-        ASSERT_TRUE(reader.run_until(Site::pin_cas)) << "holds the view of now";
-        ASSERT_TRUE(writer.run_until(Site::help_cas));
+        ASSERT_TRUE(writer.run_until(Site::publish_view_add));
+        ASSERT_TRUE(reader.run_until(Site::pin_cas)) << "holds version 1";
+        ASSERT_TRUE(writer.run_until(Site::help_cas)) << "has published version 2";
         for (int i = 0; i < between; ++i) camera.publish({2});
         reader.finish();
+        EXPECT_EQ(pinning.seen[0], between == 0 ? 1u : 2u) << "others may have helped in between";
         writer.finish();
-        EXPECT_TRUE(pinning.unchanged());
+        EXPECT_TRUE(pinning.unchanged()) << between;
     }
 }
 

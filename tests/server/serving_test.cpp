@@ -327,9 +327,10 @@ TEST(Serving, ServeAndRunWithoutHandlersLeaveSignalsAlone) {
 // The guide's servers detach their sensor threads and only clear a flag in their destructor.
 class DetachedSensor : public OpenServer {
 public:
-    DetachedSensor(LogBook& log, std::shared_ptr<Watched<bool>> ended, std::chrono::milliseconds first_pause)
+    enum class Stage { created, started, ended };
+    DetachedSensor(LogBook& log, std::shared_ptr<Watched<Stage>> stage, std::chrono::milliseconds first_pause)
         : OpenServer(one_small_camera(), {{"q", 1}}, "127.0.0.1", 0, options(log)) {
-        std::thread(&DetachedSensor::loop, this, std::move(ended), first_pause).detach();
+        std::thread(&DetachedSensor::loop, this, std::move(stage), first_pause).detach();
     }
     ~DetachedSensor() override { running_ = false; }
 
@@ -339,14 +340,15 @@ private:
         options.quiesce = std::chrono::milliseconds(200);
         return options;
     }
-    void loop(std::shared_ptr<Watched<bool>> ended, std::chrono::milliseconds first_pause) {
+    void loop(std::shared_ptr<Watched<Stage>> stage, std::chrono::milliseconds first_pause) {
+        stage->set(Stage::started);
         std::this_thread::sleep_for(first_pause);
         while (running_) {
             const float q = 1;
             update_proprio(0, &q, 1);
             std::this_thread::sleep_for(std::chrono::milliseconds(5));
         }
-        ended->set(true);
+        stage->set(Stage::ended);
     }
     std::atomic<bool> running_{true};
 };
@@ -356,14 +358,16 @@ TEST(Serving, ADestructorWaitsForDetachedSensorThreads) {
     // One that has published, and one that had no time to.
     for (const bool published : {true, false}) {
         SCOPED_TRACE(published);
-        const auto ended = std::make_shared<Watched<bool>>(false);
+        using Stage = DetachedSensor::Stage;
+        const auto stage = std::make_shared<Watched<Stage>>(Stage::created);
         {
-            DetachedSensor server(log, ended, std::chrono::milliseconds(published ? 0 : 10));
+            DetachedSensor server(log, stage, std::chrono::milliseconds(published ? 0 : 10));
+            ASSERT_TRUE(stage->wait([](Stage now) { return now == Stage::started; }));
             float q = 0;
             ASSERT_TRUE(eventually(
                 [&] { return !published || server.engine().latest_proprio(0, {&q, 1}) == ProprioRead::latest; }));
         }
-        EXPECT_TRUE(ended->get());
+        EXPECT_EQ(stage->get(), Stage::ended);
     }
 }
 
