@@ -256,7 +256,9 @@ bool mentions(const Verdict& verdict, const std::string& what) {
 }
 
 TEST(BrokenEngine, TearingIsFound) {
-    const Verdict verdict = stress<TearingStore>();
+    Verdict verdict = stress<TearingStore>();
+    // A copy is torn only where reader and writer meet in it: a busy machine may need a few runs.
+    for (int again = 0; again < 5 && broken(verdict).find("(I1)") == std::string::npos; ++again) verdict = stress<TearingStore>();
     EXPECT_NE(broken(verdict).find("(I1)"), std::string::npos) << broken(verdict);
     EXPECT_TRUE(mentions(verdict, "but at byte 6912 of 9216 frame"));
 }
