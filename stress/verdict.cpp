@@ -21,6 +21,12 @@ constexpr std::uint64_t kFewestToJudge = 50;
 // Calls that may sleep whatever the canary does: a page that the system moved, say.
 constexpr std::uint64_t kSleepFactor = 3;
 constexpr std::uint64_t kSleepsAllowed = 2;
+#ifdef __SANITIZE_THREAD__
+// ThreadSanitizer's runtime takes locks of its own in every shared access, and sometimes sleeps on them.
+constexpr std::uint64_t kUpdatesPerExcusedSleep = 50;
+#else
+constexpr std::uint64_t kUpdatesPerExcusedSleep = 1000;
+#endif
 
 class Judge {
 public:
@@ -99,13 +105,7 @@ private:
         const std::uint64_t updates = writers.update.calls();
 
         // The canary waits for nobody either, so what makes it sleep makes the writers sleep as often.
-#ifdef __SANITIZE_THREAD__
-        // ThreadSanitizer's runtime takes locks of its own in every shared access, and sometimes sleeps on them.
-        const std::uint64_t excused = updates / 50;
-#else
-        const std::uint64_t excused = updates / 1000;
-#endif
-        const std::uint64_t allowed = kSleepFactor * canaries.update.slept + kSleepsAllowed + excused;
+        const std::uint64_t allowed = allowed_sleeps(updates, canaries.update.slept);
         add(fmt::format("{} writers wait for nobody (I4)", name),
             fmt::format("slept in {} of {} updates; canary {} of {}", writers.update.slept, updates, canaries.update.slept,
                         canaries.update.calls()),
@@ -141,6 +141,10 @@ private:
 
 }  // namespace
 
+std::uint64_t allowed_sleeps(std::uint64_t updates, std::uint64_t canary_slept) {
+    return kSleepFactor * canary_slept + kSleepsAllowed + updates / kUpdatesPerExcusedSleep;
+}
+
 std::string excess_over_canary(const Histogram& under_test, const Histogram& canary, const Limits& limits) {
     if (under_test.count() < kFewestToJudge || canary.count() < kFewestToJudge) return {};
     const auto excess = [&](const char* what, Nanoseconds mine, Nanoseconds its, Nanoseconds margin) {
@@ -170,8 +174,8 @@ std::string describe_rules() {
            "    nobody reads: it shows the noise of the machine. Of each update the wall clock time and the thread's own cpu\n"
            "    time are taken, and whether the thread slept in it: preemption is no sleep, so that tells waiting for a lock\n"
            "    from a busy machine.\n" +
-           fmt::format("      {:<9}in more than {}x the canary's + {} + 0.1 % of the updates\n", "sleep", kSleepFactor,
-                       kSleepsAllowed) +
+           fmt::format("      {:<9}in more than {}x the canary's + {} + one in {} updates\n", "sleep", kSleepFactor,
+                       kSleepsAllowed, kUpdatesPerExcusedSleep) +
            line("wall", kWallLimits) + line("cpu", kCpuLimits) + line("wake-up", kWakeLimits) +
            fmt::format("      {:<9}of the slowest source below half of the slowest canary's\n", "rate") +
            fmt::format("    p99 must exceed the canary's p99.9 as well, and is the ninth-longest of fewer than 800 updates;\n"

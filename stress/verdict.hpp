@@ -27,6 +27,10 @@ Verdict judge(const Options& options, const RunResult& result);
 /// When a run fails, for people. Indented lines.
 std::string describe_rules();
 
+/// In how many updates writers may give up the core by themselves where their canaries, which wait for nobody, did so
+/// `canary_slept` times.
+std::uint64_t allowed_sleeps(std::uint64_t updates, std::uint64_t canary_slept);
+
 /// How much slower than its canary a writer may be: factor x canary + margin.
 struct Limits {
     int factor;

@@ -1,20 +1,21 @@
 // The two threads on which user code runs: one for requests that only look (metadata, get_obs), one for what moves the robot
 // (apply_action, step, reset), in order of arrival.
 //
-// Jobs come from the network thread through a queue; answers go back through Session::reply_ready().
+// Jobs come from the network thread through a moodycamel queue; answers go back through Session::reply_ready().
+//
+// No producer token: the queue recycles the blocks of a token after a relaxed load and an acquire fence, which
+// ThreadSanitizer does not understand. The blocks of threads go through a free list that it can follow.
 #pragma once
 
 #include "wire.hpp"
 
+#include <concurrentqueue/blockingconcurrentqueue.h>
+
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
-#include <utility>
-#include <vector>
 
 namespace chiral {
 
@@ -34,18 +35,13 @@ class HookThread {
 public:
     /// Calls `run` for each job, in order, and `done` when it no longer counts as pending. Neither may throw.
     HookThread(std::size_t capacity, std::function<void(Job&)> run, std::function<void(Job&)> done)
-        : jobs_(capacity), run_(std::move(run)), done_(std::move(done)), thread_([this] { work(); }) {}
+        : jobs_(capacity, 0, 1), run_(std::move(run)), done_(std::move(done)), thread_([this] { work(); }) {}
     ~HookThread() { join(); }
 
-    /// Network thread only. Allocates only where more than `capacity` jobs wait.
+    /// Network thread only.
     void push(Job&& job) {
         pending_.fetch_add(1, std::memory_order_seq_cst);
-        {
-            const std::lock_guard lock(mutex_);
-            if (waiting_ == jobs_.size()) grow();
-            jobs_[(first_ + waiting_++) % jobs_.size()] = std::move(job);
-        }
-        ready_.notify_one();
+        jobs_.enqueue(std::move(job));
     }
     /// Jobs that have been pushed and not finished. seq_cst: pairs with the pause flag in ServerCore::action_done().
     std::size_t pending() const noexcept { return pending_.load(std::memory_order_seq_cst); }
@@ -60,36 +56,28 @@ public:
     }
 
 private:
+    struct QueueTraits : moodycamel::ConcurrentQueueDefaultTraits {
+        // Sleeping soon is kinder to the robot's other threads than spinning is fast.
+        static const int MAX_SEMA_SPINS = 50;
+    };
+
     void work() {
         for (;;) {
-            Job job = next();
-            if (job.last) return;
-            run_(job);
-            pending_.fetch_sub(1, std::memory_order_seq_cst);
-            done_(job);
+            Job job;
+            jobs_.wait_dequeue(job);
+            if (job.last) break;
+            finish(job);
         }
+        // The queue keeps the order of one thread, and join() is called by another than push() was.
+        for (Job job; jobs_.try_dequeue(job);) finish(job);
     }
-    Job next() {
-        std::unique_lock lock(mutex_);
-        ready_.wait(lock, [this] { return waiting_ > 0; });
-        Job job = std::move(jobs_[first_]);
-        first_ = (first_ + 1) % jobs_.size();
-        --waiting_;
-        return job;
-    }
-    void grow() {
-        std::vector<Job> larger(2 * jobs_.size());
-        for (std::size_t i = 0; i < waiting_; ++i) larger[i] = std::move(jobs_[(first_ + i) % jobs_.size()]);
-        jobs_ = std::move(larger);
-        first_ = 0;
+    void finish(Job& job) {
+        run_(job);
+        pending_.fetch_sub(1, std::memory_order_seq_cst);
+        done_(job);
     }
 
-    // A ring under a lock that is held for one move. A lock-free queue would do, but those at hand order their blocks by
-    // fences, which ThreadSanitizer does not understand.
-    std::mutex mutex_;
-    std::condition_variable ready_;
-    std::vector<Job> jobs_;
-    std::size_t first_{0}, waiting_{0};
+    moodycamel::BlockingConcurrentQueue<Job, QueueTraits> jobs_;
     std::function<void(Job&)> run_;
     std::function<void(Job&)> done_;
     std::atomic<std::size_t> pending_{0};

@@ -7,8 +7,10 @@
 
 namespace chiral {
 
-// Memory of that many actions is kept for the next ones; more of them are allocated anew.
-static constexpr std::size_t kKeptActions = 4096;
+// For how many actions there is memory from the start; more of them, where the options allow that, are allocated.
+static std::size_t prepared_actions(const ServerOptions& options) {
+    return std::clamp<std::size_t>(options.max_queued_actions, 32, 4096) + 2;
+}
 
 ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counters,
                        std::shared_ptr<ObservationSource> observations, std::function<void(Job&)> run_request,
@@ -16,11 +18,9 @@ ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counte
     : options(server_options),
       stats(counters),
       source(std::move(observations)),
+      used_actions_(prepared_actions(server_options), 0, 1),  // one thread returns them, with no token
       requests(32, std::move(run_request), [](Job&) {}),
-      actions(std::clamp<std::size_t>(server_options.max_queued_actions + 1, 32, kKeptActions), std::move(run_action),
-              [this](Job& job) { action_done(job); }) {
-    used_actions_.reserve(kKeptActions);
-}
+      actions(prepared_actions(server_options), std::move(run_action), [this](Job& job) { action_done(job); }) {}
 
 void ServerCore::enter(std::shared_ptr<Session> session) {
     Session* key = session.get();
@@ -65,10 +65,7 @@ bool ServerCore::wait_for_room() {
 }
 
 void ServerCore::action_done(Job& job) {
-    if (job.action.data.capacity() > 0) {
-        const std::lock_guard lock(used_mutex_);
-        if (used_actions_.size() < kKeptActions) used_actions_.push_back(std::move(job.action));
-    }
+    if (job.action.data.capacity() > 0) used_actions_.try_enqueue(std::move(job.action));
     // Half empty, so that the connection is not stopped and started for every action.
     if (actions.pending() <= options.max_queued_actions / 2 && reading_paused_.exchange(false, std::memory_order_seq_cst))
         boost::asio::post(io.get_executor(), PooledHandler(resume_memory_, [this] {
@@ -77,10 +74,8 @@ void ServerCore::action_done(Job& job) {
 }
 
 Action ServerCore::used_action() {
-    const std::lock_guard lock(used_mutex_);
-    if (used_actions_.empty()) return {};
-    Action action = std::move(used_actions_.back());
-    used_actions_.pop_back();
+    Action action;
+    used_actions_.try_dequeue(action);
     return action;
 }
 

@@ -16,9 +16,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
 
 namespace chiral {
 
@@ -76,8 +74,7 @@ private:
     boost::asio::steady_timer force_{io};
     std::atomic<bool> reading_paused_{false};
     HandlerMemory resume_memory_;  // one resumption at a time: the next one follows the next pause
-    std::mutex used_mutex_;  // held for one move
-    std::vector<Action> used_actions_;
+    moodycamel::ConcurrentQueue<Action> used_actions_;
 
 public:
     // Last: their threads use what stands above.
