@@ -183,7 +183,7 @@ Status Frame::commit(TimePoint captured) noexcept {
         SlotStamp& stamp = block.stamps[f][slot_[f]];
         stamp.captured = captured_ns;
         stamp.published = published_ns;
-        stamp.guard.store(2 * stamp.sequence + 2, std::memory_order_release);
+        stamp.guard.store(2 * stamp.sequence + 2, std::memory_order_relaxed);
         delta.move(f, current_[f], slot_[f]);
         done.sequence_ = stamp.sequence;
         steps_ += 2;  // the guard, and the claim below

@@ -30,8 +30,9 @@ using core::kFields;
 /// Number, times and guard of what lies in one slot. Written by the field's writer while the slot is free, read by readers
 /// while it is pinned; only the guard may be looked at in between. A line of its own: the neighbour is being read.
 struct alignas(core::kCacheLine) SlotStamp {
-    /// 2 * sequence + 1 while the slot is filled, 2 * sequence + 2 when it is complete. Readers of this process do not need
-    /// it: it lets them check the pins, and lets a process that cannot pin check its copy. relaxed / release / relaxed.
+    /// 2 * sequence + 1 while the slot is filled, 2 * sequence + 2 when it is complete. It orders nothing and all of its
+    /// operations are relaxed: publication and pins do that. It lets a reader check that its pins held (verify_pins, and
+    /// always in debug builds); concurrency_test.cpp and the stress harness do.
     std::atomic<std::uint64_t> guard{2};
     std::uint64_t sequence{0};
     std::int64_t captured{0};   // nanoseconds on the engine's clock

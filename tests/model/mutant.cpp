@@ -7,14 +7,6 @@ using core::Step;
 
 namespace {
 
-enum class Kind { load, store, exchange, compare_exchange };
-
-struct SiteFacts {
-    const char* name;
-    Kind kind;
-    std::memory_order order;  // the shipped one; of a compare_exchange on success, failure being acquire
-};
-
 constexpr auto relaxed = std::memory_order::relaxed;
 constexpr auto acquire = std::memory_order::acquire;
 constexpr auto release = std::memory_order::release;
@@ -22,37 +14,37 @@ constexpr auto acq_rel = std::memory_order::acq_rel;
 constexpr auto seq_cst = std::memory_order::seq_cst;
 
 // In the order of core::Site.
-constexpr SiteFacts kSites[] = {
-    {"pin_pending_store", Kind::store, seq_cst},
-    {"pin_view_load", Kind::load, seq_cst},
-    {"pin_cas", Kind::compare_exchange, acquire},
-    {"unpin_store", Kind::store, release},
-    {"own_view_load", Kind::load, relaxed},
-    {"scan_hazard_load", Kind::load, seq_cst},
-    {"help_view_load", Kind::load, seq_cst},
-    {"help_cas", Kind::compare_exchange, acq_rel},
-    {"publish_view_add", Kind::exchange, seq_cst},
-    {"claim_take", Kind::exchange, acquire},
-    {"claim_drop", Kind::store, release},
-    {"seat_take", Kind::exchange, acquire},
-    {"seat_drop", Kind::store, release},
-    {"ring_own_head_load", Kind::load, relaxed},
-    {"ring_guard_open", Kind::store, relaxed},
-    {"ring_word_store", Kind::store, release},
-    {"ring_guard_close", Kind::store, release},
-    {"ring_head_store", Kind::store, release},
-    {"ring_head_load", Kind::load, acquire},
-    {"ring_guard_first", Kind::load, acquire},
-    {"ring_word_load", Kind::load, acquire},
-    {"ring_guard_second", Kind::load, relaxed},
-    {"ring_claim_take", Kind::exchange, acquire},
-    {"ring_claim_drop", Kind::store, release},
-    {"signal_store", Kind::store, seq_cst},
-    {"signal_waiters_load", Kind::load, seq_cst},
-    {"wait_enter", Kind::exchange, seq_cst},
-    {"wait_check", Kind::load, seq_cst},
-    {"wait_leave", Kind::exchange, relaxed},
-    {"wait_first_look", Kind::load, acquire},
+constexpr const char* kSites[] = {
+    "pin_pending_store",
+    "pin_view_load",
+    "pin_cas",
+    "unpin_store",
+    "own_view_load",
+    "scan_hazard_load",
+    "help_view_load",
+    "help_cas",
+    "publish_view_add",
+    "claim_take",
+    "claim_drop",
+    "seat_take",
+    "seat_drop",
+    "ring_own_head_load",
+    "ring_guard_open",
+    "ring_word_store",
+    "ring_guard_close",
+    "ring_head_store",
+    "ring_head_load",
+    "ring_guard_first",
+    "ring_word_load",
+    "ring_guard_second",
+    "ring_claim_take",
+    "ring_claim_drop",
+    "signal_store",
+    "signal_waiters_load",
+    "wait_enter",
+    "wait_check",
+    "wait_leave",
+    "wait_first_look",
 };
 static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
 
@@ -71,11 +63,11 @@ std::optional<std::memory_order> parse_memory_order(const std::string& text) {
 
 // The orders an operation could have instead: all weaker ones, the strongest first, so that a survivor tells how far the
 // order could be lowered.
-std::vector<std::memory_order> weaker(const SiteFacts& site) {
-    switch (site.order) {
+std::vector<std::memory_order> weaker(const Shipped& operation) {
+    switch (operation.order) {
         case seq_cst:
-            if (site.kind == Kind::load) return {acquire, relaxed};
-            if (site.kind == Kind::store) return {release, relaxed};
+            if (operation.kind == Kind::load) return {acquire, relaxed};
+            if (operation.kind == Kind::store) return {release, relaxed};
             return {acq_rel, acquire, release, relaxed};
         case acq_rel: return {acquire, release, relaxed};
         case acquire:
@@ -86,7 +78,7 @@ std::vector<std::memory_order> weaker(const SiteFacts& site) {
 
 }  // namespace
 
-const char* name_of(Site site) { return site < Site::count_ ? kSites[static_cast<std::size_t>(site)].name : "none"; }
+const char* name_of(Site site) { return site < Site::count_ ? kSites[static_cast<std::size_t>(site)] : "none"; }
 const char* name_of(Step step) { return step < Step::count_ ? kSteps[static_cast<std::size_t>(step)] : "none"; }
 const char* name_of(std::memory_order order) {
     switch (order) {
@@ -117,7 +109,7 @@ std::optional<Mutant> parse_order(const std::string& text) {
     const std::size_t slash = text.find('/', equals);
     Mutant result;
     for (std::size_t i = 0; i < std::size(kSites); ++i)
-        if (text.compare(0, equals, kSites[i].name) == 0) result.site = static_cast<Site>(i);
+        if (text.compare(0, equals, kSites[i]) == 0) result.site = static_cast<Site>(i);
     const auto order = parse_memory_order(
         text.substr(equals + 1, slash == std::string::npos ? std::string::npos : slash - equals - 1));
     if (result.site == Site::count_ || !order) return std::nullopt;
@@ -142,22 +134,26 @@ std::optional<Mutant> parse_without(const std::string& step) {
 std::vector<Mutant> all_mutants() {
     std::vector<Mutant> result;
     for (std::size_t i = 0; i < std::size(kSites); ++i) {
+        if (!shipped[i]) continue;
+        const Shipped& operation = *shipped[i];
         Mutant mutation;
         mutation.site = static_cast<Site>(i);
-        for (const std::memory_order order : weaker(kSites[i])) {
+        for (const std::memory_order order : weaker(operation)) {
             mutation.order = order;
-            if (kSites[i].kind != Kind::compare_exchange || order == relaxed) result.push_back(mutation);
+            if (operation.kind != Kind::compare_exchange || order == relaxed) result.push_back(mutation);
         }
         // A compare_exchange has a second order, for failure: each half alone.
-        if (kSites[i].kind == Kind::compare_exchange) {
-            mutation.failure = acquire;
-            for (const std::memory_order order : weaker(kSites[i])) {
+        if (operation.kind == Kind::compare_exchange) {
+            mutation.failure = operation.failure;
+            for (const std::memory_order order : weaker(operation)) {
                 mutation.order = order;
                 result.push_back(mutation);
             }
-            mutation.order = kSites[i].order;
-            mutation.failure = relaxed;
-            result.push_back(mutation);
+            mutation.order = operation.order;
+            for (const std::memory_order order : weaker({Kind::load, operation.failure, operation.failure})) {
+                mutation.failure = order;
+                result.push_back(mutation);
+            }
         }
     }
     for (std::size_t i = 0; i < std::size(kSteps); ++i) {
@@ -165,6 +161,13 @@ std::vector<Mutant> all_mutants() {
         mutation.without = static_cast<Step>(i);
         result.push_back(mutation);
     }
+    return result;
+}
+
+std::vector<Site> relaxed_sites() {
+    std::vector<Site> result;
+    for (std::size_t i = 0; i < std::size(kSites); ++i)
+        if (shipped[i] && weaker(*shipped[i]).empty()) result.push_back(static_cast<Site>(i));
     return result;
 }
 

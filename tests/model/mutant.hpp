@@ -26,14 +26,26 @@ struct Mutant {
 inline Mutant mutant;
 inline std::array<std::uint64_t, static_cast<std::size_t>(core::Site::count_)> reached{};
 
+enum class Kind { load, store, exchange, compare_exchange };
+
+/// How the core orders an operation: what it asked for when a model reached it, so that no list can disagree with it.
+struct Shipped {
+    Kind kind;
+    std::memory_order order;    // of a compare_exchange on success
+    std::memory_order failure;  // the same as `order` for all others
+};
+inline std::array<std::optional<Shipped>, static_cast<std::size_t>(core::Site::count_)> shipped{};
+
 const char* name_of(core::Site);
 const char* name_of(core::Step);
 const char* name_of(std::memory_order);
 std::optional<Mutant> parse_order(const std::string& site_is_order);  // "pin_view_load=acquire", "help_cas=acq_rel/relaxed"
 std::optional<Mutant> parse_without(const std::string& step);
 
-/// Every Site with every order weaker than its own; then every Step.
+/// Every Site that has been reached with every order weaker than its own; then every Step.
 std::vector<Mutant> all_mutants();
+/// Those that have been reached and have no weaker order.
+std::vector<core::Site> relaxed_sites();
 
 inline std::memory_order mutated(core::Site site, std::memory_order order) {
     return mutant.site == site ? mutant.order : order;

@@ -68,27 +68,27 @@ public:
         Atomic() : value_(T{}) {}
 
         T load(Site site, std::memory_order order) const {
-            arrive(site);
+            arrive(site, {Kind::load, order, order});
             return value_.load(in_relacy(mutated(site, order)), info(site));
         }
         void store(Site site, T desired, std::memory_order order) {
-            arrive(site);
+            arrive(site, {Kind::store, order, order});
             value_.store(desired, in_relacy(mutated(site, order)), info(site));
         }
         T exchange(Site site, T desired, std::memory_order order) {
-            arrive(site);
+            arrive(site, {Kind::exchange, order, order});
             return value_.exchange(desired, in_relacy(mutated(site, order)), info(site));
         }
         T fetch_add(Site site, T delta, std::memory_order order) {
-            arrive(site);
+            arrive(site, {Kind::exchange, order, order});
             return value_.fetch_add(delta, in_relacy(mutated(site, order)), info(site));
         }
         T fetch_sub(Site site, T delta, std::memory_order order) {
-            arrive(site);
+            arrive(site, {Kind::exchange, order, order});
             return value_.fetch_sub(delta, in_relacy(mutated(site, order)), info(site));
         }
         bool compare_exchange(Site site, T& expected, T desired, std::memory_order success, std::memory_order failure) {
-            arrive(site);
+            arrive(site, {Kind::compare_exchange, success, failure});
             const rl::memory_order on_success = in_relacy(mutated(site, success));
             const rl::memory_order on_failure = in_relacy(mutated_failure(site, failure));
             rl::context& c = rl::ctx();
@@ -172,8 +172,9 @@ public:
 private:
     static rl::debug_info info(Site site) { return rl::debug_info(name_of(site), "", 0); }
 
-    static void arrive(Site site) {
+    static void arrive(Site site, const Shipped& operation) {
         ++reached[static_cast<std::size_t>(site)];
+        shipped[static_cast<std::size_t>(site)] = operation;
         Site& stop = stop_at_[rl::thread_index()];
         if (stop != site) return;
         stop = Site::count_;
