@@ -32,10 +32,9 @@ ByteVector bytes_of(const std::string& text) { return {text.begin(), text.end()}
 
 // A chiral frame around a header that is written by hand.
 ByteVector message(const std::string& header, const std::string& payload = {}) {
-    ByteVector bytes{static_cast<std::uint8_t>(header.size()), 0, 0, 0};
-    bytes.insert(bytes.end(), header.begin(), header.end());
-    bytes.insert(bytes.end(), payload.begin(), payload.end());
-    return bytes;
+    std::string bytes(4, '\0');
+    bytes[0] = static_cast<char>(header.size());
+    return bytes_of(bytes + header + payload);
 }
 
 // Answers the first get_obs() with `answer`, expects its error to have `parts`, and that the next connection works.

@@ -57,7 +57,7 @@ enum class Errc : std::uint8_t {
     wrong_size,       ///< the buffer is not as long as the declared shape says
     no_depth,         ///< the camera was declared without depth
     not_finite,       ///< NaN or infinity in intrinsics, extrinsics or a proprio sample (depth maps may hold them)
-    writer_busy,      ///< another thread is writing the same field, or died while it did: Engine::revoke_writer
+    writer_busy,      ///< another thread is writing the same field, or died while it did: Engine::revoke_camera_writer
     nothing_filled,   ///< commit() of a frame of which no field was touched
     closed,           ///< the frame has been committed or abandoned already
 };
