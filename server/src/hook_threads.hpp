@@ -1,5 +1,5 @@
-// The two threads on which user code runs: one for requests that only look (metadata, get_obs), one for what moves the robot
-// (apply_action, step, reset), in order of arrival.
+// The threads that work for clients: one for requests that only look (metadata, get_obs), one for what moves the robot
+// (apply_action, step, reset, and who is in control), in order of arrival, and one for observers, on which no user code runs.
 //
 // Jobs come from the network thread through a moodycamel queue; answers go back through Session::reply_ready().
 //
@@ -15,11 +15,17 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 
 namespace chiral {
 
 class Session;
+
+/// The right of one client to move the robot.
+struct Lease {
+    std::atomic<bool> revoked{false};  // what waits under it is dropped
+};
 
 /// One thing to do for a client.
 struct Job {
@@ -28,12 +34,16 @@ struct Job {
     std::shared_ptr<Session> session;  // who gets the answer; null for apply_action, which has none
     std::size_t reply{0};              // which of the session's replies to fill
     std::weak_ptr<Session> sender;     // of apply_action: who is told when the hook fails
+    std::shared_ptr<const Lease> lease;  // of what moves the robot
+    std::string rejected;              // of action: why the gate rejected it; it is answered all the same
+    std::function<void()> task;        // instead of all that, something rare to do
     bool last{false};                  // ends the thread
 };
 
 class HookThread {
 public:
-    /// Calls `run` for each job, in order, and `done` when it no longer counts as pending. Neither may throw.
+    /// Calls `run` for each job that has no task, or the task, in order, and `done` when it no longer counts as pending. None
+    /// of them may throw.
     HookThread(std::size_t capacity, std::function<void(Job&)> run, std::function<void(Job&)> done)
         : jobs_(capacity, 0, 1), run_(std::move(run)), done_(std::move(done)), thread_([this] { work(); }) {}
     ~HookThread() { join(); }
@@ -72,7 +82,8 @@ private:
         for (Job job; jobs_.try_dequeue(job);) finish(job);
     }
     void finish(Job& job) {
-        run_(job);
+        if (job.task) job.task();
+        else run_(job);
         pending_.fetch_sub(1, std::memory_order_seq_cst);
         done_(job);
     }

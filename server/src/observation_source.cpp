@@ -1,24 +1,18 @@
 #include "observation_source.hpp"
 
-#include <cstring>
+#include <stdexcept>
 #include <utility>
 
 namespace chiral {
 namespace {
 
-EngineOptions with_own_readers(EngineOptions options) {
-    options.readers += ObservationSource::kReaders;
+EngineOptions with_own_readers(EngineOptions options, int observers) {
+    options.readers += ObservationSource::kReaders + observers;
     return options;
 }
 
 const std::uint8_t* bytes_of(std::span<const float> values) noexcept {
     return reinterpret_cast<const std::uint8_t*>(values.data());
-}
-
-// Samples between the last one shown and this one.
-std::uint64_t missed_since(std::atomic<std::uint64_t>& shown, std::uint64_t sequence) noexcept {
-    const std::uint64_t last = shown.exchange(sequence, std::memory_order_relaxed);
-    return last > 0 && sequence > last ? sequence - last - 1 : 0;
 }
 
 void lend(ByteBuffer& buffer, const std::uint8_t* data, std::size_t size, Loan* loan) {
@@ -49,13 +43,14 @@ void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
     busy_.store(0, std::memory_order_release);
 }
 
-ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras,
-                                     const std::vector<ProprioConfig>& proprios, EngineOptions options)
-    : engine_(cameras, proprios, with_own_readers(options)),
-      shown_cameras_(cameras.size()),
-      shown_proprios_(proprios.size()),
-      copy_reader_(engine_.make_reader()) {
+ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
+                                     EngineOptions options, int observers)
+    : engine_(cameras, proprios, with_own_readers(options, observers)),
+      shown_(cameras.size() + proprios.size()),
+      copy_reader_(engine_.make_reader()),
+      rates_(shown_.size()) {
     for (auto& loan : loans_) loan = std::make_unique<PinnedSnapshot>(engine_.make_reader());
+    for (int i = 0; i < observers; ++i) seats_.push_back(std::make_unique<SeatState>(engine_.make_reader(), shown_.size()));
     // Warm storage for the loans, so that not even the first observations allocate on a hook's thread.
     std::array<Observation, kReaders - 1> warm;
     for (Observation& observation : warm) observation = make(0.0);
@@ -102,15 +97,62 @@ Observation ObservationSource::make(double timestamp) {
     for (auto& loan : loans_) {
         // weak_from_this: the constructor warms up before there is an owner, and is done with its loans when it returns.
         if (!loan->take(weak_from_this().lock())) continue;
-        fill(observation, loan->snapshot(), timestamp, loan.get());
+        fill(observation, loan->snapshot(), timestamp, loan.get(), shown_);
         loan->drop_ref();
         return observation;
     }
     copies_.fetch_add(1, std::memory_order_relaxed);
     const std::lock_guard lock(copying_);
     const Snapshot snapshot = copy_reader_.snapshot();
-    fill(observation, snapshot, timestamp, nullptr);
+    fill(observation, snapshot, timestamp, nullptr, shown_);
     return observation;
+}
+
+std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat() {
+    for (std::size_t i = 0; i < seats_.size(); ++i) {
+        // acquire/release: hands the seat's reader from one observer to the next.
+        if (seats_[i]->taken.exchange(true, std::memory_order_acquire)) continue;
+        for (Shown& shown : seats_[i]->shown) shown.sequence.store(0, std::memory_order_relaxed);
+        return std::make_unique<Seat>(shared_from_this(), static_cast<int>(i));
+    }
+    return nullptr;
+}
+
+Observation ObservationSource::Seat::observe() {
+    SeatState& seat = *source_->seats_[index_];
+    Observation observation = source_->fresh_storage();
+    if (!seat.loan.take(source_)) throw std::logic_error("an observer's previous observation is still in use");
+    source_->fill(observation, seat.loan.snapshot(), 0.0, &seat.loan, seat.shown);
+    observation.timestamp = observation.snapshot_time;
+    seat.loan.drop_ref();
+    return observation;
+}
+
+std::vector<SourceReport> ObservationSource::report() {
+    const std::lock_guard lock(copying_);
+    const Snapshot snapshot = copy_reader_.snapshot();
+    std::vector<SourceReport> reports;
+    const auto add = [&](const std::string& name, bool camera, std::uint64_t sequence, Duration age, SourceStatus status) {
+        const std::size_t i = reports.size();
+        Rate& rate = rates_[i];
+        const std::chrono::duration<double> since = snapshot.time() - rate.since;
+        if (since.count() >= 0.5) {
+            rate.hz = rate.since == TimePoint{} ? 0.0 : static_cast<double>(sequence - rate.sequence) / since.count();
+            rate.since = snapshot.time();
+            rate.sequence = sequence;
+        }
+        reports.push_back({name, camera, sequence, shown_[i].missed.load(std::memory_order_relaxed), rate.hz,
+                           sequence > 0 ? std::chrono::duration<double>(age).count() : -1.0, status});
+    };
+    for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
+        const CameraView view = snapshot.camera(i);
+        add(view.config().name, true, view.sequence(), view.age(), view.status());
+    }
+    for (std::size_t i = 0; i < snapshot.proprios(); ++i) {
+        const ProprioView view = snapshot.proprio(i);
+        add(view.config().name, false, view.sequence(), view.age(), view.status());
+    }
+    return reports;
 }
 
 std::uint64_t ObservationSource::publications() {
@@ -122,7 +164,15 @@ std::uint64_t ObservationSource::publications() {
     return sum;
 }
 
-void ObservationSource::fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan) {
+void ObservationSource::fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan,
+                             ShownSources& shown) {
+    // Samples between the last one shown and this one.
+    const auto missed = [&shown](std::size_t source, std::uint64_t sequence) {
+        const std::uint64_t last = shown[source].sequence.exchange(sequence, std::memory_order_relaxed);
+        const std::uint64_t between = last > 0 && sequence > last ? sequence - last - 1 : 0;
+        if (between > 0) shown[source].missed.fetch_add(between, std::memory_order_relaxed);
+        return between;
+    };
     observation.timestamp = timestamp;
     observation.snapshot_time = to_seconds(snapshot.time());
     observation.extra.clear();
@@ -136,7 +186,7 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.extrinsics = Eigen::Map<const Eigen::Matrix<double, 4, 4, Eigen::RowMajor>>(view.extrinsics().data());
         camera.sequence = view.sequence();
         camera.timestamp = camera.sequence > 0 ? to_seconds(view.captured()) : 0.0;
-        camera.missed = missed_since(shown_cameras_[i], camera.sequence);
+        camera.missed = missed(i, camera.sequence);
         camera.status = view.status();
         camera.image_shape.assign({config.height, config.width, config.channels});
         camera.image_dtype = "uint8";
@@ -160,7 +210,7 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         proprio.data.assign(view.values().begin(), view.values().end());
         proprio.sequence = view.sequence();
         proprio.timestamp = proprio.sequence > 0 ? to_seconds(view.captured()) : 0.0;
-        proprio.missed = missed_since(shown_proprios_[i], proprio.sequence);
+        proprio.missed = missed(snapshot.cameras() + i, proprio.sequence);
         proprio.status = view.status();
     }
 }

@@ -1,6 +1,8 @@
 // PolicyServer: construction, hooks, and the life of the network thread.
 #include <chiral/server.hpp>
 
+#include "action_gate.hpp"
+#include "front_door.hpp"
 #include "observation_source.hpp"
 #include "server_core.hpp"
 #include "session.hpp"
@@ -27,7 +29,7 @@ using asio::ip::tcp;
 
 namespace {
 
-using Acceptor = asio::basic_socket_acceptor<tcp, Session::Executor>;
+using Acceptor = asio::basic_socket_acceptor<tcp, Link::executor_type>;
 
 // Set on a thread while the default apply_action() calls step() or the other way round: a second default means that the
 // subclass overrides neither.
@@ -59,8 +61,24 @@ ServerOptions completed(ServerOptions options) {
     require(options.max_message_bytes > 0, "max_message_bytes", number(options.max_message_bytes), "at least 1");
     require(options.max_queued_actions > 0, "max_queued_actions", number(options.max_queued_actions), "at least 1");
     constexpr int kMaxReaders = 14 - ObservationSource::kReaders;
-    require(options.engine.readers >= 0 && options.engine.readers <= kMaxReaders, "engine.readers",
-            number(options.engine.readers), "0 to 11");
+    require(options.max_observers >= 0 && options.max_observers <= kMaxReaders, "max_observers", number(options.max_observers),
+            "0 to 11");
+    require(options.engine.readers >= 0 && options.engine.readers <= kMaxReaders - options.max_observers, "engine.readers",
+            number(options.engine.readers), ("0 to " + number(kMaxReaders - options.max_observers) + " beside the observers").c_str());
+    require(options.max_observer_hz > 0 && options.max_observer_hz <= 1e6, "max_observer_hz", number(options.max_observer_hz),
+            "more than 0, and at most 1000000");
+    require(options.max_messages_per_second > 0, "max_messages_per_second", number(options.max_messages_per_second), "at least 1");
+    require(options.max_connections > 0, "max_connections", number(options.max_connections), "at least 1");
+    require(options.action_timeout >= Duration::zero(), "action_timeout", number(options.action_timeout.count()) + " ns",
+            "zero (never) or more");
+    options.action_timeout = std::min<Duration>(options.action_timeout, std::chrono::hours(24 * 365));
+    options.heartbeat_timeout = checked_timeout("heartbeat_timeout", options.heartbeat_timeout);
+    const AccessOptions& access = options.access;
+    require(access.tls_certificate_file.empty() == access.tls_private_key_file.empty(), "access", "only one of the TLS files",
+            "tls_certificate_file and tls_private_key_file, or neither");
+    require(std::all_of(access.bearer_token.begin(), access.bearer_token.end(), [](char c) { return c > 0x20 && c < 0x7f; }),
+            "access.bearer_token", "a token with blanks or other than ASCII characters", "visible ASCII characters");
+    ActionGate{options.gate};  // throws if its options make no sense
     options.handshake_timeout = checked_timeout("handshake_timeout", options.handshake_timeout);
     options.idle_timeout = checked_timeout("idle_timeout", options.idle_timeout);
     if (!options.log)
@@ -85,17 +103,17 @@ std::system_error cannot_listen(const std::string& host, int port, const boost::
 
 }  // namespace
 
-struct PolicyServer::Impl {
+struct PolicyServer::Impl final : HookCalls {
     Impl(PolicyServer& owner, ServerOptions server_options)
         : server(owner),
           options(completed(std::move(server_options))),
-          source(std::make_shared<ObservationSource>(owner.configs_, owner.proprio_configs_, options.engine)) {}
+          source(std::make_shared<ObservationSource>(owner.configs_, owner.proprio_configs_, options.engine,
+                                                     options.max_observers)) {}
 
     /// From open port to closed one.
     struct Serving {
         explicit Serving(Impl& impl)
-            : core(impl.options, impl.stats, impl.source, [&impl](Job& job) { impl.run_request(job); },
-                   [&impl](Job& job) { impl.run_action(job); }),
+            : core(impl.options, impl.stats, impl.source, impl),
               acceptor(core.io.get_executor()),
               signals(core.io) {}
         ServerCore core;
@@ -130,8 +148,20 @@ struct PolicyServer::Impl {
     void loop(Serving& serving);
     void finish(const std::shared_ptr<Serving>& serving);
 
-    void run_request(Job& job) noexcept;
-    void run_action(Job& job) noexcept;
+    void warn_if_open_to_all(const tcp::endpoint& endpoint);
+
+    void run_request(Job& job) noexcept override;
+    void run_action(Job& job) noexcept override;
+    void run_observer(Job& job) noexcept override;
+    void connected(const std::string& peer) noexcept override {
+        guarded("on_connect", [&] { server.on_connect(peer); });
+    }
+    void disconnected(const std::string& reason) noexcept override {
+        guarded("on_disconnect", [&] { server.on_disconnect(reason); });
+    }
+    void action_timeout() noexcept override {
+        guarded("on_action_timeout", [&] { server.on_action_timeout(); });
+    }
     template <class Hook>
     std::string guarded(const char* name, Hook&& hook) noexcept;
 };
@@ -157,6 +187,7 @@ std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std:
     if (error) throw cannot_listen(host, port, error);
     bound_port.store(opened->acceptor.local_endpoint().port(), std::memory_order_release);
 
+    warn_if_open_to_all(endpoint);
     accept(*opened);
     if (stop_asked_early) opened->shut_down();
     // Here, so that whoever sees `serving` sees its thread.
@@ -167,12 +198,22 @@ std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std:
     return opened;
 }
 
+void PolicyServer::Impl::warn_if_open_to_all(const tcp::endpoint& endpoint) {
+    const AccessOptions& access = options.access;
+    if (endpoint.address().is_loopback() || !access.bearer_token.empty() || !access.tls_certificate_file.empty()) return;
+    options.log("WARNING: listening on " + endpoint.address().to_string() +
+                " with neither TLS nor a token: everybody who reaches port " + std::to_string(bound_port.load()) +
+                " can move this robot. Set ServerOptions::access, or listen on 127.0.0.1.");
+}
+
 void PolicyServer::Impl::accept(Serving& s) {
-    s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, Session::Socket socket) {
+    s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, Link::Socket socket) {
         if (!s.acceptor.is_open()) return;
-        if (!error) {
+        if (!error && s.core.full()) {
+            count(stats.refused);  // closed with its socket
+        } else if (!error) {
             try {
-                std::make_shared<Session>(std::move(socket), s.core)->start();
+                std::make_shared<FrontDoor>(std::move(socket), s.core)->start();
             } catch (const std::exception& problem) {
                 options.log(std::string("cannot serve a connection: ") + problem.what());
             }
@@ -197,7 +238,7 @@ void PolicyServer::Impl::loop(Serving& s) {
             // Only memory can be short here. Nobody knows what the handler that threw left undone: the connections are
             // lost, the service goes on.
             options.log(std::string("error on the network thread: ") + error.what());
-            s.core.abort_sessions();
+            s.core.abort_connections();
         }
     }
 }
@@ -205,6 +246,7 @@ void PolicyServer::Impl::loop(Serving& s) {
 void PolicyServer::Impl::finish(const std::shared_ptr<Serving>& s) {
     s->core.requests.join();
     s->core.actions.join();
+    s->core.observers.join();
     const std::lock_guard lock(mutex);
     serving.reset();
     ended.notify_all();
@@ -281,7 +323,15 @@ void PolicyServer::Impl::run_request(Job& job) noexcept {
 }
 
 void PolicyServer::Impl::run_action(Job& job) noexcept {
+    // acquire pairs with the release in end_lease(). Whoever is being executed when the lease ends is not interrupted.
+    const bool revoked = job.lease && job.lease->revoked.load(std::memory_order_acquire);
+    const bool is_action = job.type != wire::RequestType::reset;
+    if (is_action && revoked) count(stats.actions_dropped);
+    if (is_action && !revoked && job.rejected.empty())
+        stats.action_latency.record(Clock::now() - TimePoint(std::chrono::duration_cast<Clock::duration>(
+                                                       std::chrono::duration<double>(job.action.received_at))));
     if (job.type == wire::RequestType::apply_action) {
+        if (revoked) return;
         std::string error = guarded("apply_action", [&] { server.apply_action(job.action); });
         count(stats.actions_applied);
         if (error.empty()) return;
@@ -289,11 +339,19 @@ void PolicyServer::Impl::run_action(Job& job) noexcept {
         return;
     }
     Reply& reply = job.session->reply(job.reply);
-    if (job.type == wire::RequestType::reset) {
+    if (revoked) {
+        reply.error = "the client is no longer in control";
+    } else if (job.type == wire::RequestType::reset) {
         reply.error = guarded("reset", [&] {
             auto [observation, info] = server.reset();
             reply.result.obs = std::move(observation);
             reply.result.info = std::move(info);
+        });
+    } else if (!job.rejected.empty()) {
+        reply.error = guarded("make_obs", [&] {
+            reply.result = StepResult{};
+            reply.result.obs = source->make(0.0);
+            reply.result.info.emplace("chiral.action_rejected", job.rejected);
         });
     } else {
         reply.error = guarded("step", [&] { reply.result = server.step(job.action); });
@@ -301,6 +359,22 @@ void PolicyServer::Impl::run_action(Job& job) noexcept {
     }
     job.session->reply_ready(job.reply);
 }
+
+void PolicyServer::Impl::run_observer(Job& job) noexcept {
+    Reply& reply = job.session->reply(job.reply);
+    reply.error.clear();
+    try {
+        reply.result.obs = job.session->seat().observe();
+    } catch (const std::exception& error) {
+        reply.error = error.what();
+        options.log("observation for an observer failed: " + reply.error);
+    }
+    job.session->reply_ready(job.reply);
+}
+
+void PolicyServer::on_connect(const std::string&) {}
+void PolicyServer::on_disconnect(const std::string&) {}
+void PolicyServer::on_action_timeout() {}
 
 InfoMap PolicyServer::get_metadata() { return {}; }
 std::pair<Observation, InfoMap> PolicyServer::reset() { return {make_obs(0.0), {}}; }
@@ -364,10 +438,18 @@ ServerStats PolicyServer::stats() const noexcept {
     ServerStats stats;
     stats.connections = get(c.connections);
     stats.refused = get(c.refused);
+    stats.observers = get(c.observers);
     stats.observations = get(c.observations);
     stats.bytes_sent = get(c.bytes_sent);
     stats.actions_received = get(c.actions_received);
     stats.actions_applied = get(c.actions_applied);
+    stats.actions_rejected = get(c.actions_rejected);
+    stats.actions_clamped = get(c.actions_clamped);
+    stats.actions_dropped = get(c.actions_dropped);
+    stats.action_timeouts = get(c.action_timeouts);
+    stats.half_open = get(c.half_open);
+    stats.longest_half_open = Duration(c.longest_half_open_ns.load(std::memory_order_relaxed));
+    stats.longest_timeout_delay = Duration(c.longest_timeout_delay_ns.load(std::memory_order_relaxed));
     stats.protocol_errors = get(c.protocol_errors);
     stats.hook_errors = get(c.hook_errors);
     stats.update_errors = get(c.update_errors);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 namespace chiral {
 
@@ -12,49 +13,129 @@ static std::size_t prepared_actions(const ServerOptions& options) {
     return std::clamp<std::size_t>(options.max_queued_actions, 32, 4096) + 2;
 }
 
+static std::optional<boost::asio::ssl::context> tls_context(const AccessOptions& access) {
+    if (access.tls_certificate_file.empty()) return std::nullopt;
+    namespace ssl = boost::asio::ssl;
+    std::optional<ssl::context> context(std::in_place, ssl::context::tls_server);
+    boost::system::error_code error;
+    const auto check = [&](const char* what, const std::string& file) {
+        if (error)
+            throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                                    std::string("chiral::PolicyServer: ") + what + " '" + file + "' cannot be used: " +
+                                        error.message());
+    };
+    context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
+                         ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1);
+    context->use_certificate_chain_file(access.tls_certificate_file, error);
+    check("TLS certificate file", access.tls_certificate_file);
+    context->use_private_key_file(access.tls_private_key_file, ssl::context::pem, error);
+    check("TLS private key file", access.tls_private_key_file);
+    return context;
+}
+
 ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counters,
-                       std::shared_ptr<ObservationSource> observations, std::function<void(Job&)> run_request,
-                       std::function<void(Job&)> run_action)
+                       std::shared_ptr<ObservationSource> observations, HookCalls& hooks)
     : options(server_options),
       stats(counters),
       source(std::move(observations)),
+      tls(tls_context(server_options.access)),
+      hooks_(hooks),
       used_actions_(prepared_actions(server_options), 0, 1),  // one thread returns them, with no token
-      requests(32, std::move(run_request), [](Job&) {}),
-      actions(prepared_actions(server_options), std::move(run_action), [this](Job& job) { action_done(job); }) {}
+      action_age_(io.get_executor()),
+      requests(32, [&hooks](Job& job) { hooks.run_request(job); }, [](Job&) {}),
+      actions(prepared_actions(server_options), [&hooks](Job& job) { hooks.run_action(job); },
+              [this](Job& job) { action_done(job); }),
+      observers(32, [&hooks](Job& job) { hooks.run_observer(job); }, [](Job&) {}) {}
 
-void ServerCore::enter(std::shared_ptr<Session> session) {
-    Session* key = session.get();
-    sessions_.emplace(key, std::move(session));
+void ServerCore::enter(std::shared_ptr<Connection> connection) {
+    Connection* key = connection.get();
+    connections_.emplace(key, std::move(connection));
 }
 
-void ServerCore::leave(Session* session) {
-    if (controller_ == session) controller_ = nullptr;
-    sessions_.erase(session);
-    if (stopping_ && sessions_.empty()) force_.cancel();
-}
-
-bool ServerCore::take_control(Session* session) {
-    if (controller_ && controller_ != session) return false;
-    controller_ = session;
-    return true;
+void ServerCore::leave(Connection* connection) {
+    connections_.erase(connection);
+    if (stopping_ && connections_.empty()) force_.cancel();
 }
 
 void ServerCore::shut_down() {
     if (stopping_) return;
     stopping_ = true;
-    const auto open = sessions_;  // they leave while we go through them
-    for (const auto& [key, session] : open) session->shut_down();
-    if (sessions_.empty()) return;
+    const auto open = connections_;  // they leave while we go through them
+    for (const auto& [key, connection] : open) connection->shut_down();
+    if (connections_.empty()) return;
     force_.expires_after(std::chrono::seconds(2));
     force_.async_wait([this](boost::system::error_code error) {
-        if (!error) abort_sessions();
+        if (!error) abort_connections();
     });
 }
 
-void ServerCore::abort_sessions() {
-    const auto open = sessions_;
-    for (const auto& [key, session] : open) session->abort();
+void ServerCore::abort_connections() {
+    const auto open = connections_;
+    for (const auto& [key, connection] : open) connection->abort();
 }
+
+// ---- control ----
+
+bool ServerCore::take_control(Session* session, bool take_over) {
+    if (controller_ && controller_ != session) {
+        if (!take_over) return false;
+        controller_->lose_control("another client has taken over");
+    }
+    controller_ = session;
+    return true;
+}
+
+std::shared_ptr<Lease> ServerCore::begin_lease(const std::string& peer) {
+    lease_ = std::make_shared<Lease>();
+    Job job;
+    job.task = [this, peer] { hooks_.connected(peer); };
+    actions.push(std::move(job));
+    return lease_;
+}
+
+void ServerCore::end_lease(Session* session, const std::string& reason, bool orderly) {
+    if (controller_ != session) return;
+    controller_ = nullptr;
+    if (!lease_) return;  // it never got as far as that
+    if (!orderly) lease_->revoked.store(true, std::memory_order_release);
+    lease_.reset();
+    watching_action_age_ = false;
+    action_age_.cancel();
+    Job job;
+    job.task = [this, reason] { hooks_.disconnected(reason); };
+    actions.push(std::move(job));
+}
+
+void ServerCore::action_arrived(TimePoint now) {
+    last_action_ = now;
+    if (watching_action_age_ || options.action_timeout <= Duration::zero()) return;
+    watching_action_age_ = true;
+    watch_action_age(now + options.action_timeout);
+}
+
+// One timer that is late by design, instead of one that every action sets anew.
+void ServerCore::watch_action_age(TimePoint deadline) {
+    action_age_.expires_at(deadline);
+    action_age_.async_wait(PooledHandler(watch_memory_, [this, lease = lease_](boost::system::error_code error) {
+        if (error || lease != lease_) return;
+        const TimePoint now = Clock::now();
+        const TimePoint due = last_action_ + options.action_timeout;
+        if (now < due) return watch_action_age(due);
+        // Actions wait, unread or in the queue: it is not the client who is late.
+        if (reading_paused_.load(std::memory_order_relaxed) || actions.pending() > 0)
+            return watch_action_age(now + options.action_timeout);
+        watching_action_age_ = false;
+        Job job;
+        job.task = [this, due] {
+            keep_longest(stats.longest_timeout_delay_ns, Clock::now() - due);
+            count(stats.action_timeouts);
+            hooks_.action_timeout();
+        };
+        actions.push(std::move(job));
+    }));
+}
+
+// ---- actions ----
 
 bool ServerCore::wait_for_room() {
     // The flag and the count are sequentially consistent: either action_done() sees the flag, or we see the room.

@@ -1,10 +1,11 @@
 #include "session.hpp"
 
-#include <boost/asio/write.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/write.hpp>
+#include "printable.hpp"
+#include "tcp_health.hpp"
+
 #include <boost/beast/websocket/rfc6455.hpp>
 
+#include <bit>
 #include <chrono>
 #include <string_view>
 #include <utility>
@@ -28,89 +29,36 @@ struct BufferRange {
     const_iterator end() const noexcept { return last; }
 };
 
-// Bytes of the well-formed UTF-8 character (Unicode 15, table 3-7) at the head of `text`, 0 if there is none.
-std::size_t character_at_head(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char first = byte(0);
-    if (first < 0x80) return 1;
-    if (first < 0xC2 || first > 0xF4) return 0;
-    const std::size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    if (text.size() < size) return 0;
-    for (std::size_t i = 1; i < size; ++i)
-        if ((byte(i) & 0xC0) != 0x80) return 0;
-    const bool overlong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xF0 && byte(1) < 0x90);
-    const bool surrogate = first == 0xED && byte(1) > 0x9F;
-    const bool too_large = first == 0xF4 && byte(1) > 0x8F;
-    return overlong || surrogate || too_large ? 0 : size;
-}
-
-// RFC 6455, 5.5: a close reason holds at most 123 bytes of UTF-8. Cuts between characters. What a hook throws may be
-// anything, and may quote the client: what is not UTF-8, and control characters, become '?'.
-std::string fit_reason(std::string_view reason) {
-    constexpr std::size_t kMax = 123;
-    std::string fitted;
-    while (!reason.empty()) {
-        const std::size_t size = character_at_head(reason);
-        const bool control = size == 1 && (static_cast<unsigned char>(reason[0]) < 0x20 || reason[0] == 0x7F);
-        const std::string_view next = size > 0 && !control ? reason.substr(0, size) : "?";
-        if (fitted.size() + next.size() > kMax) break;
-        fitted += next;
-        reason.remove_prefix(size > 0 ? size : 1);
-    }
-    return fitted;
-}
-
 bool needs_action_thread(wire::RequestType type) {
     return type == wire::RequestType::reset || type == wire::RequestType::action;
 }
 
 }  // namespace
 
-Session::Session(Socket socket, ServerCore& core)
+Session::Session(Link link, std::string peer, ServerCore& core, std::unique_ptr<ObservationSource::Seat> seat)
     : core_(core),
-      stream_(std::move(socket)),
+      seat_(std::move(seat)),
+      stream_(std::move(link)),
+      peer_(std::move(peer)),
       close_deadline_(core.io.get_executor()),
-      stalled_(core.io.get_executor()) {
-    error_code ignored;  // a peer that has gone again already has no address; the next read says so
-    const auto endpoint = beast::get_lowest_layer(stream_).socket().remote_endpoint(ignored);
-    peer_ = ignored ? "unknown peer" : endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
-    beast::get_lowest_layer(stream_).socket().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-}
+      stalled_(core.io.get_executor()),
+      pause_(core.io.get_executor()),
+      look_(core.io.get_executor()),
+      heartbeat_(core.io.get_executor()),
+      gate_(core.options.gate) {}
 
 // ---- handshake ----
 
-void Session::start() {
+void Session::start(const Upgrade& request) {
     core_.enter(shared_from_this());
-    handshake_.emplace();
-    handshake_->header_limit(8 * 1024);
-    handshake_->body_limit(0);
-    beast::get_lowest_layer(stream_).expires_after(core_.options.handshake_timeout);
-    http::async_read(stream_.next_layer(), input_, *handshake_,
-                     [self = shared_from_this()](error_code error, std::size_t) { self->on_handshake(error); });
-}
-
-void Session::on_handshake(error_code error) {
-    if (phase_ != Phase::handshake) return;
-    if (error) {
-        if (error != http::error::end_of_stream) count(core_.stats.protocol_errors);
-        return finish("handshake failed: " + error.message());
+    Link& link = stream_.next_layer();
+    link.tcp().expires_never();
+    if (seat_) {
+        // What is copied into the kernel at a time bounds for how long an observer keeps the network thread from the client
+        // in control.
+        error_code ignored;  // without it observers are merely less polite
+        link.socket().set_option(boost::asio::socket_base::send_buffer_size(256 * 1024), ignored);
     }
-    if (!websocket::is_upgrade(handshake_->get())) {
-        count(core_.stats.protocol_errors);
-        return answer_http(http::status::upgrade_required, "This is a Chiral policy server: it speaks WebSocket only.\n");
-    }
-    if (input_.size() > 0) {
-        count(core_.stats.protocol_errors);
-        return answer_http(http::status::bad_request, "Wait for the answer to the handshake before you send more.\n");
-    }
-    if (!core_.take_control(this)) {
-        count(core_.stats.refused);
-        core_.log("refused " + peer_ + ": a client is connected already");
-        return answer_http(http::status::service_unavailable,
-                           "Another client controls this robot. One client at a time: try again when it has gone.\n");
-    }
-    in_control_ = true;
-    beast::get_lowest_layer(stream_).expires_never();
     watch_idle_client(true);
     stream_.set_option(websocket::stream_base::decorator(
         [](websocket::response_type& response) { response.set(http::field::server, "chiral"); }));
@@ -118,47 +66,72 @@ void Session::on_handshake(error_code error) {
     // Whole messages in one frame: with no mask and no compression, buffers then go to the socket as they are.
     stream_.auto_fragment(false);
     stream_.binary(true);
-    stream_.async_accept(handshake_->get(), [self = shared_from_this()](error_code e) { self->on_accept(e); });
-}
-
-void Session::answer_http(http::status status, const std::string& text) {
-    http_answer_.emplace(status, 11);
-    http_answer_->set(http::field::server, "chiral");
-    http_answer_->set(http::field::content_type, "text/plain");
-    if (status == http::status::upgrade_required) http_answer_->set(http::field::upgrade, "websocket");
-    http_answer_->keep_alive(false);
-    http_answer_->body() = text;
-    http_answer_->prepare_payload();
-    http::async_write(stream_.next_layer(), *http_answer_, [self = shared_from_this()](error_code, std::size_t) {
-        error_code ignored;  // the peer may have gone; nothing more is said to it
-        beast::get_lowest_layer(self->stream_).socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
-        self->await_hang_up();
-    });
-}
-
-// Closing while something that the peer sent is unread would reset the connection, and the answer could be lost.
-void Session::await_hang_up() {
-    if (phase_ == Phase::finished) return;
-    input_.clear();
-    stream_.next_layer().async_read_some(input_.prepare(4096), [self = shared_from_this()](error_code error, std::size_t) {
-        if (error) self->finish("");
-        else self->await_hang_up();
-    });
+    stream_.async_accept(request, [self = shared_from_this()](error_code error) { self->on_accept(error); });
 }
 
 void Session::on_accept(error_code error) {
     if (phase_ != Phase::handshake) return;
     if (error) {
         count(core_.stats.protocol_errors);
-        return finish("handshake failed: " + error.message());
+        return finish("handshake failed: " + error.message(), false);
     }
     phase_ = Phase::open;
-    handshake_.reset();
-    input_.clear();
-    count(core_.stats.connections);
-    core_.log("client " + peer_ + " connected");
+    if (seat_) {
+        count(core_.stats.observers);
+        core_.stats.observing.fetch_add(1, std::memory_order_relaxed);
+        core_.log("observer " + peer_ + " connected");
+    } else {
+        count(core_.stats.connections);
+        core_.stats.clients.fetch_add(1, std::memory_order_relaxed);
+        core_.log("client " + peer_ + " connected");
+        lease_ = core_.begin_lease(peer_);
+    }
     if (core_.stopping()) return shut_down();
+    second_ = acknowledged_at_ = Clock::now();
+    beat();
     read();
+}
+
+// ---- is it still there? ----
+
+// Five looks in a timeout. A client is given up when its machine has left something unacknowledged for three of them, so that
+// a link that breaks just after a look is found in time.
+void Session::beat() {
+    if (phase_ != Phase::open) return;
+    heartbeat_.expires_after(core_.options.heartbeat_timeout / 5);
+    heartbeat_.async_wait(PooledHandler(beat_memory_, [self = shared_from_this()](error_code error) {
+        if (!error) self->on_beat();
+    }));
+}
+
+void Session::on_beat() {
+    if (phase_ != Phase::open) return;
+    const TimePoint now = Clock::now();
+    if (const auto health = tcp_health(stream_.next_layer().socket().native_handle())) {
+        if (health->unacknowledged == 0 || health->acknowledged_bytes != acknowledged_) {
+            acknowledged_ = health->acknowledged_bytes;
+            acknowledged_at_ = now;
+        } else if (now - acknowledged_at_ >= core_.options.heartbeat_timeout * 3 / 5) {
+            count(core_.stats.half_open);
+            keep_longest(core_.stats.longest_half_open_ns, now - acknowledged_at_);
+            return finish("its machine has acknowledged nothing for " +
+                              std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(now - acknowledged_at_).count()) +
+                              " ms",
+                          false);
+        }
+        if (!seat_) core_.stats.round_trip_us.store(health->round_trip.count(), std::memory_order_relaxed);
+    }
+    // Something to acknowledge, also while nothing else is sent.
+    if (!pinging_ && !writing_) {
+        pinging_ = true;
+        stream_.async_ping({}, PooledHandler(ping_memory_, [self = shared_from_this()](error_code) {
+                               self->pinging_ = false;  // a read that fails says why
+                           }));
+    }
+    // A message that was begun has to end.
+    if (input_.size() == 0 || !reading_) message_began_ = now;
+    else if (now - message_began_ >= core_.options.idle_timeout) return finish("does not end a message that it began", false);
+    beat();
 }
 
 // ---- reading ----
@@ -168,7 +141,8 @@ void Session::read() {
     // While nothing is read, the client cannot show that it is there.
     watch_idle_client(false);
     if (asked_ - answered_ == kReplies) return watch_stalled_write();  // on_write() reads on
-    if (!core_.room_for_actions() && core_.wait_for_room()) return;    // resume() reads on
+    if (!seat_ && !core_.room_for_actions() && core_.wait_for_room()) return;  // resume() reads on
+    if (too_many_messages()) return;                                   // the end of the pause reads on
     watch_idle_client(true);
     reading_ = true;
     stream_.async_read(input_, PooledHandler(read_memory_, [self = shared_from_this()](error_code error, std::size_t) {
@@ -177,6 +151,20 @@ void Session::read() {
 }
 
 void Session::resume() { read(); }
+
+bool Session::too_many_messages() {
+    const TimePoint now = Clock::now();
+    if (now - second_ >= std::chrono::seconds(1)) {
+        second_ = now;
+        messages_ = 0;
+    }
+    if (messages_ < core_.options.max_messages_per_second) return false;
+    pause_.expires_at(second_ + std::chrono::seconds(1));
+    pause_.async_wait(PooledHandler(pause_memory_, [self = shared_from_this()](error_code error) {
+        if (!error) self->read();
+    }));
+    return true;
+}
 
 void Session::watch_idle_client(bool watch) {
     websocket::stream_base::timeout timeouts{};
@@ -191,7 +179,7 @@ void Session::watch_stalled_write() {
     if (!writing_) return;
     stalled_.expires_after(core_.options.idle_timeout);
     stalled_.async_wait([self = shared_from_this(), watched = answered_](error_code error) {
-        if (!error && self->writing_ && self->answered_ == watched) self->finish("takes no answer");
+        if (!error && self->writing_ && self->answered_ == watched) self->finish("takes no answer", false);
     });
 }
 
@@ -203,9 +191,10 @@ void Session::on_read(error_code error) {
         const bool broken = error.category() == make_error_code(websocket::error::closed).category() &&
                             error != websocket::error::closed;
         if (broken) count(core_.stats.protocol_errors);
-        return finish(why_ended(error));
+        return finish(why_ended(error), error == websocket::error::closed);
     }
     if (phase_ != Phase::open) return;
+    ++messages_;
     handle_message();
     input_.clear();
     read();
@@ -220,17 +209,40 @@ void Session::handle_message() {
     } catch (const wire::DecodeError& error) {
         return malformed(close_code::bad_payload, error.what());
     }
+    if (seat_ && request_.type != wire::RequestType::metadata && request_.type != wire::RequestType::obs_request)
+        return malformed(close_code::policy_error, std::string("an observer may ask for metadata and obs_request, got ") +
+                                                       wire::to_string(request_.type));
     if (request_.type == wire::RequestType::apply_action) take_action();
     else take_request();
 }
 
-void Session::take_action() {
+// Counts, stamps and judges an action of either dialect. What the gate objects to is in `reason_`.
+ActionGate::Verdict Session::judge_action() {
+    const TimePoint now = Clock::now();
+    core_.action_arrived(now);
     count(core_.stats.actions_received);
+    request_.action.received_at = to_seconds(now);
+    const ActionGate::Verdict verdict = gate_.check(request_.action, now, reason_);
+    if (verdict == ActionGate::Verdict::pass) return verdict;
+    const bool rejected = verdict == ActionGate::Verdict::rejected;
+    ++(rejected ? rejected_ : clamped_);
+    last_objection_ = reason_;
+    auto& total = rejected ? core_.stats.actions_rejected : core_.stats.actions_clamped;
+    const std::uint64_t so_far = total.fetch_add(1, std::memory_order_relaxed) + 1;
+    // The 1st, 2nd, 4th, 8th, ...: a policy that errs does so at its full rate.
+    if (std::has_single_bit(so_far))
+        core_.log(std::string("action ") + (rejected ? "rejected: " : "clamped: ") + reason_ + " (" + std::to_string(so_far) +
+                  " so far)");
+    return verdict;
+}
+
+void Session::take_action() {
+    if (judge_action() == ActionGate::Verdict::rejected) return;
     Job job;
     job.type = request_.type;
     job.sender = weak_from_this();
+    job.lease = lease_;
     job.action = std::exchange(request_.action, core_.used_action());
-    job.action.received_at = to_seconds(Clock::now());
     core_.actions.push(std::move(job));
 }
 
@@ -240,6 +252,7 @@ void Session::take_request() {
     reply.type = request_.type;
     reply.state = Reply::State::queued;
     reply.error.clear();
+    reply.asked_at = Clock::now();
     ++asked_;
     if (needs_action_thread(reply.type)) {
         reply.state = Reply::State::running;
@@ -247,10 +260,12 @@ void Session::take_request() {
         job.type = reply.type;
         job.session = shared_from_this();
         job.reply = index;
+        job.lease = lease_;
         if (reply.type == wire::RequestType::action) {
-            count(core_.stats.actions_received);
+            if (judge_action() == ActionGate::Verdict::rejected) job.rejected = reason_;
             job.action = std::exchange(request_.action, core_.used_action());
-            job.action.received_at = to_seconds(Clock::now());
+        } else {
+            gate_.forget();
         }
         core_.actions.push(std::move(job));
     }
@@ -259,7 +274,7 @@ void Session::take_request() {
 
 void Session::malformed(close_code code, const std::string& reason) {
     count(core_.stats.protocol_errors);
-    close(code, reason);
+    close(code, reason, true);
 }
 
 // ---- answering ----
@@ -283,25 +298,56 @@ void Session::advance() {
     if (writing_ || phase_ != Phase::open || answered_ == asked_) return;
     const std::size_t index = answered_ % kReplies;
     Reply& next = replies_[index];
-    if (next.state == Reply::State::queued) {
+    if (next.state == Reply::State::ready) return write(next);
+    if (next.state == Reply::State::running) return;
+    Job job;
+    job.type = next.type;
+    job.session = shared_from_this();
+    job.reply = index;
+    if (!seat_) {
         next.state = Reply::State::running;
-        Job job;
-        job.type = next.type;
-        job.session = shared_from_this();
-        job.reply = index;
-        core_.requests.push(std::move(job));
-    } else if (next.state == Reply::State::ready) {
-        write(next);
+        return core_.requests.push(std::move(job));
     }
+    if (next.type == wire::RequestType::metadata) {
+        next.state = Reply::State::running;
+        if (!core_.known_metadata) return core_.requests.push(std::move(job));
+        next.metadata = *core_.known_metadata;
+        next.state = Reply::State::ready;
+        return write(next);
+    }
+    const TimePoint now = Clock::now();
+    if (now < next_look_) {
+        if (waiting_to_look_) return;
+        waiting_to_look_ = true;
+        look_.expires_at(next_look_);
+        return look_.async_wait(PooledHandler(look_memory_, [self = shared_from_this()](error_code error) {
+            self->waiting_to_look_ = false;
+            if (!error) self->advance();
+        }));
+    }
+    next_look_ = now + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(1.0 / core_.options.max_observer_hz));
+    next.state = Reply::State::running;
+    core_.observers.push(std::move(job));
 }
 
-void Session::write(const Reply& reply) {
+// Tells the client what became of its actions; those that do not know the keys ignore them.
+void Session::report_gate(ExtraMap& extra) {
+    if (rejected_ == 0 && clamped_ == 0) return;
+    if (rejected_ > 0) extra["chiral.actions_rejected"] = rejected_;
+    if (clamped_ > 0) extra["chiral.actions_clamped"] = clamped_;
+    extra["chiral.action_reason"] = last_objection_;
+    rejected_ = clamped_ = 0;
+}
+
+void Session::write(Reply& reply) {
     if (!reply.error.empty()) return close(close_code::internal_error, reply.error);
     gather_.clear();
     if (reply.type == wire::RequestType::metadata) {
+        if (!seat_ || !core_.known_metadata) core_.known_metadata = reply.metadata;
         wire::encode_metadata_response(reply.metadata, metadata_message_);
         gather_.emplace_back(metadata_message_.data(), metadata_message_.size());
     } else {
+        report_gate(reply.result.obs.extra);
         try {
             switch (reply.type) {
                 case wire::RequestType::reset: encoder_.encode_reset_response(reply.result.obs, reply.result.info); break;
@@ -331,9 +377,10 @@ void Session::on_write(error_code error, std::size_t bytes) {
     const bool observation = reply.type != wire::RequestType::metadata;
     if (observation) core_.source->recycle(std::move(reply.result.obs));  // ends the pins
     if (phase_ == Phase::finished) return;
-    if (error) return finish(why_ended(error));
+    if (error) return finish(why_ended(error), false);
     count(core_.stats.bytes_sent, bytes);
     if (observation) count(core_.stats.observations);
+    if (!seat_) core_.stats.answer_latency.record(Clock::now() - reply.asked_at);
     ++answered_;
     advance();
     read();
@@ -341,49 +388,60 @@ void Session::on_write(error_code error, std::size_t bytes) {
 
 // ---- ending ----
 
-void Session::close(close_code code, std::string reason) {
+void Session::close(close_code code, std::string reason, bool orderly) {
     if (phase_ != Phase::open) return;
     phase_ = Phase::closing;
-    reason = fit_reason(reason);
-    core_.log("closing client " + peer_ + ": " + reason);
+    reason = printable(reason);
+    core_.log("closing " + who() + ": " + reason);
+    if (!seat_) core_.end_lease(this, reason, orderly);
     // Of our own: a close that waits behind a write to a peer that does not read has no other deadline.
     close_deadline_.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(core_.options.handshake_timeout));
     close_deadline_.async_wait([self = shared_from_this()](error_code error) {
-        if (!error) self->finish("did not close in time");
+        if (!error) self->finish("did not close in time", false);
     });
     stream_.async_close(websocket::close_reason(code, reason.c_str()),
-                        [self = shared_from_this()](error_code) { self->finish("closed by the server"); });
+                        [self = shared_from_this()](error_code) { self->finish("closed by the server", false); });
 }
 
 void Session::shut_down() {
-    if (phase_ == Phase::open) close(close_code::going_away, "the server is stopping");
-    else if (phase_ == Phase::handshake && !in_control_) finish("the server is stopping");  // on_accept() closes the other
+    if (phase_ == Phase::open) close(close_code::going_away, "the server is stopping");  // else on_accept() does
 }
 
-void Session::abort() { finish("dropped"); }
+void Session::lose_control(const std::string& reason) {
+    core_.end_lease(this, reason, false);
+    close(close_code::policy_error, reason);
+}
 
-void Session::finish(const std::string& why) {
+void Session::abort() { finish("dropped", false); }
+
+void Session::finish(const std::string& why, bool orderly) {
     if (phase_ == Phase::finished) return;
     const bool was_connected = phase_ != Phase::handshake;
     phase_ = Phase::finished;
-    close_deadline_.cancel();
-    stalled_.cancel();
+    for (Link::Timer* timer : {&close_deadline_, &stalled_, &pause_, &look_, &heartbeat_}) timer->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
-    beast::get_lowest_layer(stream_).socket().close(ignored);
+    stream_.next_layer().socket().close(ignored);
     // Ends the pins of what will not be sent; what is being written or computed ends its own.
     for (std::size_t i = answered_ + (writing_ ? 1 : 0); i < asked_; ++i)
         if (replies_[i % kReplies].state == Reply::State::ready)
             core_.source->recycle(std::move(replies_[i % kReplies].result.obs));
-    if (was_connected) core_.log("client " + peer_ + " gone: " + why);
-    else if (!why.empty()) core_.log(peer_ + ": " + why);
+    if (was_connected) {
+        core_.log(who() + " gone: " + why);
+        (seat_ ? core_.stats.observing : core_.stats.clients).fetch_sub(1, std::memory_order_relaxed);
+    } else if (!why.empty()) {
+        core_.log(peer_ + ": " + why);
+    }
+    if (!seat_) core_.end_lease(this, why, orderly);
     core_.leave(this);
 }
+
+std::string Session::who() const { return (seat_ ? "observer " : "client ") + peer_; }
 
 std::string Session::why_ended(error_code error) const {
     if (error != websocket::error::closed) return error.message();
     const websocket::close_reason& reason = stream_.reason();
     std::string text = "closed by the client (" + std::to_string(reason.code) + ")";
-    if (!reason.reason.empty()) text += ": " + std::string(reason.reason.c_str());
+    if (!reason.reason.empty()) text += ": " + printable({reason.reason.data(), reason.reason.size()});
     return text;
 }
 

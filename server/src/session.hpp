@@ -1,23 +1,27 @@
-// One connection: the HTTP handshake, and then the client in control.
+// One WebSocket client: the one in control, or an observer.
 //
 // Messages are read all the time, also while a large observation is being written, so that an action behind it is applied at
 // once. Requests are answered in the order in which they came, one answer being written at a time. get_obs() is called when
 // its turn to be written has come, so an observation is never older than it must be; reset() and step() are queued for the
 // action thread on arrival, so that they keep their place among the actions. Reading stops while kReplies requests are
-// unanswered or the action queue is full: the client then feels TCP's back-pressure, and no memory grows.
+// unanswered, the action queue is full or messages come too fast: the client then feels TCP's back-pressure, and no memory
+// grows.
+//
+// An observer has a seat: a reader of its own. It asks for metadata and observations only, at a bounded rate, reaches no
+// hook but get_metadata(), and what it asks for is made on the observers' thread.
+//
+// Thread rule: network thread, unless it says otherwise.
 #pragma once
 
+#include "action_gate.hpp"
 #include "handler_memory.hpp"
+#include "link.hpp"
 #include "server_core.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/message.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/message.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
 #include <array>
@@ -35,21 +39,25 @@ struct Reply {
     StepResult result;  // observation, info, and what a step adds
     InfoMap metadata;
     std::string error;  // what the hook threw, if it did
+    TimePoint asked_at{};
 };
 
-class Session : public std::enable_shared_from_this<Session> {
+class Session final : public Connection, public std::enable_shared_from_this<Session> {
 public:
-    // The loop's own executor instead of a type-erased one: posting through it does not allocate.
-    using Executor = boost::asio::io_context::executor_type;
-    using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, Executor>;
+    using Upgrade = boost::beast::http::request<boost::beast::http::empty_body>;
 
-    Session(Socket socket, ServerCore& core);
+    /// With a seat it observes; without one it has been given control.
+    Session(Link link, std::string peer, ServerCore& core, std::unique_ptr<ObservationSource::Seat> seat);
 
-    void start();
-    /// Closes with "going away", or at once while still in the handshake.
-    void shut_down();
-    /// Drops the connection.
-    void abort();
+    /// Answers the handshake. A session that is not started gives its link back.
+    void start(const Upgrade& request);
+    Link give_back() { return std::move(stream_.next_layer()); }
+
+    /// Closes with "going away".
+    void shut_down() override;
+    void abort() override;
+    /// Another client is in control now.
+    void lose_control(const std::string& reason);
     /// Reads on after the action queue was full.
     void resume();
 
@@ -59,47 +67,63 @@ public:
     void reply_ready(std::size_t index);
     /// Hook threads: apply_action() of one of its actions threw.
     void action_failed(std::string reason);
-
-    const std::string& peer() const noexcept { return peer_; }
+    /// Observers' thread.
+    ObservationSource::Seat& seat() noexcept { return *seat_; }
 
 private:
-    using TcpStream = boost::beast::basic_stream<boost::asio::ip::tcp, Executor>;
     using Buffers = std::vector<boost::asio::const_buffer>;
     static constexpr std::size_t kReplies = 8;
 
-    void on_handshake(boost::beast::error_code error);
-    void answer_http(boost::beast::http::status status, const std::string& text);
-    void await_hang_up();
     void on_accept(boost::beast::error_code error);
+    void beat();
+    void on_beat();
     void read();
+    bool too_many_messages();
     void watch_idle_client(bool watch);
     void watch_stalled_write();
     void on_read(boost::beast::error_code error);
     void handle_message();
+    ActionGate::Verdict judge_action();
     void take_action();
     void take_request();
     void advance();
-    void write(const Reply& reply);
+    void report_gate(ExtraMap& extra);
+    void write(Reply& reply);
     void on_write(boost::beast::error_code error, std::size_t bytes);
     void malformed(boost::beast::websocket::close_code code, const std::string& reason);
-    void close(boost::beast::websocket::close_code code, std::string reason);
-    void finish(const std::string& why);
+    /// `orderly`: what the client sent before still counts.
+    void close(boost::beast::websocket::close_code code, std::string reason, bool orderly = false);
+    void finish(const std::string& why, bool orderly);
     std::string why_ended(boost::beast::error_code error) const;
+    std::string who() const;
 
     ServerCore& core_;
-    boost::beast::websocket::stream<TcpStream> stream_;
+    std::unique_ptr<ObservationSource::Seat> seat_;  // before the replies, which hold what it lends
+    std::shared_ptr<Lease> lease_;
+    boost::beast::websocket::stream<Link, false> stream_;  // no compression: buffers go out as they are
     std::string peer_;
     boost::beast::flat_buffer input_;
-    std::optional<boost::beast::http::request_parser<boost::beast::http::empty_body>> handshake_;
-    std::optional<boost::beast::http::response<boost::beast::http::string_body>> http_answer_;
-    using Timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                                    boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
-    Timer close_deadline_;
-    Timer stalled_;  // the answer being written is not taken, and nothing is read meanwhile
+    Link::Timer close_deadline_;
+    Link::Timer stalled_;    // the answer being written is not taken, and nothing is read meanwhile
+    Link::Timer pause_;      // too many messages
+    Link::Timer look_;       // an observer waits for its next turn
+    Link::Timer heartbeat_;
     enum class Phase { handshake, open, closing, finished } phase_{Phase::handshake};
-    bool in_control_{false};
     bool reading_{false};
     bool writing_{false};
+    bool pinging_{false};
+    bool waiting_to_look_{false};
+
+    std::uint64_t acknowledged_{0};  // bytes, by the client's machine
+    TimePoint acknowledged_at_{};    // when that was last seen to grow, or nothing was left to acknowledge
+    TimePoint message_began_{};
+    TimePoint second_{};             // in which messages_ were read
+    std::size_t messages_{0};
+    TimePoint next_look_{};
+
+    ActionGate gate_;
+    std::string reason_, last_objection_;
+    std::int64_t rejected_{0}, clamped_{0};  // since the last observation
 
     wire::Request request_;
     std::array<Reply, kReplies> replies_;
@@ -110,7 +134,7 @@ private:
     std::vector<std::uint8_t> metadata_message_;
     Buffers gather_;
 
-    HandlerMemory read_memory_, write_memory_;
+    HandlerMemory read_memory_, write_memory_, beat_memory_, ping_memory_, pause_memory_, look_memory_;
     std::array<HandlerMemory, kReplies> reply_memory_;
 };
 

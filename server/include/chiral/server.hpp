@@ -16,9 +16,13 @@
 // Threads. The network thread runs no user code. get_metadata() and get_obs() are called on the request thread;
 // apply_action(), step() and reset() on the action thread, in the order in which the client sent them. So a slow
 // apply_action() delays no observation and a blocking get_obs() delays no action; what both touch must be synchronised.
+// on_connect(), on_disconnect() and on_action_timeout() are called on the action thread too, in their place among the actions.
 // update_*() and make_obs() may be called from any thread: one thread at a time per field of a camera or proprio stream
 // for update_*(). They are wait-free (make_obs(): see there). An exception that leaves a hook closes the connection with
 // its text as the reason, and the server goes on.
+//
+// One client controls. Others may observe: a connection to /observe gets metadata and observations of its own, reaches no
+// hook but get_metadata(), and delays nobody. The same port answers plain HTTP: /healthz, /metrics, and / with a live page.
 //
 // Lifetime. Sensor threads must have ended before the object is destroyed. Because the documented pattern detaches them and
 // only clears a flag in the derived destructor, ~PolicyServer waits until no source has been updated for
@@ -39,9 +43,45 @@
 
 namespace chiral {
 
+/// What becomes of an action to which the gate objects.
+enum class GatePolicy : std::uint8_t {
+    accept,  ///< passed on unchanged, counted as if there were no objection
+    clamp,   ///< passed on, changed to the nearest value that is allowed
+    reject,  ///< not passed on
+};
+
+/// Checks before apply_action() and step(). Actions that are clamped or rejected are counted, logged with the reason and
+/// reported in `extra` of the next observation: chiral.actions_rejected, chiral.actions_clamped (how many since the last
+/// one) and chiral.action_reason (of the last). A step() that is rejected is answered, with the reason in its info.
+struct ActionGateOptions {
+    int dimension = 0;                ///< D that actions must have; 0: any
+    int max_chunk = 0;                ///< most rows N of one action; 0: any
+    std::vector<double> lower, upper; ///< per joint; empty: no limit
+    GatePolicy outside_limits = GatePolicy::reject;
+    /// Per joint, between a row and the one before it, across actions; empty: no limit. The first action of a client and
+    /// the first after reset() may be any step away.
+    std::vector<double> max_step;
+    GatePolicy too_large_step = GatePolicy::reject;
+    /// Age of the newest image that the policy saw (obs_timestamps). Zero: no limit. An action that does not say passes.
+    Duration max_observation_age = Duration::zero();
+    GatePolicy stale = GatePolicy::reject;  ///< accept or reject
+};
+
+/// Who may connect.
+struct AccessOptions {
+    /// Asked for as "Authorization: Bearer TOKEN", or as "?access_token=TOKEN" where a browser cannot send that. Empty: not
+    /// asked for. /healthz and the frame of the live page need none.
+    std::string bearer_token;
+    /// Browsers tell the Origin of the page that opens a WebSocket. Allowed are those listed here ("https://lab.example"),
+    /// and the server's own page. Programs send none and are not concerned.
+    std::vector<std::string> allowed_origins;
+    /// PEM files; both, or neither for no TLS.
+    std::string tls_certificate_file, tls_private_key_file;
+};
+
 struct ServerOptions {
-    /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(); the server adds its own three,
-    /// so at most 11 and possibly 0.
+    /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(), possibly 0; the server adds its
+    /// own three and one for each observer, at most 14 together.
     EngineOptions engine = [] {
         EngineOptions options;
         options.readers = 0;
@@ -53,8 +93,26 @@ struct ServerOptions {
     std::size_t max_queued_actions = 256;
     /// A client that does not finish the handshake, or a closing one that does not answer, is dropped after this.
     Duration handshake_timeout = std::chrono::seconds(5);
-    /// A client from which nothing comes, not even the answer to a ping, is dropped after this.
+    /// A client is dropped when for so long nothing comes from it, not even the answer to a ping; or it takes nothing of
+    /// an answer; or a message that it began does not end.
     Duration idle_timeout = std::chrono::seconds(20);
+    /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this. A busy or stopped
+    /// client on a machine that lives is not. Linux only; elsewhere idle_timeout finds it.
+    Duration heartbeat_timeout = std::chrono::seconds(1);
+    /// on_action_timeout() is called when the client in control has sent actions and then none for so long. Zero: never.
+    Duration action_timeout = std::chrono::milliseconds(100);
+    /// Messages a second that are read from one client; more of them wait in the network.
+    std::size_t max_messages_per_second = 10'000;
+    /// Connections at once, of all kinds; more of them are dropped at once.
+    std::size_t max_connections = 64;
+    /// A client that connects with "?takeover=1" replaces the one in control. False: it is turned away like any other.
+    bool allow_takeover = false;
+    /// Connections to /observe at once. Each takes a reader of the engine, and so memory for one more copy of every field.
+    int max_observers = 2;
+    /// Observations a second for each observer; its requests wait until then.
+    double max_observer_hz = 30.0;
+    ActionGateOptions gate;
+    AccessOptions access;
     /// See "Lifetime" above. Zero: do not wait.
     Duration quiesce = std::chrono::milliseconds(50);
     /// run() stops on SIGINT and SIGTERM.
@@ -66,11 +124,19 @@ struct ServerOptions {
 /// Counters since construction.
 struct ServerStats {
     std::uint64_t connections{0};       ///< clients that were let in
-    std::uint64_t refused{0};           ///< connections turned away because a client was there already
+    std::uint64_t refused{0};           ///< connections turned away: a client was there already, no token, ...
+    std::uint64_t observers{0};         ///< observers that were let in
     std::uint64_t observations{0};      ///< observations sent: obs, reset and step answers
     std::uint64_t bytes_sent{0};        ///< message bytes of all answers
     std::uint64_t actions_received{0};  ///< well-formed actions of both dialects
     std::uint64_t actions_applied{0};   ///< of these, those whose hook has returned
+    std::uint64_t actions_rejected{0};  ///< of these, those that the gate rejected
+    std::uint64_t actions_clamped{0};   ///< of these, those that the gate changed
+    std::uint64_t actions_dropped{0};   ///< of these, those whose client lost control before their turn had come
+    std::uint64_t action_timeouts{0};   ///< calls of on_action_timeout()
+    std::uint64_t half_open{0};         ///< clients dropped because their machine acknowledged nothing any more
+    Duration longest_half_open{};       ///< longest time from the last sign of such a machine until it was dropped
+    Duration longest_timeout_delay{};   ///< longest time from the end of action_timeout until the hook was called
     std::uint64_t protocol_errors{0};   ///< malformed messages and handshakes
     std::uint64_t hook_errors{0};       ///< exceptions that left a hook
     std::uint64_t update_errors{0};     ///< update_*() calls that were refused
@@ -99,6 +165,15 @@ public:
     virtual void apply_action(const Action& action);
     /// Legacy: executes an action and observes. Action thread. Default: apply_action(action), then get_obs().
     virtual StepResult step(const Action& action);
+
+    /// A client is in control now; `peer` is its address. Action thread, before its first action. Default: nothing.
+    virtual void on_connect(const std::string& peer);
+    /// It no longer is. Action thread, after its last action. What it sent before it closed the connection in order is still
+    /// executed; what was waiting when the connection broke, or another client took over, is dropped. Default: nothing.
+    virtual void on_disconnect(const std::string& reason);
+    /// No action for ServerOptions::action_timeout: stop, hold, or slow down. Action thread; called once, until the next
+    /// action has come. Default: nothing.
+    virtual void on_action_timeout();
 
     // ---- running ----
 

@@ -1,0 +1,179 @@
+#include "front_door.hpp"
+
+#include "live_page.hpp"
+#include "metrics.hpp"
+#include "printable.hpp"
+#include "session.hpp"
+
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+#include <boost/beast/websocket/rfc6455.hpp>
+
+#include <utility>
+
+namespace chiral {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+using beast::error_code;
+
+FrontDoor::FrontDoor(Link::Socket socket, ServerCore& core)
+    : core_(core), link_(std::move(socket), core.tls ? &*core.tls : nullptr), peer_(link_.peer()) {
+    error_code ignored;  // a peer that has gone again already; the next read says so
+    link_.socket().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+}
+
+void FrontDoor::start() {
+    core_.enter(shared_from_this());
+    // For all that follows until the connection is a session or gone, however slowly it comes.
+    link_.tcp().expires_after(core_.options.handshake_timeout);
+    if (!core_.tls) return read_request();
+    link_.async_handshake([self = shared_from_this()](error_code error) {
+        if (self->finished_) return;
+        if (!error) return self->read_request();
+        count(self->core_.stats.protocol_errors);
+        self->finish("TLS handshake failed: " + error.message());
+    });
+}
+
+void FrontDoor::read_request() {
+    request_.emplace();
+    request_->header_limit(8 * 1024);
+    request_->body_limit(0);
+    http::async_read(link_, input_, *request_,
+                     [self = shared_from_this()](error_code error, std::size_t) { self->on_request(error); });
+}
+
+void FrontDoor::on_request(error_code error) {
+    if (finished_) return;
+    if (error) {
+        if (error != http::error::end_of_stream) count(core_.stats.protocol_errors);
+        return finish("handshake failed: " + error.message());
+    }
+    const auto& message = request_->get();
+    const auto view = [](boost::beast::string_view text) { return std::string_view(text.data(), text.size()); };
+    const AccessRequest request{view(message.target()), view(message[http::field::host]), view(message[http::field::authorization]),
+                                view(message[http::field::origin])};
+    if (beast::websocket::is_upgrade(message)) upgrade(request);
+    else get(request);
+}
+
+void FrontDoor::upgrade(const AccessRequest& request) {
+    if (input_.size() > 0) {
+        count(core_.stats.protocol_errors);
+        return answer(http::status::bad_request, "text/plain", "Wait for the answer to the handshake before you send more.\n");
+    }
+    if (!token_accepted(core_.options.access, request))
+        return refuse(http::status::unauthorized, "no valid token",
+                      "This robot asks for a token: send \"Authorization: Bearer TOKEN\".\n");
+    if (!origin_accepted(core_.options.access, request))
+        return refuse(http::status::forbidden, "origin " + printable(request.origin),
+                      "Pages of this origin may not connect to this robot.\n");
+
+    std::unique_ptr<ObservationSource::Seat> seat;
+    const bool observes = path_of(request.target) == "/observe";
+    if (observes) {
+        seat = core_.source->take_seat();
+        if (!seat)
+            return refuse(http::status::service_unavailable, "all seats for observers are taken",
+                          "All " + std::to_string(core_.options.max_observers) +
+                              " seats for observers are taken: try again when one has gone.\n");
+    }
+    const auto takeover = query_value(request.target, "takeover");
+    const bool take_over = takeover && *takeover != "0";
+    if (take_over && !core_.options.allow_takeover)
+        return refuse(http::status::forbidden, "takeover is not allowed here",
+                      "This robot does not let a client take over from another one.\n");
+
+    const auto session = std::make_shared<Session>(std::move(link_), peer_, core_, std::move(seat));
+    if (!observes && !core_.take_control(session.get(), take_over)) {
+        link_ = session->give_back();
+        return refuse(http::status::service_unavailable, "a client is connected already",
+                      "Another client controls this robot. One client at a time: try again when it has gone.\n");
+    }
+    finished_ = true;
+    session->start(request_->get());
+    core_.leave(this);
+}
+
+void FrontDoor::get(const AccessRequest& request) {
+    const http::verb method = request_->get().method();
+    const std::string_view path = path_of(request.target);
+    const bool known = path == "/" || path == "/healthz" || path == "/metrics";
+    if (!known || (method != http::verb::get && method != http::verb::head)) {
+        count(core_.stats.protocol_errors);
+        return known ? answer(http::status::method_not_allowed, "text/plain", "GET and HEAD are answered here.\n")
+                     : answer(http::status::upgrade_required, "text/plain",
+                              "This is a Chiral policy server: it speaks WebSocket here, and HTTP at /, /healthz and /metrics.\n");
+    }
+    if (path == "/healthz")
+        return core_.stopping() ? answer(http::status::service_unavailable, "text/plain", "stopping\n")
+                                : answer(http::status::ok, "text/plain", "ok\n");
+    // Nothing of the robot is in the page itself.
+    if (path == "/") return answer(http::status::ok, "text/html; charset=utf-8", std::string(kLivePage));
+    if (!token_accepted(core_.options.access, request))
+        return refuse(http::status::unauthorized, "no valid token",
+                      "This robot asks for a token: send \"Authorization: Bearer TOKEN\".\n");
+    Job job;
+    job.task = [self = shared_from_this()] {
+        // The sources are looked at here, on the observers' thread: that may take as long as a look at every pixel.
+        std::string text;
+        try {
+            text = metrics_text(self->core_.stats, self->core_.source->report(), self->core_.source->copies());
+        } catch (const std::exception& error) {
+            self->core_.log(std::string("no metrics: ") + error.what());
+        }
+        boost::asio::post(self->core_.io, [self, text = std::move(text)]() mutable {
+            if (self->finished_) return;
+            if (text.empty()) self->answer(http::status::internal_server_error, "text/plain", "No figures: see the log.\n");
+            else self->answer(http::status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
+        });
+    };
+    core_.observers.push(std::move(job));
+}
+
+void FrontDoor::refuse(http::status status, const std::string& why, const std::string& text) {
+    count(core_.stats.refused);
+    core_.log("refused " + peer_ + ": " + why);
+    answer(status, "text/plain", text);
+}
+
+void FrontDoor::answer(http::status status, std::string_view content_type, std::string text) {
+    answer_.emplace(status, 11);
+    answer_->set(http::field::server, "chiral");
+    answer_->set(http::field::content_type, {content_type.data(), content_type.size()});
+    answer_->set(http::field::cache_control, "no-store");
+    answer_->set("X-Content-Type-Options", "nosniff");
+    if (status == http::status::upgrade_required) answer_->set(http::field::upgrade, "websocket");
+    if (status == http::status::unauthorized) answer_->set(http::field::www_authenticate, "Bearer");
+    if (status == http::status::method_not_allowed) answer_->set(http::field::allow, "GET, HEAD");
+    answer_->keep_alive(false);
+    answer_->body() = std::move(text);
+    answer_->prepare_payload();
+    if (request_->get().method() == http::verb::head) answer_->body().clear();
+    http::async_write(link_, *answer_, [self = shared_from_this()](error_code, std::size_t) {
+        // The peer may have gone; nothing more is said to it.
+        self->link_.async_shutdown([self](error_code) { self->await_hang_up(); });
+    });
+}
+
+// Closing while something that the peer sent is unread would reset the connection, and the answer could be lost.
+void FrontDoor::await_hang_up() {
+    if (finished_) return;
+    input_.clear();
+    link_.tcp().async_read_some(input_.prepare(4096), [self = shared_from_this()](error_code error, std::size_t) {
+        if (error) self->finish("");
+        else self->await_hang_up();
+    });
+}
+
+void FrontDoor::finish(const std::string& why) {
+    if (finished_) return;
+    finished_ = true;
+    error_code ignored;  // closing a socket that is broken already is not an event
+    link_.socket().close(ignored);
+    if (!why.empty()) core_.log(peer_ + ": " + why);
+    core_.leave(this);
+}
+
+}  // namespace chiral

@@ -1,0 +1,100 @@
+// A byte stream to a client: TCP, or TLS over it.
+//
+// One type for both, so that the WebSocket layer is compiled once; which of the two it is costs a branch per operation.
+// Movable: what operations refer to stays where it is.
+#pragma once
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/bind_handler.hpp>
+#include <boost/beast/core/role.hpp>
+#include <boost/beast/websocket/teardown.hpp>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace chiral {
+
+class Link {
+public:
+    // The loop's own executor instead of a type-erased one: posting through it does not allocate.
+    using executor_type = boost::asio::io_context::executor_type;
+    using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, executor_type>;
+    using TcpStream = boost::beast::basic_stream<boost::asio::ip::tcp, executor_type>;
+    using next_layer_type = TcpStream;
+    using Timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                                    boost::asio::wait_traits<std::chrono::steady_clock>, executor_type>;
+
+    /// Speaks TLS if there is a context for it, which must outlive the link.
+    Link(Socket socket, boost::asio::ssl::context* tls) : transport_(std::make_unique<Transport>(std::move(socket))) {
+        if (tls) transport_->tls.emplace(transport_->tcp, *tls);
+    }
+
+    executor_type get_executor() noexcept { return transport_->tcp.get_executor(); }
+    TcpStream& next_layer() noexcept { return transport_->tcp; }
+    const TcpStream& next_layer() const noexcept { return transport_->tcp; }
+    TcpStream& tcp() noexcept { return transport_->tcp; }
+    Socket& socket() noexcept { return transport_->tcp.socket(); }
+
+    /// "ADDRESS:PORT" of the other end, or "unknown peer" if it has gone again already.
+    std::string peer() {
+        boost::system::error_code error;
+        const auto endpoint = socket().remote_endpoint(error);
+        return error ? "unknown peer" : endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
+    }
+
+    /// The TLS handshake where there is TLS.
+    template <class Handler>
+    void async_handshake(Handler&& handler) {
+        if (transport_->tls)
+            transport_->tls->async_handshake(boost::asio::ssl::stream_base::server, std::forward<Handler>(handler));
+        else
+            boost::asio::post(get_executor(),
+                              boost::beast::bind_front_handler(std::forward<Handler>(handler), boost::system::error_code()));
+    }
+    template <class Buffers, class Handler>
+    void async_read_some(const Buffers& buffers, Handler&& handler) {
+        if (transport_->tls) transport_->tls->async_read_some(buffers, std::forward<Handler>(handler));
+        else transport_->tcp.async_read_some(buffers, std::forward<Handler>(handler));
+    }
+    template <class Buffers, class Handler>
+    void async_write_some(const Buffers& buffers, Handler&& handler) {
+        if (transport_->tls) transport_->tls->async_write_some(buffers, std::forward<Handler>(handler));
+        else transport_->tcp.async_write_some(buffers, std::forward<Handler>(handler));
+    }
+    /// Says that nothing more will be sent.
+    template <class Handler>
+    void async_shutdown(Handler&& handler) {
+        if (transport_->tls) return transport_->tls->async_shutdown(std::forward<Handler>(handler));
+        boost::system::error_code error;
+        socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, error);
+        boost::asio::post(get_executor(), boost::beast::bind_front_handler(std::forward<Handler>(handler), error));
+    }
+
+    // Found by Beast's WebSocket stream.
+    template <class Handler>
+    friend void async_teardown(boost::beast::role_type role, Link& link, Handler&& handler) {
+        using boost::beast::async_teardown;
+        if (link.transport_->tls) link.transport_->tls->async_shutdown(std::forward<Handler>(handler));
+        else async_teardown(role, link.transport_->tcp, std::forward<Handler>(handler));
+    }
+    friend void teardown(boost::beast::role_type, Link&, boost::system::error_code&) = delete;
+
+private:
+    struct Transport {
+        explicit Transport(Socket socket) : tcp(std::move(socket)) {}
+        TcpStream tcp;
+        std::optional<boost::asio::ssl::stream<TcpStream&>> tls;
+    };
+    std::unique_ptr<Transport> transport_;
+};
+
+}  // namespace chiral
