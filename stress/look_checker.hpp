@@ -5,6 +5,8 @@
 //               transactions: are not all of one frame (I3)
 //   backwards   a reader saw a newer frame, or a later capture time, before
 //   stale       a newer frame had been published before the look began
+//   frozen      the content is the same still after kFrozenAfter newer frames had been published, whatever numbers and times
+//               come with it
 //
 // Every look: numbers, times, K, T and proprios whole, and a few pixels and depths at places that move on. The first look at
 // a frame: a pixel of every 512 bytes as well. A full look: everything.
@@ -22,6 +24,9 @@
 
 namespace chiral::stress {
 
+/// So many frames may be published while a reader sees the same one: its source is stale then. With more it is frozen.
+inline constexpr std::uint64_t kFrozenAfter = 10;
+
 struct Tally {
     std::uint64_t looks{0};
     std::uint64_t full_looks{0};
@@ -29,6 +34,8 @@ struct Tally {
     std::uint64_t incoherent{0};  ///< cameras in a look
     std::uint64_t backwards{0};   ///< cameras and streams in a look
     std::uint64_t stale{0};       ///< cameras and streams in a look
+    std::uint64_t frozen{0};      ///< cameras and streams in a look, which are stale as well
+    std::vector<std::string> frozen_sources;     ///< each once, in a few words
     std::uint64_t mixed{0};       ///< cameras whose fields were of two frames, which update_* calls allow
     std::uint64_t overruns{0};    ///< proprio reads that the engine gave up and said so
     std::vector<std::uint64_t> missed_cameras;   ///< frames between two looks
@@ -54,10 +61,12 @@ public:
 
 private:
     struct CameraHistory {
+        bool frozen{false};
         std::array<std::uint64_t, kFields> number{};
         std::array<std::chrono::nanoseconds, kFields> captured{};
     };
     struct ProprioHistory {
+        bool frozen{false};
         std::uint64_t number{0};
         std::chrono::nanoseconds captured{0};
     };
@@ -68,6 +77,9 @@ private:
                                              std::uint64_t about, bool full);
     void judge_coherence(std::size_t index, const CameraLook& look, const std::array<std::uint64_t, kFields>& number,
                          bool depth);
+
+    void judge_progress(bool& frozen, std::uint64_t before, std::uint64_t number, std::uint64_t floor, const char* kind,
+                        const std::string& name);
 
     template <class Check>
     std::optional<Difference> sampled(std::size_t elements, bool new_frame, bool full, std::size_t dense_stride, Check check);

@@ -34,6 +34,12 @@ CameraConfig camera(int index, Size size, bool depth) {
     return config;
 }
 
+std::string describe_engines(std::span<const EngineEntry> engines) {
+    std::string all;
+    for (const EngineEntry& entry : engines) all += fmt::format("  {:<15}{}\n", entry.name, entry.what);
+    return all;
+}
+
 std::string details() {
     return fmt::format(
         "Every frame carries its number in each 8 bytes of its image, in each depth, in K, T and the capture time, so\n"
@@ -41,6 +47,8 @@ std::string details() {
         "engine's own guards and a moving sample of pixels. As many as fit into an eighth of the time are checked in\n"
         "full, and twice a second one is held for --hold-ms first. Observations over ws are all checked in full.\n\n"
         "When it fails:\n{}\n"
+        "Engines:\n{}"
+        "Engines that are broken on purpose, to see that it fails, and what must be found:\n{}\n"
         "Exit code: 0 pass, 1 fail, 2 usage, 130 interrupted (Ctrl-C) with nothing wrong until then.\n\n"
         "Examples:\n"
         "  chiral-stress                                          10 s, two 640x480 RGB-D and one 1280x720 RGB, one reader\n"
@@ -49,7 +57,7 @@ std::string details() {
         "  chiral-stress --engine mutex                           what the documented design gives instead\n"
         "  chiral-stress --writes fields                          update_image, update_depth, ... one by one\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
-        describe_rules());
+        describe_rules(), describe_engines(engines()), describe_engines(broken_engines()));
 }
 
 }  // namespace
@@ -95,7 +103,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         ->transform(CLI::CheckedTransformer(
             std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
         ->default_str("frame")->option_text("frame|fields");
-    app.add_option("--engine", engine, fmt::format("What to put under stress ({}); list: print the names", engine_names()))
+    app.add_option("--engine", engine, "What to put under stress, see below; list: print the names")
         ->capture_default_str();
     app.add_option("--json", options.json, "Write the results to this file");
 
@@ -107,7 +115,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     }
 
     if (engine == "list") {
-        for (const EngineEntry& entry : engines()) fmt::print("{}\n", entry.name);
+        for (const auto& some : {engines(), broken_engines()})
+            for (const EngineEntry& entry : some) fmt::print("{}\n", entry.name);
         exit_code = 0;
         return std::nullopt;
     }

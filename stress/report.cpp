@@ -160,6 +160,7 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"incoherent", result.looks.incoherent + observed.incoherent},
         {"backwards", result.looks.backwards + observed.backwards},
         {"stale", result.looks.stale + observed.stale},
+        {"frozen", result.looks.frozen + observed.frozen},
         {"mixed", result.looks.mixed + observed.mixed},
         {"proprio_overruns", result.looks.overruns + observed.overruns},
         {"writer_max_steps", count_or_null(std::max(result.cameras.writers.max_steps, result.proprios.writers.max_steps),

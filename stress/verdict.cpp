@@ -39,6 +39,7 @@ public:
             return std::move(verdict_);
         }
         checked_something();
+        sources_move();
         contents();
         steps();
         if (!options_.cameras.empty()) kind("camera", options_.camera_hz, result_.cameras, result_.camera_sources);
@@ -69,6 +70,16 @@ private:
             fmt::format("{}, all checked in full; {:.0f} MB, {} images older than 3 periods", result_.observations->looks,
                         static_cast<double>(result_.ws.bytes) / 1e6, result_.ws.old_images),
             result_.observations->looks > 0);
+    }
+
+    void sources_move() {
+        std::string frozen;
+        for (const Tally* tally : {&result_.looks, result_.observations ? &*result_.observations : nullptr})
+            if (tally)
+                for (const std::string& source : tally->frozen_sources)
+                    if (frozen.find(source) == std::string::npos) (frozen += frozen.empty() ? "" : ", ") += source;
+        add("no source is frozen", frozen.empty() ? "all move on" : frozen + " shows the same content for ever",
+            total(&Tally::frozen) == 0);
     }
 
     void contents() {
@@ -168,7 +179,9 @@ std::string describe_rules() {
         return fmt::format("      {:<9}above {}x the canary's + {} at p50, + {} at p99, + {} at the longest\n", what,
                            limits.factor, text(limits.median_margin), text(limits.tail_margin), text(limits.longest_margin));
     };
-    return "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
+    return fmt::format("  - A source frozen: its content is the same still after {} newer frames or samples were published.\n",
+                       kFrozenAfter) +
+           "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
            "    ended in an error or did not end; a reader without a full check; no observation over ws.\n"
            "  - Writers delayed by readers. Beside every writer a canary does the same, at the same rate, with memory that\n"
            "    nobody reads: it shows the noise of the machine. Of each update the wall clock time and the thread's own cpu\n"

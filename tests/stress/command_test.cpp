@@ -70,7 +70,7 @@ void expect_quantiles(const nlohmann::json& json) {
 // What holds of every run that saw nothing wrong.
 void expect_sane(const nlohmann::json& json) {
     for (const char* key : {"verdict", "failures", "interrupted", "seconds", "snapshots", "snapshots_checked_in_full", "torn",
-                            "incoherent", "backwards", "stale", "mixed", "writer_max_steps", "writer_step_bound",
+                            "incoherent", "backwards", "stale", "frozen", "mixed", "writer_max_steps", "writer_step_bound",
                             "reader_max_steps", "reader_step_bound", "lateness_us", "update_us", "update_cpu_us",
                             "update_sleeps", "snapshot_us", "rtt_ms", "ws", "sources", "config", "machine"})
         ASSERT_TRUE(json.contains(key)) << key;
@@ -124,12 +124,21 @@ TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
     EXPECT_EQ(r.json["incoherent"], 0);
 }
 
-// Whether its writers had to wait in two seconds is chance, so only the contents are asked for.
-TEST(StressCommand, MutexIsNotTorn) {
+// Whether its writers had to wait in two seconds is chance, so only the contents are asked for, and that the figures are there.
+TEST(StressCommand, MutexIsNotTornAndShowsItsStalls) {
     const ShortRun r = run("--engine mutex --writes fields");
     expect_sane(r.json);
     EXPECT_EQ(r.json["incoherent"], 0);
     EXPECT_TRUE(r.json["writer_max_steps"].is_null()) << "it counts no steps";
+    for (const char* kind : {"camera", "proprio"}) {
+        const auto& sleeps = r.json["update_sleeps"][kind];
+        EXPECT_GT(sleeps["updates"], 0);
+        EXPECT_LE(sleeps["slept"], sleeps["updates"]);
+        EXPECT_NE(r.outcome.output.find("slept in " + sleeps["slept"].dump() + " of " + sleeps["updates"].dump() + " updates"),
+                  std::string::npos)
+            << r.outcome.output;
+        EXPECT_NE(r.outcome.output.find(std::string(kind) + " writers wake on time"), std::string::npos) << r.outcome.output;
+    }
 }
 
 TEST(StressCommand, MutexIsServedFromCopies) {
@@ -137,6 +146,26 @@ TEST(StressCommand, MutexIsServedFromCopies) {
     expect_sane(r.json);
     EXPECT_EQ(r.json["incoherent"], 0);
     EXPECT_GT(r.json["ws"]["observations"], 0);
+}
+
+TEST(StressCommand, ABrokenEngineFailsWithTheReason) {
+    const ShortRun r = run("--engine split_commit");
+    EXPECT_EQ(r.outcome.exit_code, 1) << r.outcome.output;
+    EXPECT_EQ(r.json["verdict"], "fail");
+    EXPECT_EQ(r.json["torn"], 0);
+    EXPECT_GT(r.json["incoherent"], 0);
+    ASSERT_FALSE(r.json["failures"].empty());
+    const std::string reason = r.json["failures"][0];
+    EXPECT_EQ(reason.find("the buffers of a camera are one frame (I3): "), 0u) << reason;
+    EXPECT_NE(r.outcome.output.find("verdict: fail: " + reason), std::string::npos) << r.outcome.output;
+}
+
+TEST(StressCommand, ABrokenEngineIsFoundWhileItIsServed) {
+    const ShortRun r = run("--engine frozen_source --transport ws");
+    EXPECT_EQ(r.outcome.exit_code, 1) << r.outcome.output;
+    EXPECT_GT(r.json["ws"]["observations"], 0);
+    const std::string reason = r.json["failures"].at(0);
+    EXPECT_EQ(reason, "no source is frozen: camera 'cam0' shows the same content for ever");
 }
 
 TEST(StressCommand, ASourceKindMayBeMissing) {
@@ -155,7 +184,7 @@ TEST(StressCommand, HelpSucceedsAndShowsExamples) {
 TEST(StressCommand, EngineListPrintsOneNameALine) {
     const Outcome list = stress("--engine list");
     EXPECT_EQ(list.exit_code, 0);
-    EXPECT_EQ(list.output, "lockfree\nmutex\n");
+    EXPECT_EQ(list.output, "lockfree\nmutex\npublish_early\nno_recheck\nshared_slot\nsplit_commit\nslow_lock\nfrozen_source\n");
 }
 
 TEST(StressCommand, AnUnknownEngineIsAUsageErrorThatNamesTheKnownOnes) {
