@@ -179,7 +179,7 @@ void LookChecker::check_camera(std::size_t index, const CameraLook& look, std::u
     judge_coherence(index, look, number, depth);
 
     for (std::size_t f = 0; f < kFields; ++f)
-        if (number[f] < history.number[f] || look.captured[f] < history.captured[f]) {
+        if (number[f] < history.number[f] || went_back(look.captured[f], history.captured[f])) {
             violation(tally_.backwards, "camera '{}': {} is of frame {}, captured at {} ns, after frame {} at {} ns", name,
                       to_string(kFieldOrder[f]), number[f], look.captured[f].count(), history.number[f],
                       history.captured[f].count());
@@ -265,7 +265,7 @@ void LookChecker::check_proprio_stream(std::size_t index, const ProprioLook& loo
     else if (look.captured.count() != 0 && !time_carries(look.captured, *number))
         violation(tally_.incoherent, "proprio '{}': sample {}, but its capture time {} ns is of another", name, *number,
                   look.captured.count());
-    if (*number < history.number || look.captured < history.captured)
+    if (*number < history.number || went_back(look.captured, history.captured))
         violation(tally_.backwards, "proprio '{}': sample {}, captured at {} ns, after sample {} at {} ns", name, *number,
                   look.captured.count(), history.number, history.captured.count());
     if (*number < floor)

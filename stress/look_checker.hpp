@@ -52,6 +52,9 @@ public:
     LookChecker(std::string who, const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                 Writes writes, const Progress& progress);
 
+    /// Capture times may go back by this or more: the clock has been set. Never, if not called.
+    void allow_clock_steps(std::chrono::nanoseconds least) noexcept { least_clock_step_ = least; }
+
     /// `floor` was read from the progress before the look began. Allocates only to describe a violation.
     void check(const Look& look, const Floor& floor, bool full);
     /// StoreReader::release() said that a lent slot was written to.
@@ -78,6 +81,9 @@ private:
     void judge_coherence(std::size_t index, const CameraLook& look, const std::array<std::uint64_t, kFields>& number,
                          bool depth);
 
+    bool went_back(std::chrono::nanoseconds time, std::chrono::nanoseconds before) const noexcept {
+        return time < before && before - time < least_clock_step_;
+    }
     void judge_progress(bool& frozen, std::uint64_t before, std::uint64_t number, std::uint64_t floor, const char* kind,
                         const std::string& name);
 
@@ -91,6 +97,7 @@ private:
     const std::vector<ProprioConfig>& proprios_;
     const Writes writes_;
     const Progress& progress_;
+    std::chrono::nanoseconds least_clock_step_ = std::chrono::nanoseconds::max();
     std::vector<CameraHistory> camera_history_;
     std::vector<ProprioHistory> proprio_history_;
     Tally tally_;
