@@ -80,9 +80,11 @@ private:
 // A thread fills a frame half, and ends without giving it back. Camera 0 is refused to everybody until it is revoked.
 class DeadWriter final : public Fault {
 public:
-    // Every death costs the camera a few frames: its writer is refused until somebody notices.
-    Nanoseconds interval() const override { return std::chrono::milliseconds(300); }
     void occur(FaultSite& site) override {
+        // Every death costs the camera a few frames, because its writer is refused until somebody notices.
+        constexpr std::uint64_t kFramesOfPeace = 8;
+        const std::uint64_t first = site.engine().newest_frame(0);
+        if (!await(site, [&] { return site.engine().newest_frame(0) >= first + kFramesOfPeace; })) return;
         std::thread(&DeadWriter::die, this, std::cref(site)).join();
         if (!left_open_) return;
         left_open_ = false;

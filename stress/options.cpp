@@ -135,7 +135,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         ->capture_default_str();
     app.add_option("--fault", fault_names, "Do this while it runs, see below; may be repeated. all: one after the other; list: "
                                            "print the names")
-        ->expected(1)->allow_extra_args(false)->option_text("NAME");
+        ->allow_extra_args(false)->option_text("NAME");
     app.add_option("--json", options.json, "Write the results to this file");
 
     try {

@@ -81,6 +81,7 @@ class Run {
 public:
     explicit Run(const Options& options)
         : options_(options),
+          least_clock_step_(least_clock_step(options)),
           store_(options.engine->make(setup(options, options.transport == Transport::ws))),
           canary_store_(make_private_store(setup(options, false))),
           writers_(options),
@@ -100,11 +101,9 @@ public:
             if (!store_->server())
                 store_server_ = std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios);
         }
-        for (const FaultEntry& fault : options.faults) {
-            if (fault.name != "clock_steps") continue;
-            const Nanoseconds least = clock_step() / 2;  // a look comes some time after the one before
-            for (ReaderSlot& slot : readers_) slot.checker->allow_clock_steps(least);
-            if (ws_checker_) ws_checker_->allow_clock_steps(least);
+        if (least_clock_step_ < Nanoseconds::max()) {
+            for (ReaderSlot& slot : readers_) slot.checker->allow_clock_steps(least_clock_step_);
+            if (ws_checker_) ws_checker_->allow_clock_steps(least_clock_step_);
         }
     }
 
@@ -140,6 +139,11 @@ public:
     }
 
 private:
+    // A look comes some time after the one before, so the clock seems to jump by a little less.
+    static Nanoseconds least_clock_step(const Options& options) {
+        const bool steps = std::ranges::find(options.faults, "clock_steps", &FaultEntry::name) != options.faults.end();
+        return steps ? clock_step() / 2 : Nanoseconds::max();
+    }
     static StoreSetup setup(const Options& options, bool served) {
         StoreSetup setup{options.cameras, options.proprios, options.readers, served, options.writes};
         if (!options.faults.empty()) {
@@ -204,7 +208,7 @@ private:
         if (options_.transport == Transport::ws) {
             server()->serve();
             const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
-            const WsPlan ws{server()->port(), options_.obs_hz, three_periods};
+            const WsPlan ws{server()->port(), options_.obs_hz, three_periods, least_clock_step_};
             reading_.emplace_back("ws client", [this, ws] {
                 read_over_ws(*ws_checker_, writers_.progress, ws, turn_, stop_readers_, ws_live_, ws_times_);
             });
@@ -335,6 +339,7 @@ private:
     }
 
     const Options options_;
+    const Nanoseconds least_clock_step_;
     std::atomic<bool> stop_readers_{false};
     std::atomic<bool> stop_writers_{false};
     const std::unique_ptr<SensorStore> store_;

@@ -80,11 +80,11 @@ private:
             (outcome.happened > 0 || result_.interrupted) && outcome.problem.empty());
         const auto mb = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
         const std::size_t margin = memory_margin(options_.cameras);
-        add(fmt::format("  {}: memory stays flat", outcome.name),
+        add(fmt::format("{}: memory stays flat", outcome.name),
             fmt::format("{:.1f} MB while it went on, {:.1f} MB at its end; {:.1f} more are allowed", mb(outcome.resident_before),
                         mb(outcome.resident_after), mb(margin)),
             outcome.resident_after <= outcome.resident_before + margin);
-        add(fmt::format("  {}: a newcomer is served afterwards", outcome.name),
+        add(fmt::format("{}: a newcomer is served afterwards", outcome.name),
             outcome.not_resumed.empty() ? "fresh and coherent" : outcome.not_resumed,
             outcome.not_resumed.empty() || result_.interrupted);
     }

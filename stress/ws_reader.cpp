@@ -109,6 +109,7 @@ void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& 
         times.round_trip.record(arrived - sent);
         for (const CameraInfo& camera : obs.cameras) {
             const Nanoseconds age = arrived.time_since_epoch() - from_seconds(camera.timestamp);
+            if (std::chrono::abs(age) >= plan.impossible_age) continue;
             times.age.record(age);
             if (age > plan.old_image) ++times.old_images;
         }

@@ -16,6 +16,7 @@ struct WsPlan {
     int port{0};
     double hz{30.0};                   ///< 0: the next request follows the answer
     Nanoseconds old_image{0};          ///< images older than this when they have arrived are counted
+    Nanoseconds impossible_age = Nanoseconds::max();  ///< the drivers' clock has been set, so that this is no age
 };
 
 /// What the client measured. Its own until it has ended.

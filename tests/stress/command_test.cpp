@@ -1,63 +1,18 @@
 // chiral-stress as a user meets it: exit codes, messages, and the JSON that other programs read.
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+#include "stress_command.hpp"
 
-#include <sys/wait.h>
-#include <unistd.h>
+#include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string>
+
+namespace fs = std::filesystem;
+using namespace chiral::stress::test;
 
 namespace {
 
-namespace fs = std::filesystem;
-
-struct Outcome {
-    int exit_code{-1};
-    std::string output;  // both streams
-};
-
-Outcome shell(const std::string& command) {
-    Outcome outcome;
-    std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-    if (!pipe) return outcome;
-    char buffer[4096];
-    while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, n);
-    const int status = ::pclose(pipe);
-    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return outcome;
-}
-
-Outcome stress(const std::string& options) { return shell(std::string(CHIRAL_STRESS) + " " + options); }
-
-class TemporaryFile {
-public:
-    TemporaryFile() : path_(fs::temp_directory_path() / ("chiral-stress-" + std::to_string(::getpid()) + ".json")) {}
-    ~TemporaryFile() {
-        std::error_code ignored;
-        fs::remove(path_, ignored);
-    }
-    std::string path() const { return path_.string(); }
-
-private:
-    fs::path path_;
-};
-
-// A short run with its JSON.
-struct ShortRun {
-    Outcome outcome;
-    nlohmann::json json;
-};
-
-ShortRun run(const std::string& options) {
-    const TemporaryFile file;
-    ShortRun run{stress("--size 64x48 --seconds 2 --json " + file.path() + " " + options), {}};
-    std::ifstream(file.path()) >> run.json;
-    return run;
-}
+ShortRun run(const std::string& options) { return run_with_json("--size 64x48 --seconds 2 " + options); }
 
 void expect_quantiles(const nlohmann::json& json) {
     for (const char* key : {"p50", "p99", "p999", "max"}) ASSERT_TRUE(json.contains(key)) << json;
@@ -177,7 +132,7 @@ TEST(StressCommand, HelpSucceedsAndShowsExamples) {
     const Outcome help = stress("--help");
     EXPECT_EQ(help.exit_code, 0);
     for (const char* option : {"--seconds", "--cameras", "--size", "--no-depth", "--proprios", "--camera-hz", "--proprio-hz",
-                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--writes", "Examples"})
+                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--fault", "--writes", "Examples"})
         EXPECT_NE(help.output.find(option), std::string::npos) << option;
 }
 
@@ -191,6 +146,22 @@ TEST(StressCommand, AnUnknownEngineIsAUsageErrorThatNamesTheKnownOnes) {
     const Outcome outcome = stress("--engine seqlock");
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_NE(outcome.output.find("no engine 'seqlock'; there are: lockfree, mutex"), std::string::npos) << outcome.output;
+}
+
+TEST(StressCommand, AFaultThatCannotBeIsAUsageErrorThatSaysWhy) {
+    const auto expect = [](const std::string& options, const std::string& why) {
+        const Outcome outcome = stress(options);
+        EXPECT_EQ(outcome.exit_code, 2) << options;
+        EXPECT_NE(outcome.output.find(why), std::string::npos) << outcome.output;
+    };
+    expect("--fault nonsense", "there are: stopped_reader, dead_writer, second_writer");
+    expect("--fault dead_writer --fault nonsense", "there are: stopped_reader, dead_writer, second_writer");
+    expect("--fault dead_writer --engine mutex", "--fault: needs --engine lockfree and --writes frame");
+    expect("--fault dead_writer --writes fields", "--fault: needs --engine lockfree and --writes frame");
+    expect("--fault killed_client", "--fault killed_client: needs --transport ws");
+    expect("--fault all", "needs --transport ws");
+    expect("--fault dead_writer --cameras 0", "--fault dead_writer: needs a camera");
+    expect("--fault extra_readers --readers 9", "--readers: with --fault at most 8");
 }
 
 TEST(StressCommand, WrongOptionsAreUsageErrors) {
