@@ -76,7 +76,11 @@ std::span<const FaultEntry> network_faults() noexcept;
 /// Readers beyond those of the run that faults need at once.
 inline constexpr int kFaultReaders = 3;
 /// A client that takes nothing is dropped after this in a run with faults, so that the next one is served in time.
-inline constexpr std::chrono::seconds kFaultIdleTimeout{1};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr std::chrono::seconds kFaultIdleTimeout{10};  // a well-behaved client must never be so slow
+#else
+inline constexpr std::chrono::seconds kFaultIdleTimeout{2};
+#endif
 /// What has to come in the end, comes within this.
 inline constexpr std::chrono::seconds kFaultDeadline{20};
 /// Memory that may be taken while a fault goes on: what allocators keep, and the buffers of a client that comes anew.

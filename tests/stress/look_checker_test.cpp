@@ -274,7 +274,7 @@ TEST_F(Scene, ACaptureTimeMayGoBackByAStepOfTheClockWhereOneIsMade) {
     for (Buffers& buffers : buffers_) buffers.captured.fill(time_of(6) - std::chrono::minutes(5));
     EXPECT_EQ(check().backwards, 2u) << "too little for a step";
     write(7);
-    for (Buffers& buffers : buffers_) buffers.captured.fill(time_of(7) - std::chrono::minutes(15));
+    for (Buffers& buffers : buffers_) buffers.captured.fill(time_of(7) - std::chrono::minutes(16));
     EXPECT_EQ(check().backwards, 2u);
     EXPECT_EQ(checker_->tally().incoherent, 0u);
 }
