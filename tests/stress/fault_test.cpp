@@ -52,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(, EveryFault,
                                            Case{"clock_steps", kSmall},
                                            // 17 MB: more than the kernel takes for a client that does not read.
                                            Case{"stalled_client",
-                                                "--cameras 8 --size 640x480 --camera-hz 10 --seconds 3 --transport ws"},
+                                                "--cameras 8 --size 640x480 --camera-hz 5 --seconds 3 --transport ws"},
                                            Case{"killed_client", kServed}, Case{"reconnect_storm", kServed}),
                          [](const auto& test) { return std::string(test.param.fault); });
 
