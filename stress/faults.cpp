@@ -66,7 +66,8 @@ public:
     }
     void tell(FaultOutcome& outcome) const override {
         outcome.happened = passed_;
-        outcome.measured = fmt::format("a reader pinned everything until the end, {} frames of camera 0 went past it", passed_);
+        outcome.measured =
+            fmt::format("a reader pinned everything until the end, {} frames of camera 0 went past it", passed_);
     }
 
 private:
@@ -103,7 +104,8 @@ public:
     }
     void tell(FaultOutcome& outcome) const override {
         outcome.happened = revived_;
-        outcome.measured = fmt::format("{} writers died in a frame, {} times it was revoked and written again", deaths_, revived_);
+        outcome.measured =
+            fmt::format("{} writers died in a frame, {} times it was revoked and written again", deaths_, revived_);
     }
 
 private:
@@ -202,8 +204,8 @@ public:
         for (std::size_t i = 0; i < site.cameras.size(); ++i) {
             const CameraView view = snapshot.camera(i);
             if (view.sequence() < seen_[i])
-                throw std::runtime_error(fmt::format("camera '{}' went back from frame {} to {}", site.cameras[i].name, seen_[i],
-                                                     view.sequence()));
+                throw std::runtime_error(fmt::format("camera '{}' went back from frame {} to {}", site.cameras[i].name,
+                                                     seen_[i], view.sequence()));
             if (view.status() == SourceStatus::never || view.status() == SourceStatus::frozen)
                 throw std::runtime_error(fmt::format("camera '{}' is called {} while its clock jumps", site.cameras[i].name,
                                                      to_string(view.status())));
@@ -241,9 +243,10 @@ private:
         seen_.clear();
         for (std::size_t i = 0; i < site.cameras.size(); ++i) seen_.push_back(site.engine().newest_frame(i) + 1);
         const SteadyTime deadline = steady_clock::now() + kFaultDeadline;
-        while (!site.stop)
-            if (site.engine().wait_frames(seen_, std::min(deadline, steady_clock::now() + std::chrono::milliseconds(50)))) return;
-            else if (steady_clock::now() > deadline) throw std::runtime_error("wait_frames() does not see new frames");
+        while (!site.stop) {
+            if (site.engine().wait_frames(seen_, steady_clock::now() + std::chrono::milliseconds(50))) return;
+            if (steady_clock::now() > deadline) throw std::runtime_error("wait_frames() does not see new frames");
+        }
     }
 
     std::optional<Reader> reader_;

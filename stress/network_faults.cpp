@@ -176,7 +176,7 @@ public:
             fmt::format("{} clients stopped in the middle of an observation and were dropped, {} frames of camera 0 came "
                         "meanwhile{}",
                         in_the_middle_, frames_,
-                        in_the_buffers_ ? fmt::format("; {} observations fitted into the kernel's buffers", in_the_buffers_) : "");
+                        in_the_buffers_ ? fmt::format("; {} fitted into the kernel's buffers", in_the_buffers_) : "");
     }
 
 private:

@@ -81,8 +81,8 @@ private:
         const auto mb = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
         const std::size_t margin = memory_margin(options_.cameras);
         add(fmt::format("{}: memory stays flat", outcome.name),
-            fmt::format("{:.1f} MB while it went on, {:.1f} MB at its end; {:.1f} more are allowed", mb(outcome.resident_before),
-                        mb(outcome.resident_after), mb(margin)),
+            fmt::format("{:.1f} MB while it went on, {:.1f} MB at its end; {:.1f} more are allowed",
+                        mb(outcome.resident_before), mb(outcome.resident_after), mb(margin)),
             outcome.resident_after <= outcome.resident_before + margin);
         add(fmt::format("{}: a newcomer is served afterwards", outcome.name),
             outcome.not_resumed.empty() ? "fresh and coherent" : outcome.not_resumed,
@@ -200,8 +200,8 @@ std::string describe_rules() {
                        kFrozenAfter) +
            "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
            "    ended in an error or did not end; a reader without a full check; no observation over ws.\n"
-           "  - A fault that was asked for: it did not happen, memory grew by more than 2 MiB and two observations while it went on,\n"
-           "    or a new reader and a new client got no fresh and coherent observation afterwards.\n"
+           "  - A fault that was asked for: it did not happen, memory grew by more than 2 MiB and two observations while it\n"
+           "    went on, or a new reader and a new client got no fresh and coherent observation afterwards.\n"
            "  - Writers delayed by readers. Beside every writer a canary does the same, at the same rate, with memory that\n"
            "    nobody reads: it shows the noise of the machine. Of each update the wall clock time and the thread's own cpu\n"
            "    time are taken, and whether the thread slept in it: preemption is no sleep, so that tells waiting for a lock\n"

@@ -69,7 +69,8 @@ class LockHoldingStore : public WordStore {
         WordStore::commit(camera, captured);
     }
     std::unique_ptr<StoreReader> make_reader() override {
-        return std::make_unique<WatchedReader>(WordStore::make_reader(), [this] { mutex_.lock(); }, [this] { mutex_.unlock(); });
+        return std::make_unique<WatchedReader>(WordStore::make_reader(), [this] { mutex_.lock(); },
+                                               [this] { mutex_.unlock(); });
     }
     std::mutex mutex_;
 };
@@ -83,7 +84,8 @@ class SpinningStore : public WordStore {
         WordStore::commit(camera, captured);
     }
     std::unique_ptr<StoreReader> make_reader() override {
-        return std::make_unique<WatchedReader>(WordStore::make_reader(), [this] { looking_ = true; }, [this] { looking_ = false; });
+        return std::make_unique<WatchedReader>(WordStore::make_reader(), [this] { looking_ = true; },
+                                               [this] { looking_ = false; });
     }
     std::atomic<bool> looking_{false};
 };
