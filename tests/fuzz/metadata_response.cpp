@@ -26,7 +26,7 @@ void metadata_response(Bytes bytes) {
     std::vector<std::uint8_t> message;
     if (!refusal.empty()) {
         require_presentable(refusal);
-        const InfoMap good{{"cameras", "wrist"}, {"a key that needs memory of its own", "a value that needs memory of its own"}};
+        static const InfoMap good{{"cameras", "wrist"}, {"a key with memory of its own", "a value with memory of its own"}};
         wire::encode_metadata_response(good, message);
         wire::decode_response(message, reused);
         require(reused.type == wire::ResponseType::metadata_response && reused.metadata == good,

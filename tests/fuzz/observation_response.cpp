@@ -64,8 +64,19 @@ std::vector<std::uint8_t> encoded(const Response& response) {
     return test::joined(encoder);
 }
 
-void require_sound(const Observation& obs, std::size_t message_bytes, const wire::Limits& limits) {
-    require(obs.cameras.size() <= limits.max_cameras && obs.proprios.size() <= limits.max_proprios, "sources are within the limit");
+Response good_response() {
+    Response good;
+    good.type = ResponseType::step_response;
+    good.result.obs = test::sample_observation(1);
+    good.result.reward = 0.5f;
+    good.result.truncated = true;
+    good.result.info = {{"key", "value"}};
+    return good;
+}
+
+void require_sound(const Observation& obs, std::size_t payload_bytes, const wire::Limits& limits) {
+    require(obs.cameras.size() <= limits.max_cameras && obs.proprios.size() <= limits.max_proprios,
+            "sources are within the limit");
     std::size_t bytes = 0;
     for (const CameraInfo& camera : obs.cameras) {
         const auto pixels = [](const std::vector<int>& shape, std::size_t element_size) {
@@ -79,15 +90,13 @@ void require_sound(const Observation& obs, std::size_t message_bytes, const wire
         bytes += camera.image.size() + camera.depth_data.size();
     }
     for (const ProprioInfo& proprio : obs.proprios) bytes += proprio.data.size() * sizeof(float);
-    require(bytes <= message_bytes, "an observation is not larger than its message");
+    require(bytes <= payload_bytes, "an observation is not larger than its payload");
 }
 
 // Values of `extra` that are no plain numbers or texts, and info, are built in new memory.
 bool decodes_in_place(Bytes message, const Response& response) {
     if (response.type != ResponseType::obs_response) return false;
-    std::uint32_t length = 0;
-    std::memcpy(&length, message.data(), sizeof length);
-    const wire::Value* extra = wire::parse_header(message.subspan(4, length), {}).find("extra");
+    const wire::Value* extra = wire::parse_header(header_of(message), {}).find("extra");
     if (extra == nullptr || !extra->is_map()) return true;
     bool in_place = true;
     extra->for_each_pair([&](const wire::Value& key, const wire::Value& value) {
@@ -129,19 +138,15 @@ void observation_response(Bytes bytes) {
     };
     if (!refusal.empty()) {
         require_presentable(refusal);
-        Response good;
-        good.type = ResponseType::step_response;
-        good.result.obs = test::sample_observation(1);
-        good.result.reward = 0.5f;
-        good.result.truncated = true;
-        good.result.info = {{"key", "value"}};
-        wire::decode_response(encoded(good), reused, reused_obs);
+        static const Response good = good_response();
+        static const std::vector<std::uint8_t> good_message = encoded(good);
+        wire::decode_response(good_message, reused, reused_obs);
         require_reused_is(good, "a good message decodes well behind a refused one");
         return;
     }
     if (fresh.type == ResponseType::metadata_response) return;  // for metadata_response
     require_reused_is(fresh, "memory that is used again changes no value");
-    require_sound(fresh.result.obs, bytes.size(), {});
+    require_sound(fresh.result.obs, bytes.size() - 4 - header_of(bytes).size(), {});
     if (decodes_in_place(bytes, fresh))
         require(test::count_allocations([&] { wire::decode_response(bytes, reused, reused_obs); }).allocations == 0,
                 "the same observation again allocates nothing");

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,14 +20,15 @@ struct PropertyViolated : std::logic_error {
 };
 
 inline void require(bool kept, const char* promise, std::string_view detail = {}) {
-    if (!kept) throw PropertyViolated(std::string("violated: ") + promise + (detail.empty() ? "" : ": ") + std::string(detail));
+    if (kept) return;
+    throw PropertyViolated(std::string("violated: ") + promise + (detail.empty() ? "" : ": ") + std::string(detail));
 }
 
 /// What a peer sent may stand in an error text, in a log and on a terminal: the text is short and plain ASCII.
 inline void require_presentable(std::string_view text, std::size_t longest = 512) {
     require(!text.empty() && text.size() <= longest, "an error text is bounded", text);
-    require(std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }), "an error text is printable",
-            text);
+    require(std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }),
+            "an error text is printable", text);
 }
 
 /// A message makes a decoder allocate in proportion to its own length, whatever sizes it announces. The constant part are
@@ -37,6 +39,13 @@ inline void require_bounded(const test::Counted& counted, std::size_t header_byt
     require(counted.bytes <= bound, "a message allocates in proportion to its length",
             std::to_string(counted.bytes) + " bytes for a header of " + std::to_string(header_bytes) + " and a payload of " +
                 std::to_string(payload_bytes));
+}
+
+/// The header of a message that a decoder has taken.
+inline Bytes header_of(Bytes message) {
+    std::uint32_t length = 0;
+    std::memcpy(&length, message.data(), sizeof length);
+    return message.subspan(4, length);
 }
 
 /// Equal to the last bit: a NaN is the same as itself, and -0 is not 0.

@@ -5,7 +5,6 @@
 #include "wire_values.hpp"
 
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 namespace chiral::fuzz {
@@ -46,7 +45,8 @@ void require_action_sound(const Action& action, const wire::Limits& limits) {
     require(action.data.size() == elements && elements <= limits.max_action_elements, "an action has what its shape says");
     for (const float value : action.data) require(std::isfinite(value), "an action is finite");
     require(action.obs_timestamps.size() <= limits.max_cameras, "observation times are within the limit");
-    for (const auto& [camera, seconds] : action.obs_timestamps) require(std::isfinite(seconds), "an observation time is finite");
+    for (const auto& [camera, seconds] : action.obs_timestamps)
+        require(std::isfinite(seconds), "an observation time is finite");
 }
 
 void require_same_when_encoded(const Request& decoded) {
@@ -75,9 +75,7 @@ void require_same_when_encoded(const Request& decoded) {
 
 // JSON is made of keys that are not text, in new memory.
 bool has_text_keys_only(Bytes message) {
-    std::uint32_t length = 0;
-    std::memcpy(&length, message.data(), sizeof length);
-    const wire::Value* times = wire::parse_header(message.subspan(4, length), {}).find("obs_timestamps");
+    const wire::Value* times = wire::parse_header(header_of(message), {}).find("obs_timestamps");
     bool only = true;
     if (times != nullptr && times->is_map())
         times->for_each_pair([&](const wire::Value& key, const wire::Value&) { only = only && key.is_text(); });

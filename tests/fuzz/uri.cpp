@@ -32,7 +32,8 @@ void uri(Bytes bytes) {
         require(!part->empty() && std::all_of(part->begin(), part->end(), visible), "every part is visible ASCII", *part);
     require(uri->text == text, "the address is kept as it was given");
     require(uri->target.front() == '/', "a target begins with a slash", uri->target);
-    require(uri->authority.find_first_of("/?#@") == std::string::npos, "an authority has no user and no path", uri->authority);
+    require(uri->authority.find_first_of("/?#@") == std::string::npos, "an authority has no user and no path",
+            uri->authority);
     unsigned port = 0;
     const auto result = std::from_chars(uri->port.data(), uri->port.data() + uri->port.size(), port);
     require(result.ec == std::errc{} && result.ptr == uri->port.data() + uri->port.size() && port >= 1 && port <= 65535,
