@@ -8,12 +8,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import msgpack
 
 import cases
 from cases import APPLIED, GONE, METADATA, OBSERVATION, SERVED, Answer, Closed, Handshake, Pong
-from rfc6455 import BINARY, CLOSE, PING, PONG, Connection, ServerViolation, check_accepted, close_payload, connect, frame
+from rfc6455 import (BINARY, CLOSE, DEADLINE, PING, PONG, Connection, ServerViolation, check_accepted, close_payload, connect,
+                     frame)
 
 
 def header_of(payload):
@@ -97,8 +99,10 @@ def run_case(port, case):
                 close_properly(connection)
                 got.append(SERVED)
             elif expected == APPLIED:
+                end = time.monotonic() + DEADLINE
                 while (applied := actions_applied(connection)) == 0:  # actions are applied on a thread of their own
-                    pass
+                    if time.monotonic() > end:
+                        raise ServerViolation("the action was not applied")
                 got.append(APPLIED if applied == 1 else f"{applied} actions applied")
             else:
                 got.append(received(connection))
@@ -157,7 +161,8 @@ def serves_the_next_client(port):
 def main(program, group):
     groups = cases.ALL_GROUPS if group == "all" else [group]
     with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen([program, "decoupled"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        server = subprocess.Popen([program, "decoupled"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                  text=True)
         wrong = total = 0
         try:
             port = int(server.stdout.readline())
