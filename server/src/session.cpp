@@ -60,6 +60,26 @@ std::string fit_reason(std::string_view reason) {
     return fitted;
 }
 
+// What of a handshake Beast does not look at, or nothing: RFC 6455, 4.2.1, 11.3.1 and 11.3.5; RFC 7230, 5.4.
+const char* fault_in(const http::request<http::empty_body>& request) {
+    if (request.count(http::field::host) > 1) return "The Host field is there more than once.\n";
+    if (request.count(http::field::sec_websocket_version) > 1)
+        return "The Sec-WebSocket-Version field is there more than once.\n";
+    const auto key = request.find(http::field::sec_websocket_key);
+    if (key == request.end()) return nullptr;  // Beast says so
+    if (request.count(http::field::sec_websocket_key) > 1) return "The Sec-WebSocket-Key field is there more than once.\n";
+    constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const std::string_view text(key->value().data(), key->value().size());
+    if (text.size() != 24 || text.find_first_not_of(digits) != 22 || !text.ends_with("=="))
+        return "The Sec-WebSocket-Key field is not the base64 of 16 bytes.\n";
+    return nullptr;
+}
+
+bool speaks_another_version(const http::request<http::empty_body>& request) {
+    const auto version = request.find(http::field::sec_websocket_version);
+    return version != request.end() && version->value() != "13";
+}
+
 bool needs_action_thread(wire::RequestType type) {
     return type == wire::RequestType::reset || type == wire::RequestType::action;
 }
@@ -99,6 +119,14 @@ void Session::on_handshake(error_code error) {
         count(core_.stats.protocol_errors);
         return answer_http(http::status::upgrade_required, "This is a Chiral policy server: it speaks WebSocket only.\n");
     }
+    if (const char* fault = fault_in(handshake_->get())) {
+        count(core_.stats.protocol_errors);
+        return answer_http(http::status::bad_request, fault);
+    }
+    if (speaks_another_version(handshake_->get())) {
+        count(core_.stats.protocol_errors);
+        return answer_http(http::status::upgrade_required, "This server speaks version 13 of WebSocket only.\n");
+    }
     if (input_.size() > 0) {
         count(core_.stats.protocol_errors);
         return answer_http(http::status::bad_request, "Wait for the answer to the handshake before you send more.\n");
@@ -125,8 +153,12 @@ void Session::answer_http(http::status status, const std::string& text) {
     http_answer_.emplace(status, 11);
     http_answer_->set(http::field::server, "chiral");
     http_answer_->set(http::field::content_type, "text/plain");
-    if (status == http::status::upgrade_required) http_answer_->set(http::field::upgrade, "websocket");
     http_answer_->keep_alive(false);
+    if (status == http::status::upgrade_required) {  // to what: RFC 7231, 6.5.15; RFC 7230, 6.7; RFC 6455, 4.4
+        http_answer_->set(http::field::upgrade, "websocket");
+        http_answer_->set(http::field::connection, "close, upgrade");
+        http_answer_->set(http::field::sec_websocket_version, "13");
+    }
     http_answer_->body() = text;
     http_answer_->prepare_payload();
     http::async_write(stream_.next_layer(), *http_answer_, [self = shared_from_this()](error_code, std::size_t) {
