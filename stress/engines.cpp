@@ -11,14 +11,16 @@ std::span<const EngineEntry> engines() noexcept {
 }
 
 const EngineEntry* find_engine(std::string_view name) noexcept {
-    for (const EngineEntry& entry : engines())
-        if (entry.name == name) return &entry;
+    for (const auto& some : {engines(), broken_engines()})
+        for (const EngineEntry& entry : some)
+            if (entry.name == name) return &entry;
     return nullptr;
 }
 
 std::string engine_names() {
     std::string names;
-    for (const EngineEntry& entry : engines()) (names += names.empty() ? "" : ", ") += entry.name;
+    for (const auto& some : {engines(), broken_engines()})
+        for (const EngineEntry& entry : some) (names += names.empty() ? "" : ", ") += entry.name;
     return names;
 }
 

@@ -16,10 +16,13 @@ struct EngineEntry {
     std::unique_ptr<SensorStore> (*make)(const StoreSetup&);
 };
 
+/// What keeps its promises, or is meant to.
 std::span<const EngineEntry> engines() noexcept;
-/// Null if there is none of that name.
+/// What breaks one promise each, on purpose: the harness must find it. `what` says as what.
+std::span<const EngineEntry> broken_engines() noexcept;
+/// Of either kind. Null if there is none of that name.
 const EngineEntry* find_engine(std::string_view name) noexcept;
-/// "lockfree, mutex"
+/// "lockfree, mutex, publish_early, ..."
 std::string engine_names();
 
 std::unique_ptr<SensorStore> make_lockfree_store(const StoreSetup& setup);

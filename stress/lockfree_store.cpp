@@ -14,6 +14,7 @@ using RowMajor3 = Eigen::Matrix<double, 3, 3, Eigen::RowMajor>;
 using RowMajor4 = Eigen::Matrix<double, 4, 4, Eigen::RowMajor>;
 
 std::uint32_t checked(const Status& status) {
+    if (status.code() == Errc::writer_busy) throw WriterBusy(status.message());
     if (!status.ok()) throw std::runtime_error(status.message());
     return status.steps();
 }
@@ -76,6 +77,7 @@ ServerOptions server_options(const StoreSetup& setup) {
     ServerOptions options;
     options.engine = engine_options(setup);
     options.handle_signals = false;
+    options.idle_timeout = setup.idle_timeout;
     options.quiesce = {};  // the harness joins its writers before it destroys the store
     options.log = [](const std::string&) {};
     return options;
@@ -118,6 +120,7 @@ public:
     std::uint32_t writer_step_bound() const override { return engine_.writer_step_bound(); }
     std::uint32_t reader_step_bound() const override { return engine_.reader_step_bound(); }
     std::unique_ptr<StoreReader> make_reader() override { return std::make_unique<LockfreeReader>(engine_); }
+    Engine* engine() override { return &engine_; }
     PolicyServer* server() override { return server_.get(); }
 
 private:
@@ -130,6 +133,7 @@ private:
         std::uint32_t value{0};
     };
 
+    // An error is kept in the frame, and commit() says it.
     static void fill_in_place(Frame& frame, Field field, const void* data) {
         switch (field) {
             case Field::image: {
@@ -145,7 +149,6 @@ private:
             case Field::intrinsics: frame.set_intrinsics(Eigen::Map<const RowMajor3>(static_cast<const double*>(data))); break;
             case Field::extrinsics: frame.set_extrinsics(Eigen::Map<const RowMajor4>(static_cast<const double*>(data))); break;
         }
-        checked(frame.status());
     }
 
     Status update(std::size_t camera, Field field, const void* data, TimePoint captured) {

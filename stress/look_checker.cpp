@@ -34,6 +34,9 @@ void Tally::merge(const Tally& other) {
     incoherent += other.incoherent;
     backwards += other.backwards;
     stale += other.stale;
+    frozen += other.frozen;
+    for (const std::string& source : other.frozen_sources)
+        if (std::ranges::find(frozen_sources, source) == frozen_sources.end()) frozen_sources.push_back(source);
     mixed += other.mixed;
     overruns += other.overruns;
     add(missed_cameras, other.missed_cameras);
@@ -172,10 +175,11 @@ void LookChecker::check_camera(std::size_t index, const CameraLook& look, std::u
     }
     if (!whole) return;  // what cannot be read cannot be compared
 
+    judge_progress(history.frozen, history.number[0], number[0], floor, "camera", cameras_[index].name);
     judge_coherence(index, look, number, depth);
 
     for (std::size_t f = 0; f < kFields; ++f)
-        if (number[f] < history.number[f] || look.captured[f] < history.captured[f]) {
+        if (number[f] < history.number[f] || went_back(look.captured[f], history.captured[f])) {
             violation(tally_.backwards, "camera '{}': {} is of frame {}, captured at {} ns, after frame {} at {} ns", name,
                       to_string(kFieldOrder[f]), number[f], look.captured[f].count(), history.number[f],
                       history.captured[f].count());
@@ -191,6 +195,22 @@ void LookChecker::check_camera(std::size_t index, const CameraLook& look, std::u
         tally_.missed_cameras[index] += number[0] - history.number[0] - 1;
     history.number = number;
     history.captured = look.captured;
+}
+
+// Only a look that is stale can be frozen, so this is no new demand: it says what is the matter, and with whom.
+void LookChecker::judge_progress(bool& frozen, std::uint64_t before, std::uint64_t number, std::uint64_t floor,
+                                 const char* kind, const std::string& name) {
+    if (number != before) frozen = false;
+    if (number != before || number + kFrozenAfter >= floor) return;
+    if (!frozen)
+        violation(tally_.frozen, "{} '{}' is frozen: its content is of frame {} still, but frame {} had been published", kind,
+                  name, number, floor);
+    else
+        ++tally_.frozen;
+    frozen = true;
+    std::string source = fmt::format("{} '{}'", kind, name);
+    if (std::ranges::find(tally_.frozen_sources, source) == tally_.frozen_sources.end())
+        tally_.frozen_sources.push_back(std::move(source));
 }
 
 void LookChecker::judge_coherence(std::size_t index, const CameraLook& look,
@@ -239,19 +259,21 @@ void LookChecker::check_proprio_stream(std::size_t index, const ProprioLook& loo
         return violation(tally_.torn, "proprio '{}' is torn: it begins with sample {}, but value {} is of {}", name, *number,
                          difference->element, difference->frame ? fmt::format("sample {}", *difference->frame) : "none");
 
+    judge_progress(history.frozen, history.number, *number, floor, "proprio", config.name);
     if (look.sequence != 0 && look.sequence != *number)
         violation(tally_.incoherent, "proprio '{}': sample {}, but its stamp says {}", name, *number, look.sequence);
     else if (look.captured.count() != 0 && !time_carries(look.captured, *number))
         violation(tally_.incoherent, "proprio '{}': sample {}, but its capture time {} ns is of another", name, *number,
                   look.captured.count());
-    if (*number < history.number || look.captured < history.captured)
+    if (*number < history.number || went_back(look.captured, history.captured))
         violation(tally_.backwards, "proprio '{}': sample {}, captured at {} ns, after sample {} at {} ns", name, *number,
                   look.captured.count(), history.number, history.captured.count());
     if (*number < floor)
         violation(tally_.stale, "proprio '{}': sample {}, but sample {} had been published before the look began", name,
                   *number, floor);
     if (history.number != 0 && *number > history.number) tally_.missed_proprios[index] += *number - history.number - 1;
-    history = {*number, look.captured};
+    history.number = *number;
+    history.captured = look.captured;
 }
 
 }  // namespace chiral::stress

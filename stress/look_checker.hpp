@@ -5,6 +5,8 @@
 //               transactions: are not all of one frame (I3)
 //   backwards   a reader saw a newer frame, or a later capture time, before
 //   stale       a newer frame had been published before the look began
+//   frozen      the content is the same still after kFrozenAfter newer frames had been published, whatever numbers and times
+//               come with it
 //
 // Every look: numbers, times, K, T and proprios whole, and a few pixels and depths at places that move on. The first look at
 // a frame: a pixel of every 512 bytes as well. A full look: everything.
@@ -22,6 +24,9 @@
 
 namespace chiral::stress {
 
+/// So many frames may be published while a reader sees the same one: its source is stale then. With more it is frozen.
+inline constexpr std::uint64_t kFrozenAfter = 10;
+
 struct Tally {
     std::uint64_t looks{0};
     std::uint64_t full_looks{0};
@@ -29,6 +34,8 @@ struct Tally {
     std::uint64_t incoherent{0};  ///< cameras in a look
     std::uint64_t backwards{0};   ///< cameras and streams in a look
     std::uint64_t stale{0};       ///< cameras and streams in a look
+    std::uint64_t frozen{0};      ///< cameras and streams in a look, which are stale as well
+    std::vector<std::string> frozen_sources;     ///< each once, in a few words
     std::uint64_t mixed{0};       ///< cameras whose fields were of two frames, which update_* calls allow
     std::uint64_t overruns{0};    ///< proprio reads that the engine gave up and said so
     std::vector<std::uint64_t> missed_cameras;   ///< frames between two looks
@@ -45,6 +52,9 @@ public:
     LookChecker(std::string who, const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                 Writes writes, const Progress& progress);
 
+    /// Capture times may go back by this or more: the clock has been set. Never, if not called.
+    void allow_clock_steps(std::chrono::nanoseconds least) noexcept { least_clock_step_ = least; }
+
     /// `floor` was read from the progress before the look began. Allocates only to describe a violation.
     void check(const Look& look, const Floor& floor, bool full);
     /// StoreReader::release() said that a lent slot was written to.
@@ -54,10 +64,12 @@ public:
 
 private:
     struct CameraHistory {
+        bool frozen{false};
         std::array<std::uint64_t, kFields> number{};
         std::array<std::chrono::nanoseconds, kFields> captured{};
     };
     struct ProprioHistory {
+        bool frozen{false};
         std::uint64_t number{0};
         std::chrono::nanoseconds captured{0};
     };
@@ -69,6 +81,12 @@ private:
     void judge_coherence(std::size_t index, const CameraLook& look, const std::array<std::uint64_t, kFields>& number,
                          bool depth);
 
+    bool went_back(std::chrono::nanoseconds time, std::chrono::nanoseconds before) const noexcept {
+        return time < before && before - time < least_clock_step_;
+    }
+    void judge_progress(bool& frozen, std::uint64_t before, std::uint64_t number, std::uint64_t floor, const char* kind,
+                        const std::string& name);
+
     template <class Check>
     std::optional<Difference> sampled(std::size_t elements, bool new_frame, bool full, std::size_t dense_stride, Check check);
     template <class... Values>
@@ -79,6 +97,7 @@ private:
     const std::vector<ProprioConfig>& proprios_;
     const Writes writes_;
     const Progress& progress_;
+    std::chrono::nanoseconds least_clock_step_ = std::chrono::nanoseconds::max();
     std::vector<CameraHistory> camera_history_;
     std::vector<ProprioHistory> proprio_history_;
     Tally tally_;

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace chiral::stress {
@@ -34,6 +35,34 @@ CameraConfig camera(int index, Size size, bool depth) {
     return config;
 }
 
+std::string describe_engines(std::span<const EngineEntry> engines) {
+    std::string all;
+    for (const EngineEntry& entry : engines) all += fmt::format("  {:<15}{}\n", entry.name, entry.what);
+    return all;
+}
+
+std::string describe_faults() {
+    std::string all;
+    for (const FaultEntry& fault : faults())
+        all += fmt::format("  {:<16}{}{}\n", fault.name, fault.what, fault.needs_server ? " (--transport ws)" : "");
+    return all;
+}
+
+std::string fault_list() {
+    std::string names;
+    for (const FaultEntry& fault : faults()) (names += names.empty() ? "" : ", ") += fault.name;
+    return names;
+}
+
+// Names that there are none of are left out.
+std::vector<FaultEntry> chosen_faults(const std::vector<std::string>& names) {
+    std::vector<FaultEntry> chosen;
+    for (const std::string& name : names)
+        for (const FaultEntry& fault : faults())
+            if (name == "all" || name == fault.name) chosen.push_back(fault);
+    return chosen;
+}
+
 std::string details() {
     return fmt::format(
         "Every frame carries its number in each 8 bytes of its image, in each depth, in K, T and the capture time, so\n"
@@ -41,6 +70,10 @@ std::string details() {
         "engine's own guards and a moving sample of pixels. As many as fit into an eighth of the time are checked in\n"
         "full, and twice a second one is held for --hold-ms first. Observations over ws are all checked in full.\n\n"
         "When it fails:\n{}\n"
+        "Engines:\n{}"
+        "Engines that are broken on purpose, to see that it fails, and what must be found:\n{}\n"
+        "Faults. The run goes on around them with all its checks, and each must really happen, leave memory flat, and be\n"
+        "followed by a newcomer that gets a fresh, coherent observation:\n{}\n"
         "Exit code: 0 pass, 1 fail, 2 usage, 130 interrupted (Ctrl-C) with nothing wrong until then.\n\n"
         "Examples:\n"
         "  chiral-stress                                          10 s, two 640x480 RGB-D and one 1280x720 RGB, one reader\n"
@@ -48,8 +81,10 @@ std::string details() {
         "  chiral-stress --cameras 8 --readers 4 --camera-hz 60   many cameras, many readers\n"
         "  chiral-stress --engine mutex                           what the documented design gives instead\n"
         "  chiral-stress --writes fields                          update_image, update_depth, ... one by one\n"
+        "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
-        describe_rules());
+        describe_rules(), describe_engines(engines()), describe_engines(broken_engines()),
+        describe_faults());
 }
 
 }  // namespace
@@ -66,6 +101,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     bool depth_flag = false;
     int proprios = 3;
     std::string engine = "lockfree";
+    std::vector<std::string> fault_names;
 
     app.add_option("--seconds", options.seconds, "How long to run")->check(CLI::Range(0.1, 1e6))->capture_default_str();
     app.add_option("--cameras", cameras, "Number of cameras, RGB-D of --size. Default: two 640x480 RGB-D and one 1280x720 RGB")
@@ -95,8 +131,11 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         ->transform(CLI::CheckedTransformer(
             std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
         ->default_str("frame")->option_text("frame|fields");
-    app.add_option("--engine", engine, fmt::format("What to put under stress ({}); list: print the names", engine_names()))
+    app.add_option("--engine", engine, "What to put under stress, see below; list: print the names")
         ->capture_default_str();
+    app.add_option("--fault", fault_names, "Do this while it runs, see below; may be repeated. all: one after the other; list: "
+                                           "print the names")
+        ->allow_extra_args(false)->option_text("NAME");
     app.add_option("--json", options.json, "Write the results to this file");
 
     try {
@@ -107,7 +146,13 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     }
 
     if (engine == "list") {
-        for (const EngineEntry& entry : engines()) fmt::print("{}\n", entry.name);
+        for (const auto& some : {engines(), broken_engines()})
+            for (const EngineEntry& entry : some) fmt::print("{}\n", entry.name);
+        exit_code = 0;
+        return std::nullopt;
+    }
+    if (std::ranges::find(fault_names, "list") != fault_names.end()) {
+        for (const FaultEntry& fault : faults()) fmt::print("{}\n", fault.name);
         exit_code = 0;
         return std::nullopt;
     }
@@ -115,6 +160,24 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     options.engine = find_engine(engine);
     if (!options.engine) {
         fmt::print(stderr, "--engine: there is no engine '{}'; there are: {}\n", engine, engine_names());
+        return std::nullopt;
+    }
+    options.faults = chosen_faults(fault_names);
+    if (options.faults.size() < fault_names.size()) {
+        fmt::print(stderr, "--fault: there is one that is not known; there are: {}, all\n", fault_list());
+        return std::nullopt;
+    }
+    if (!options.faults.empty() && (engine != "lockfree" || options.writes != Writes::frame)) {
+        fmt::print(stderr, "--fault: needs --engine lockfree and --writes frame\n");
+        return std::nullopt;
+    }
+    for (const FaultEntry& fault : options.faults)
+        if (fault.needs_server && options.transport != Transport::ws) {
+            fmt::print(stderr, "--fault {}: needs --transport ws\n", fault.name);
+            return std::nullopt;
+        }
+    if (!options.faults.empty() && options.readers > 11 - kFaultReaders) {
+        fmt::print(stderr, "--readers: with --fault at most {}\n", 11 - kFaultReaders);
         return std::nullopt;
     }
     if (options.transport == Transport::ws && options.readers > 11) {
@@ -138,6 +201,11 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
                            camera(2, size.value_or(Size{1280, 720}), depth_given && depth_flag)};
     }
     for (int i = 0; i < proprios; ++i) options.proprios.push_back({fmt::format("proprio{}", i), 7});
+    for (const FaultEntry& fault : options.faults)
+        if (fault.needs_camera && options.cameras.empty()) {
+            fmt::print(stderr, "--fault {}: needs a camera\n", fault.name);
+            return std::nullopt;
+        }
     if (options.cameras.empty() && options.proprios.empty()) {
         fmt::print(stderr, "there is nothing to do: give --cameras or --proprios\n");
         return std::nullopt;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engines.hpp"
+#include "faults.hpp"
 
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ struct Options {
     double obs_hz{30.0};
     Writes writes{Writes::frame};
     const EngineEntry* engine{nullptr};
+    std::vector<FaultEntry> faults;  ///< one after the other
     std::string json;  ///< empty: none
     /// A thread that has not ended this long after it was told to is stuck. Not on the command line.
     std::chrono::seconds stop_timeout{30};

@@ -75,6 +75,19 @@ Json configuration(const Options& options) {
             {"obs_hz", options.obs_hz}};
 }
 
+Json faults(const RunResult& result) {
+    Json list = Json::array();
+    for (const FaultOutcome& fault : result.faults)
+        list.push_back({{"name", fault.name},
+                        {"happened", fault.happened},
+                        {"what", fault.measured},
+                        {"problem", fault.problem},
+                        {"resident_before_bytes", fault.resident_before},
+                        {"resident_after_bytes", fault.resident_after},
+                        {"resumed", fault.not_resumed.empty()}});
+    return list;
+}
+
 Json count_or_null(std::uint32_t value, std::uint32_t bound) { return bound ? Json(value) : Json(nullptr); }
 
 std::string interrupted_after(const Options& options, const RunResult& result) {
@@ -160,6 +173,7 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"incoherent", result.looks.incoherent + observed.incoherent},
         {"backwards", result.looks.backwards + observed.backwards},
         {"stale", result.looks.stale + observed.stale},
+        {"frozen", result.looks.frozen + observed.frozen},
         {"mixed", result.looks.mixed + observed.mixed},
         {"proprio_overruns", result.looks.overruns + observed.overruns},
         {"writer_max_steps", count_or_null(std::max(result.cameras.writers.max_steps, result.proprios.writers.max_steps),
@@ -185,6 +199,7 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"rtt_ms", result.observations ? quantiles(result.ws.round_trip, 1e6) : Json(nullptr)},
         {"ws", nullptr},
         {"sources", sources(result)},
+        {"faults", faults(result)},
         {"config", configuration(options)},
         {"machine", {{"cpu", machine.cpu},
                      {"cores", machine.cores},

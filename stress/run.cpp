@@ -81,22 +81,29 @@ class Run {
 public:
     explicit Run(const Options& options)
         : options_(options),
-          store_(options.engine->make({options.cameras, options.proprios, options.readers,
-                                       options.transport == Transport::ws, options.writes})),
-          canary_store_(make_private_store({options.cameras, options.proprios, options.readers, false, options.writes})),
+          least_clock_step_(least_clock_step(options)),
+          store_(options.engine->make(setup(options, options.transport == Transport::ws))),
+          canary_store_(make_private_store(setup(options, false))),
           writers_(options),
           canaries_(options),
-          readers_(static_cast<std::size_t>(options.readers)) {
+          readers_(static_cast<std::size_t>(options.readers)),
+          writer_faults_(options.cameras.size()) {
         for (std::size_t i = 0; i < readers_.size(); ++i) {
             readers_[i].reader = store_->make_reader();
             readers_[i].checker = std::make_unique<LookChecker>(fmt::format("reader {}", i), options_.cameras,
                                                                 options_.proprios, options_.writes, writers_.progress);
         }
+        if (!options.faults.empty() && !store_->engine())
+            throw std::invalid_argument(fmt::format("engine {} has no faults", options.engine->name));
         if (options.transport == Transport::ws) {
             ws_checker_ = std::make_unique<LookChecker>("ws client", options_.cameras, options_.proprios, options_.writes,
                                                         writers_.progress);
             if (!store_->server())
                 store_server_ = std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios);
+        }
+        if (least_clock_step_ < Nanoseconds::max()) {
+            for (ReaderSlot& slot : readers_) slot.checker->allow_clock_steps(least_clock_step_);
+            if (ws_checker_) ws_checker_->allow_clock_steps(least_clock_step_);
         }
     }
 
@@ -119,6 +126,7 @@ public:
         const SteadyTime began = steady_clock::now();
         if (writers_.progress.all_started() && !result.interrupted) {
             start_readers();
+            start_faults(began);
             result.interrupted = show_progress(began);
         } else if (!result.interrupted) {
             result.errors.push_back("not every source could publish its first frame");
@@ -131,6 +139,20 @@ public:
     }
 
 private:
+    // A look comes some time after the one before, so the clock seems to jump by a little less.
+    static Nanoseconds least_clock_step(const Options& options) {
+        const bool steps = std::ranges::find(options.faults, "clock_steps", &FaultEntry::name) != options.faults.end();
+        return steps ? clock_step() / 2 : Nanoseconds::max();
+    }
+    static StoreSetup setup(const Options& options, bool served) {
+        StoreSetup setup{options.cameras, options.proprios, options.readers, served, options.writes};
+        if (!options.faults.empty()) {
+            setup.readers += kFaultReaders;
+            setup.idle_timeout = kFaultIdleTimeout;
+        }
+        return setup;
+    }
+
     PolicyServer* server() { return store_->server() ? store_->server() : store_server_.get(); }
 
     void start_writers(SensorStore& store, WriterSet& set, const char* prefix, int half) {
@@ -147,14 +169,32 @@ private:
             workers_.emplace_back(fmt::format("{}writer of camera '{}'", prefix, options_.cameras[i].name),
                                   [this, &store, &set, i, when = schedule(options_.camera_hz, i, cameras)] {
                                       write_camera(store, options_.cameras[i], i, set.progress, when, stop_writers_,
-                                                   set.cameras[i]);
+                                                   set.cameras[i], faults_in(store));
                                   });
         for (std::size_t i = 0; i < proprios; ++i)
             workers_.emplace_back(fmt::format("{}writer of proprio '{}'", prefix, options_.proprios[i].name),
                                   [this, &store, &set, i, when = schedule(options_.proprio_hz, i, proprios)] {
                                       write_proprio(store, options_.proprios[i], i, set.progress, when, stop_writers_,
-                                                    set.proprios[i]);
+                                                    set.proprios[i], faults_in(store));
                                   });
+    }
+
+    // Canaries have none.
+    WriterFaults* faults_in(const SensorStore& store) {
+        return options_.faults.empty() || &store != store_.get() ? nullptr : &writer_faults_;
+    }
+
+    void start_faults(SteadyTime began) {
+        if (options_.faults.empty()) return;
+        faults_done_ = false;
+        // The rest of the time is for what comes after the last one.
+        const SteadyTime end = began + Nanoseconds(static_cast<std::int64_t>(options_.seconds * 0.9e9));
+        reading_.emplace_back("faults", [this, end] {
+            outcomes_ = inject(options_.faults,
+                               FaultSite{*store_, options_.cameras, options_.proprios, writers_.progress, writer_faults_,
+                                         turn_, ws_live_, stop_readers_},
+                               end, faults_done_);
+        });
     }
 
     void start_readers() {
@@ -168,9 +208,9 @@ private:
         if (options_.transport == Transport::ws) {
             server()->serve();
             const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
-            const WsPlan ws{server()->port(), options_.obs_hz, three_periods};
+            const WsPlan ws{server()->port(), options_.obs_hz, three_periods, least_clock_step_};
             reading_.emplace_back("ws client", [this, ws] {
-                read_over_ws(*ws_checker_, writers_.progress, ws, stop_readers_, ws_live_, ws_times_);
+                read_over_ws(*ws_checker_, writers_.progress, ws, turn_, stop_readers_, ws_live_, ws_times_);
             });
         }
     }
@@ -178,13 +218,15 @@ private:
     // True if interrupted.
     bool show_progress(SteadyTime began) {
         const SteadyTime end = began + Nanoseconds(static_cast<std::int64_t>(options_.seconds * 1e9));
+        const SteadyTime last = end + 4 * kFaultDeadline;  // a fault that is not over then is stuck
         const bool tty = ::isatty(STDOUT_FILENO) == 1;
         std::uint64_t looks_before = 0;
         std::uint64_t frames_before = total_frames();
         SteadyTime before = began;
         bool interrupted = false;
-        for (int second = 1; before < end && !interrupted; ++second) {
-            const SteadyTime tick = std::min(end, began + std::chrono::seconds(second));
+        for (int second = 1; (before < end || (!faults_done_ && before < last)) && !interrupted; ++second) {
+            const SteadyTime second_ends = began + std::chrono::seconds(second);
+            const SteadyTime tick = before < end ? std::min(end, second_ends) : second_ends;
             interrupted = wait_for_signal(tick);
             const SteadyTime now = steady_clock::now();
             const double took = std::chrono::duration<double>(now - before).count();
@@ -285,6 +327,7 @@ private:
         }
         if (ws_checker_) result.observations = ws_checker_->tally();
         result.ws = ws_times_;
+        result.faults = outcomes_;
         for (std::size_t i = 0; i < result.camera_sources.size(); ++i) {
             result.camera_sources[i].missed = result.looks.missed_cameras[i];
             if (result.observations) result.camera_sources[i].missed_over_ws = result.observations->missed_cameras[i];
@@ -296,6 +339,7 @@ private:
     }
 
     const Options options_;
+    const Nanoseconds least_clock_step_;
     std::atomic<bool> stop_readers_{false};
     std::atomic<bool> stop_writers_{false};
     const std::unique_ptr<SensorStore> store_;
@@ -307,6 +351,10 @@ private:
     std::unique_ptr<LookChecker> ws_checker_;
     LiveCounts ws_live_;
     WsTimes ws_times_;
+    WriterFaults writer_faults_;
+    ConnectionTurn turn_;
+    std::atomic<bool> faults_done_{true};
+    std::vector<FaultOutcome> outcomes_;
     bool all_ended_{true};
     std::vector<Worker> workers_;  // last: joined before what they use is destroyed
     std::vector<Worker> reading_;

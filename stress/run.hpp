@@ -1,6 +1,7 @@
 // One stress run: starts everything, shows progress, ends everything, gathers what was measured.
 #pragma once
 
+#include "faults.hpp"
 #include "options.hpp"
 #include "readers.hpp"
 #include "writers.hpp"
@@ -46,6 +47,7 @@ struct RunResult {
     bool every_reader_checked{false};  ///< each reader made at least one full check
     std::optional<Tally> observations; ///< what came over ws
     WsTimes ws;
+    std::vector<FaultOutcome> faults;
 
     std::uint32_t writer_step_bound{0};  ///< 0: the engine promises none
     std::uint32_t reader_step_bound{0};

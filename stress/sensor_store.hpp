@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,12 @@ public:
     virtual bool release() = 0;
 };
 
+/// Somebody else is writing the camera. The frame is lost; the next one may succeed.
+class WriterBusy : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
 /// Thread rules: one thread writes a camera, one a stream; any number of readers. What an engine refuses, it throws as
 /// std::runtime_error.
 class SensorStore {
@@ -86,6 +93,9 @@ public:
     virtual std::uint32_t writer_step_bound() const { return 0; }
     virtual std::uint32_t reader_step_bound() const { return 0; }
 
+    /// The engine itself, for faults that the interface above does not allow. Null: none can be injected.
+    virtual Engine* engine() { return nullptr; }
+
     /// The server that owns the engine's buffers, where there is one. Null: a server copies from a reader.
     virtual PolicyServer* server() { return nullptr; }
 };
@@ -97,6 +107,7 @@ struct StoreSetup {
     int readers{1};          ///< StoreReaders that will exist at once; one more if served and server() is null
     bool served{false};      ///< a WebSocket server will send what the store holds
     Writes writes{Writes::frame};
+    std::chrono::nanoseconds idle_timeout = std::chrono::seconds(20);  ///< a client that takes nothing is dropped after it
 };
 
 }  // namespace chiral::stress

@@ -39,10 +39,12 @@ public:
             return std::move(verdict_);
         }
         checked_something();
+        sources_move();
         contents();
         steps();
         if (!options_.cameras.empty()) kind("camera", options_.camera_hz, result_.cameras, result_.camera_sources);
         if (!options_.proprios.empty()) kind("proprio", options_.proprio_hz, result_.proprios, result_.proprio_sources);
+        for (const FaultOutcome& outcome : result_.faults) fault(outcome);
         for (const Tally* tally : {&result_.looks, result_.observations ? &*result_.observations : nullptr})
             if (tally) verdict_.failures.insert(verdict_.failures.end(), tally->examples.begin(), tally->examples.end());
         return std::move(verdict_);
@@ -69,6 +71,32 @@ private:
             fmt::format("{}, all checked in full; {:.0f} MB, {} images older than 3 periods", result_.observations->looks,
                         static_cast<double>(result_.ws.bytes) / 1e6, result_.ws.old_images),
             result_.observations->looks > 0);
+    }
+
+    void fault(const FaultOutcome& outcome) {
+        // Who ends the run early does not let it happen.
+        add(fmt::format("fault {} happens", outcome.name),
+            outcome.problem.empty() ? outcome.measured : fmt::format("{}; {}", outcome.problem, outcome.measured),
+            (outcome.happened > 0 || result_.interrupted) && outcome.problem.empty());
+        const auto mb = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
+        const std::size_t margin = memory_margin(options_.cameras);
+        add(fmt::format("{}: memory stays flat", outcome.name),
+            fmt::format("{:.1f} MB while it went on, {:.1f} MB at its end; {:.1f} more are allowed",
+                        mb(outcome.resident_before), mb(outcome.resident_after), mb(margin)),
+            outcome.resident_after <= outcome.resident_before + margin);
+        add(fmt::format("{}: a newcomer is served afterwards", outcome.name),
+            outcome.not_resumed.empty() ? "fresh and coherent" : outcome.not_resumed,
+            outcome.not_resumed.empty() || result_.interrupted);
+    }
+
+    void sources_move() {
+        std::string frozen;
+        for (const Tally* tally : {&result_.looks, result_.observations ? &*result_.observations : nullptr})
+            if (tally)
+                for (const std::string& source : tally->frozen_sources)
+                    if (frozen.find(source) == std::string::npos) (frozen += frozen.empty() ? "" : ", ") += source;
+        add("no source is frozen", frozen.empty() ? "all move on" : frozen + " shows the same content for ever",
+            total(&Tally::frozen) == 0);
     }
 
     void contents() {
@@ -168,8 +196,12 @@ std::string describe_rules() {
         return fmt::format("      {:<9}above {}x the canary's + {} at p50, + {} at p99, + {} at the longest\n", what,
                            limits.factor, text(limits.median_margin), text(limits.tail_margin), text(limits.longest_margin));
     };
-    return "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
+    return fmt::format("  - A source frozen: its content is the same still after {} newer frames or samples were published.\n",
+                       kFrozenAfter) +
+           "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
            "    ended in an error or did not end; a reader without a full check; no observation over ws.\n"
+           "  - A fault that was asked for: it did not happen, memory grew by more than 2 MiB and two observations while it\n"
+           "    went on, or a new reader and a new client got no fresh and coherent observation afterwards.\n"
            "  - Writers delayed by readers. Beside every writer a canary does the same, at the same rate, with memory that\n"
            "    nobody reads: it shows the noise of the machine. Of each update the wall clock time and the thread's own cpu\n"
            "    time are taken, and whether the thread slept in it: preemption is no sleep, so that tells waiting for a lock\n"

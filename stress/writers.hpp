@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 namespace chiral::stress {
 
@@ -28,15 +29,32 @@ struct WriterTimes {
     }
 };
 
+/// How faults reach into the sensor threads of a run.
+struct WriterFaults {
+    explicit WriterFaults(std::size_t count) : cameras(count) {}
+
+    struct alignas(64) Camera {
+        std::atomic<bool> in_frame{false};        ///< its writer has the image just now
+        std::atomic<std::uint64_t> refused{0};    ///< frames that were refused with WriterBusy, and came again a period later
+    };
+    std::vector<Camera> cameras;
+    /// Begin a frame as soon as the one before is out, as a driver does whose camera writes into the slot by itself.
+    std::atomic<bool> begin_early{false};
+    std::atomic<Nanoseconds::rep> clock_offset{0};  ///< of capture times
+};
+/// How far the clocks of drivers jump: an hour, or half of the time since the clock began, so that no time is negative.
+Nanoseconds clock_step() noexcept;
+
 struct Schedule {
     Nanoseconds period;
     SteadyTime first;
 };
 
-/// Publish the first frame at once and then one a period, until `stop`. Throw what the store throws.
+/// Publish the first frame at once and then one a period, until `stop`. Throw what the store throws. Without `faults`, being
+/// refused is an error like any other.
 void write_camera(SensorStore& store, const CameraConfig& config, std::size_t camera, Progress& progress, Schedule schedule,
-                  const std::atomic<bool>& stop, WriterTimes& times);
+                  const std::atomic<bool>& stop, WriterTimes& times, WriterFaults* faults = nullptr);
 void write_proprio(SensorStore& store, const ProprioConfig& config, std::size_t stream, Progress& progress,
-                   Schedule schedule, const std::atomic<bool>& stop, WriterTimes& times);
+                   Schedule schedule, const std::atomic<bool>& stop, WriterTimes& times, WriterFaults* faults = nullptr);
 
 }  // namespace chiral::stress

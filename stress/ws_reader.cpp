@@ -1,5 +1,7 @@
 #include "ws_reader.hpp"
 
+#include "pacer.hpp"
+
 #include <chiral/client.hpp>
 
 #include <cmath>
@@ -55,16 +57,37 @@ private:
     Look look_;
 };
 
-}  // namespace
-
-void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, const std::atomic<bool>& stop,
-                  LiveCounts& live, WsTimes& times) {
-    using std::chrono::steady_clock;
+ClientOptions client_options() {
     ClientOptions options;
     options.connect_timeout = std::chrono::seconds(10);
     options.request_timeout = std::chrono::seconds(10);
     options.log = [](const std::string&) {};
-    PolicyClient client("ws://127.0.0.1:" + std::to_string(plan.port), options);
+    return options;
+}
+
+std::string uri(int port) { return "ws://127.0.0.1:" + std::to_string(port); }
+
+// A server that has not noticed yet that its last client is gone refuses the next one. False at `stop`.
+bool connect_when_let_in(PolicyClient& client, std::chrono::seconds patience, const std::atomic<bool>& stop) {
+    const SteadyTime deadline = std::chrono::steady_clock::now() + patience;
+    while (!stop.load(std::memory_order_relaxed)) {
+        try {
+            client.connect();
+            return true;
+        } catch (const ConnectionError&) {
+            if (std::chrono::steady_clock::now() > deadline) throw;
+            sleep_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(10), stop);
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, ConnectionTurn& turn,
+                  const std::atomic<bool>& stop, LiveCounts& live, WsTimes& times) {
+    using std::chrono::steady_clock;
+    PolicyClient client(uri(plan.port), client_options());
     client.connect();
 
     std::optional<Pacer> pacer;
@@ -73,6 +96,11 @@ void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& 
     ObservationLook adapter;
     Floor floor;
     while (!stop.load(std::memory_order_relaxed)) {
+        if (turn.wanted()) {
+            client.close();
+            turn.lend(stop);
+            if (!connect_when_let_in(client, std::chrono::seconds(20), stop)) break;
+        }
         if (pacer) pacer->wait(stop);
         progress.read(floor);
         const SteadyTime sent = steady_clock::now();
@@ -81,6 +109,7 @@ void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& 
         times.round_trip.record(arrived - sent);
         for (const CameraInfo& camera : obs.cameras) {
             const Nanoseconds age = arrived.time_since_epoch() - from_seconds(camera.timestamp);
+            if (std::chrono::abs(age) >= plan.impossible_age) continue;
             times.age.record(age);
             if (age > plan.old_image) ++times.old_images;
         }
@@ -88,6 +117,18 @@ void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& 
         live.show(checker.tally());
     }
     times.bytes = client.stats().bytes_received;
+    client.close();
+}
+
+void observe_once(LookChecker& checker, const Progress& progress, int port, std::chrono::seconds patience,
+                  const std::atomic<bool>& stop) {
+    PolicyClient client(uri(port), client_options());
+    if (!connect_when_let_in(client, patience, stop)) return;
+    Floor floor;
+    progress.read(floor);
+    const Observation obs = client.get_obs();
+    ObservationLook adapter;
+    checker.check(adapter.of(obs), floor, true);
     client.close();
 }
 

@@ -1,6 +1,7 @@
 // A policy client in this process that asks for observations over the loopback and checks every pixel of each.
 #pragma once
 
+#include "connection_turn.hpp"
 #include "histogram.hpp"
 #include "look_checker.hpp"
 #include "progress.hpp"
@@ -15,6 +16,7 @@ struct WsPlan {
     int port{0};
     double hz{30.0};                   ///< 0: the next request follows the answer
     Nanoseconds old_image{0};          ///< images older than this when they have arrived are counted
+    Nanoseconds impossible_age = Nanoseconds::max();  ///< the drivers' clock has been set, so that this is no age
 };
 
 /// What the client measured. Its own until it has ended.
@@ -25,8 +27,13 @@ struct WsTimes {
     std::uint64_t old_images{0};
 };
 
-/// Connects and requests until `stop`. Throws chiral::ConnectionError.
-void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, const std::atomic<bool>& stop,
-                  LiveCounts& live, WsTimes& times);
+/// Connects and requests until `stop`. Gives the connection away while `turn` is wanted. Throws chiral::ConnectionError.
+void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, ConnectionTurn& turn,
+                  const std::atomic<bool>& stop, LiveCounts& live, WsTimes& times);
+
+/// As a client of its own: connects when it is let in, which may take until `patience` has passed, and checks one observation.
+/// No look is made only if `stop` comes before. Throws chiral::ConnectionError.
+void observe_once(LookChecker& checker, const Progress& progress, int port, std::chrono::seconds patience,
+                  const std::atomic<bool>& stop);
 
 }  // namespace chiral::stress

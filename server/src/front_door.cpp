@@ -17,6 +17,25 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using beast::error_code;
 
+namespace {
+
+// What is wrong with a handshake: RFC 6455, 4.2.1, 11.3.1 and 11.3.5; RFC 7230, 5.4. Beast looks at some of it, and only when
+// the connection is a session already. Null if nothing is.
+const char* fault_in(const http::request<http::empty_body>& request) {
+    const auto once = [&](http::field field) { return request.count(field) == 1; };
+    if (request.count(http::field::host) > 1) return "The Host field is there more than once.\n";
+    if (!once(http::field::sec_websocket_version)) return "The Sec-WebSocket-Version field is not there exactly once.\n";
+    if (!once(http::field::sec_websocket_key)) return "The Sec-WebSocket-Key field is not there exactly once.\n";
+    constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const boost::beast::string_view key = request[http::field::sec_websocket_key];
+    const std::string_view text(key.data(), key.size());
+    if (text.size() != 24 || text.find_first_not_of(digits) != 22 || !text.ends_with("=="))
+        return "The Sec-WebSocket-Key field is not the base64 of 16 bytes.\n";
+    return nullptr;
+}
+
+}  // namespace
+
 FrontDoor::FrontDoor(Link::Socket socket, ServerCore& core)
     : core_(core), link_(std::move(socket), core.tls ? &*core.tls : nullptr), peer_(link_.peer()) {
     error_code ignored;  // a peer that has gone again already; the next read says so
@@ -59,6 +78,14 @@ void FrontDoor::on_request(error_code error) {
 }
 
 void FrontDoor::upgrade(const AccessRequest& request) {
+    if (const char* fault = fault_in(request_->get())) {
+        count(core_.stats.protocol_errors);
+        return answer(http::status::bad_request, "text/plain", fault);
+    }
+    if (request_->get()[http::field::sec_websocket_version] != "13") {
+        count(core_.stats.protocol_errors);
+        return answer(http::status::upgrade_required, "text/plain", "This server speaks version 13 of WebSocket only.\n");
+    }
     if (input_.size() > 0) {
         count(core_.stats.protocol_errors);
         return answer(http::status::bad_request, "text/plain", "Wait for the answer to the handshake before you send more.\n");
@@ -144,10 +171,14 @@ void FrontDoor::answer(http::status status, std::string_view content_type, std::
     answer_->set(http::field::content_type, {content_type.data(), content_type.size()});
     answer_->set(http::field::cache_control, "no-store");
     answer_->set("X-Content-Type-Options", "nosniff");
-    if (status == http::status::upgrade_required) answer_->set(http::field::upgrade, "websocket");
     if (status == http::status::unauthorized) answer_->set(http::field::www_authenticate, "Bearer");
     if (status == http::status::method_not_allowed) answer_->set(http::field::allow, "GET, HEAD");
     answer_->keep_alive(false);
+    if (status == http::status::upgrade_required) {  // to what: RFC 7231, 6.5.15; RFC 7230, 6.7; RFC 6455, 4.4
+        answer_->set(http::field::upgrade, "websocket");
+        answer_->set(http::field::connection, "close, upgrade");
+        answer_->set(http::field::sec_websocket_version, "13");
+    }
     answer_->body() = std::move(text);
     answer_->prepare_payload();
     if (request_->get().method() == http::verb::head) answer_->body().clear();

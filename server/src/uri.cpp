@@ -12,9 +12,9 @@ namespace chiral {
 namespace {
 
 [[noreturn]] void refuse(const std::string& text, const std::string& problem) {
-    std::string shown = text;
-    std::replace_if(shown.begin(), shown.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
-    throw std::invalid_argument("address '" + shown + "': " + problem + ", expected ws://HOST[:PORT][/PATH]");
+    std::string message = "address '" + text + "': " + problem;  // the problem may quote the text
+    std::replace_if(message.begin(), message.end(), [](char c) { return c < 0x20 || c >= 0x7f; }, '?');
+    throw std::invalid_argument(message + ", expected ws://HOST[:PORT][/PATH]");
 }
 
 bool is_letter_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }

@@ -3,9 +3,10 @@
 // A frame is  u32 little-endian header length | MessagePack map | payload bytes to the end of the message.
 //
 // Decoders treat every byte as hostile: they check lengths before use, bound nesting and counts before they allocate,
-// look keys up by name (the first counts where one is repeated), ignore unknown keys, accept an integer wherever a
-// float is expected, and report what came and what was expected as a DecodeError. They throw nothing else, short of
-// std::bad_alloc, and never read outside the given span. After a DecodeError the output is valid but unspecified.
+// look keys up by name (the first counts where one is repeated), ignore unknown keys, refuse keys inside keys inside keys,
+// accept an integer wherever a float is expected, and report what came and what was expected as a DecodeError. They throw
+// nothing else, short of std::bad_alloc, and never read outside the given span. After a DecodeError the output is valid
+// but unspecified.
 // They allocate nothing in steady state: when a message has the names and sizes of the previous one decoded into the
 // same output on the same thread. Info and metadata maps are the exception, they are built anew.
 //

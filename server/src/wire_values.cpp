@@ -21,6 +21,7 @@ public:
         limits_ = limits;
         values_.clear();
         open_.clear();
+        keys_ = 0;
     }
     const std::vector<Value>& values() const noexcept { return values_; }
 
@@ -51,7 +52,19 @@ public:
     bool visit_bin(const char* bytes, std::uint32_t size) { return append_bytes(Value::Kind::binary, bytes, size); }
     bool visit_ext(const char* bytes, std::uint32_t size) { return append_bytes(Value::Kind::extension, bytes, size); }
     bool start_array(std::uint32_t size) { return open(Value::Kind::array, size, "an array of "); }
-    bool start_map(std::uint32_t size) { return open(Value::Kind::map, size, "a map of "); }
+    bool start_map(std::uint32_t size) {
+        // As JSON, each key in a key doubles the escapes of what is inside: 120 bytes would become gigabytes.
+        if (keys_ > 1) throw DecodeError("header: a map inside a key of a map that is a key itself, expected text");
+        return open(Value::Kind::map, size, "a map of ");
+    }
+    bool start_map_key() {
+        ++keys_;
+        return true;
+    }
+    bool end_map_key() {
+        --keys_;
+        return true;
+    }
     bool end_array() { return close(); }
     bool end_map() { return close(); }
     void parse_error(std::size_t, std::size_t) {
@@ -91,6 +104,7 @@ private:
     Limits limits_;
     std::vector<Value> values_;
     std::vector<std::size_t> open_;  // the containers around the next value
+    std::size_t keys_{0};            // the keys around the next value
 };
 
 struct BufferHook {

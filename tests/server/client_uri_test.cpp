@@ -60,6 +60,7 @@ TEST(Uri, IsRefusedWithWhatIsWrongAndWhatWasExpected) {
              Bad{"ws://robot:+1", "port is '+1'"},
              Bad{"ws://robot:80x", "port is '80x'"},
              Bad{"ws://robot:99999999999999999999", "not a number from 1 to 65535"},
+             Bad{"ws://robot:8\r\n\xb6", "port is '8\?\?\?'"},
              Bad{"ws://[::1", "bracket"},
              Bad{"ws://[::1]8765", "follows its host"},
              Bad{"ws://[robot!]", "not an IPv6 address"},

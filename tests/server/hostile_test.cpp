@@ -214,13 +214,15 @@ TEST(Hostile, ABrokenHandshakeIsAnsweredOrDroppedAndCounted) {
         request.erase(at, request.find("\r\n", at) + 2 - at);
         return request;
     };
+    const auto elsewhere = [](std::string request) { return request.insert(request.find('/') + 1, "elsewhere"); };
     const std::vector<std::pair<std::string, int>> cases = {
-        {"GET / HTTP/1.1\r\nHost: robot\r\n\r\n", 426},
-        {without("Upgrade:"), 426},
-        {without("Connection:"), 426},
+        {"GET /elsewhere HTTP/1.1\r\nHost: robot\r\n\r\n", 426},
+        {elsewhere(without("Upgrade:")), 426},
+        {elsewhere(without("Connection:")), 426},
         {without("Sec-WebSocket-Version"), 400},
         {without("Sec-WebSocket-Key"), 400},
-        {"POST" + good.substr(3), 426},
+        {"POST" + good.substr(3), 405},
+        {"POST" + elsewhere(good).substr(3), 426},
         {good + "early bytes", 400},
         {"no HTTP at all\r\n\r\n", 0},
         {std::string(100, '\0'), 0},

@@ -1,63 +1,18 @@
 // chiral-stress as a user meets it: exit codes, messages, and the JSON that other programs read.
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+#include "stress_command.hpp"
 
-#include <sys/wait.h>
-#include <unistd.h>
+#include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string>
+
+namespace fs = std::filesystem;
+using namespace chiral::stress::test;
 
 namespace {
 
-namespace fs = std::filesystem;
-
-struct Outcome {
-    int exit_code{-1};
-    std::string output;  // both streams
-};
-
-Outcome shell(const std::string& command) {
-    Outcome outcome;
-    std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-    if (!pipe) return outcome;
-    char buffer[4096];
-    while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, n);
-    const int status = ::pclose(pipe);
-    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return outcome;
-}
-
-Outcome stress(const std::string& options) { return shell(std::string(CHIRAL_STRESS) + " " + options); }
-
-class TemporaryFile {
-public:
-    TemporaryFile() : path_(fs::temp_directory_path() / ("chiral-stress-" + std::to_string(::getpid()) + ".json")) {}
-    ~TemporaryFile() {
-        std::error_code ignored;
-        fs::remove(path_, ignored);
-    }
-    std::string path() const { return path_.string(); }
-
-private:
-    fs::path path_;
-};
-
-// A short run with its JSON.
-struct ShortRun {
-    Outcome outcome;
-    nlohmann::json json;
-};
-
-ShortRun run(const std::string& options) {
-    const TemporaryFile file;
-    ShortRun run{stress("--size 64x48 --seconds 2 --json " + file.path() + " " + options), {}};
-    std::ifstream(file.path()) >> run.json;
-    return run;
-}
+ShortRun run(const std::string& options) { return run_with_json("--size 64x48 --seconds 2 " + options); }
 
 void expect_quantiles(const nlohmann::json& json) {
     for (const char* key : {"p50", "p99", "p999", "max"}) ASSERT_TRUE(json.contains(key)) << json;
@@ -70,7 +25,7 @@ void expect_quantiles(const nlohmann::json& json) {
 // What holds of every run that saw nothing wrong.
 void expect_sane(const nlohmann::json& json) {
     for (const char* key : {"verdict", "failures", "interrupted", "seconds", "snapshots", "snapshots_checked_in_full", "torn",
-                            "incoherent", "backwards", "stale", "mixed", "writer_max_steps", "writer_step_bound",
+                            "incoherent", "backwards", "stale", "frozen", "mixed", "writer_max_steps", "writer_step_bound",
                             "reader_max_steps", "reader_step_bound", "lateness_us", "update_us", "update_cpu_us",
                             "update_sleeps", "snapshot_us", "rtt_ms", "ws", "sources", "config", "machine"})
         ASSERT_TRUE(json.contains(key)) << key;
@@ -124,12 +79,21 @@ TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
     EXPECT_EQ(r.json["incoherent"], 0);
 }
 
-// Whether its writers had to wait in two seconds is chance, so only the contents are asked for.
-TEST(StressCommand, MutexIsNotTorn) {
+// Whether its writers had to wait in two seconds is chance, so only the contents are asked for, and that the figures are there.
+TEST(StressCommand, MutexIsNotTornAndShowsItsStalls) {
     const ShortRun r = run("--engine mutex --writes fields");
     expect_sane(r.json);
     EXPECT_EQ(r.json["incoherent"], 0);
     EXPECT_TRUE(r.json["writer_max_steps"].is_null()) << "it counts no steps";
+    for (const char* kind : {"camera", "proprio"}) {
+        const auto& sleeps = r.json["update_sleeps"][kind];
+        EXPECT_GT(sleeps["updates"], 0);
+        EXPECT_LE(sleeps["slept"], sleeps["updates"]);
+        EXPECT_NE(r.outcome.output.find("slept in " + sleeps["slept"].dump() + " of " + sleeps["updates"].dump() + " updates"),
+                  std::string::npos)
+            << r.outcome.output;
+        EXPECT_NE(r.outcome.output.find(std::string(kind) + " writers wake on time"), std::string::npos) << r.outcome.output;
+    }
 }
 
 TEST(StressCommand, MutexIsServedFromCopies) {
@@ -137,6 +101,26 @@ TEST(StressCommand, MutexIsServedFromCopies) {
     expect_sane(r.json);
     EXPECT_EQ(r.json["incoherent"], 0);
     EXPECT_GT(r.json["ws"]["observations"], 0);
+}
+
+TEST(StressCommand, ABrokenEngineFailsWithTheReason) {
+    const ShortRun r = run("--engine split_commit");
+    EXPECT_EQ(r.outcome.exit_code, 1) << r.outcome.output;
+    EXPECT_EQ(r.json["verdict"], "fail");
+    EXPECT_EQ(r.json["torn"], 0);
+    EXPECT_GT(r.json["incoherent"], 0);
+    ASSERT_FALSE(r.json["failures"].empty());
+    const std::string reason = r.json["failures"][0];
+    EXPECT_EQ(reason.find("the buffers of a camera are one frame (I3): "), 0u) << reason;
+    EXPECT_NE(r.outcome.output.find("verdict: fail: " + reason), std::string::npos) << r.outcome.output;
+}
+
+TEST(StressCommand, ABrokenEngineIsFoundWhileItIsServed) {
+    const ShortRun r = run("--engine frozen_source --transport ws");
+    EXPECT_EQ(r.outcome.exit_code, 1) << r.outcome.output;
+    EXPECT_GT(r.json["ws"]["observations"], 0);
+    const std::string reason = r.json["failures"].at(0);
+    EXPECT_EQ(reason, "no source is frozen: camera 'cam0' shows the same content for ever");
 }
 
 TEST(StressCommand, ASourceKindMayBeMissing) {
@@ -148,20 +132,36 @@ TEST(StressCommand, HelpSucceedsAndShowsExamples) {
     const Outcome help = stress("--help");
     EXPECT_EQ(help.exit_code, 0);
     for (const char* option : {"--seconds", "--cameras", "--size", "--no-depth", "--proprios", "--camera-hz", "--proprio-hz",
-                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--writes", "Examples"})
+                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--fault", "--writes", "Examples"})
         EXPECT_NE(help.output.find(option), std::string::npos) << option;
 }
 
 TEST(StressCommand, EngineListPrintsOneNameALine) {
     const Outcome list = stress("--engine list");
     EXPECT_EQ(list.exit_code, 0);
-    EXPECT_EQ(list.output, "lockfree\nmutex\n");
+    EXPECT_EQ(list.output, "lockfree\nmutex\npublish_early\nno_recheck\nshared_slot\nsplit_commit\nslow_lock\nfrozen_source\n");
 }
 
 TEST(StressCommand, AnUnknownEngineIsAUsageErrorThatNamesTheKnownOnes) {
     const Outcome outcome = stress("--engine seqlock");
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_NE(outcome.output.find("no engine 'seqlock'; there are: lockfree, mutex"), std::string::npos) << outcome.output;
+}
+
+TEST(StressCommand, AFaultThatCannotBeIsAUsageErrorThatSaysWhy) {
+    const auto expect = [](const std::string& options, const std::string& why) {
+        const Outcome outcome = stress(options);
+        EXPECT_EQ(outcome.exit_code, 2) << options;
+        EXPECT_NE(outcome.output.find(why), std::string::npos) << outcome.output;
+    };
+    expect("--fault nonsense", "there are: stopped_reader, dead_writer, second_writer");
+    expect("--fault dead_writer --fault nonsense", "there are: stopped_reader, dead_writer, second_writer");
+    expect("--fault dead_writer --engine mutex", "--fault: needs --engine lockfree and --writes frame");
+    expect("--fault dead_writer --writes fields", "--fault: needs --engine lockfree and --writes frame");
+    expect("--fault killed_client", "--fault killed_client: needs --transport ws");
+    expect("--fault all", "needs --transport ws");
+    expect("--fault dead_writer --cameras 0", "--fault dead_writer: needs a camera");
+    expect("--fault extra_readers --readers 9", "--readers: with --fault at most 8");
 }
 
 TEST(StressCommand, WrongOptionsAreUsageErrors) {

@@ -248,6 +248,37 @@ TEST_F(Scene, AnOlderFrameThanWasKnownBeforeTheLookIsStale) {
     EXPECT_EQ(counts(check(7)), "torn 0 incoherent 0 backwards 0 stale 3") << "the one known before may be shown";
 }
 
+TEST_F(Scene, ContentThatStandsStillWhileFramesArePublishedIsFrozenAndNamed) {
+    write(5);
+    check();
+    check(5 + kFrozenAfter);
+    EXPECT_EQ(checker_->tally().frozen, 0u) << "only stale so far";
+    EXPECT_EQ(check(6 + kFrozenAfter).frozen, 3u);
+    EXPECT_EQ(check(20 + kFrozenAfter).frozen, 6u);
+    EXPECT_EQ(checker_->tally().frozen_sources,
+              (std::vector<std::string>{"camera 'left'", "camera 'right'", "proprio 'arm'"}));
+}
+
+TEST_F(Scene, OldContentThatChangesIsStaleAndNotFrozen) {
+    for (std::uint64_t number = 1; number < 5; ++number) {
+        write(number);
+        EXPECT_EQ(check(number + 2 * kFrozenAfter).frozen, 0u);
+    }
+}
+
+TEST_F(Scene, ACaptureTimeMayGoBackByAStepOfTheClockWhereOneIsMade) {
+    checker_->allow_clock_steps(std::chrono::minutes(10));
+    write(5);
+    check();
+    write(6);
+    for (Buffers& buffers : buffers_) buffers.captured.fill(time_of(6) - std::chrono::minutes(5));
+    EXPECT_EQ(check().backwards, 2u) << "too little for a step";
+    write(7);
+    for (Buffers& buffers : buffers_) buffers.captured.fill(time_of(7) - std::chrono::minutes(16));
+    EXPECT_EQ(check().backwards, 2u);
+    EXPECT_EQ(checker_->tally().incoherent, 0u);
+}
+
 TEST_F(Scene, AnOverrunThatTheEngineAdmitsIsCountedApart) {
     values_[3] = 0.f;
     overrun_ = true;

@@ -91,7 +91,7 @@ protected:
 TEST_F(VerdictOfRun, PassesWhenAllWentWell) { EXPECT_EQ(failures(), ""); }
 
 TEST_F(VerdictOfRun, FailsForASingleViolationOfAnyKind) {
-    for (std::uint64_t Tally::*count : {&Tally::torn, &Tally::incoherent, &Tally::backwards, &Tally::stale}) {
+    for (std::uint64_t Tally::*count : {&Tally::torn, &Tally::incoherent, &Tally::backwards, &Tally::stale, &Tally::frozen}) {
         result_.looks.*count = 1;
         EXPECT_NE(failures(), "");
         result_.looks.*count = 0;
@@ -143,6 +143,34 @@ TEST_F(VerdictOfRun, FailsWhenASourceLosesItsRate) {
     EXPECT_EQ(failures(), "");
     result_.camera_sources[0].hz = 14;
     EXPECT_EQ(failures(), "cameras keep their rate: slowest 'left' 14.0 Hz, slowest canary 30.0, asked 30\n");
+}
+
+TEST_F(VerdictOfRun, NamesASourceThatIsFrozen) {
+    result_.looks.frozen = 1;
+    result_.looks.frozen_sources = {"camera 'left'"};
+    EXPECT_EQ(failures(), "no source is frozen: camera 'left' shows the same content for ever\n");
+}
+
+TEST_F(VerdictOfRun, FailsForAFaultThatDidNotHappenOrLeftSomethingBehind) {
+    const FaultOutcome good{"dead_writer", 3, "3 writers died", "", 100 << 20, 100 << 20, ""};
+    FaultOutcome& fault = result_.faults.emplace_back(good);
+    EXPECT_EQ(failures(), "");
+    fault.happened = 0;
+    EXPECT_EQ(failures(), "fault dead_writer happens: 3 writers died\n");
+    result_.interrupted = true;
+    EXPECT_EQ(failures(), "") << "it had no time";
+    result_.interrupted = false;
+    fault = good;
+    fault.problem = "nothing was published";
+    EXPECT_EQ(failures(), "fault dead_writer happens: nothing was published; 3 writers died\n");
+    fault = good;
+    fault.not_resumed = "not every source publishes";
+    EXPECT_EQ(failures(), "dead_writer: a newcomer is served afterwards: not every source publishes\n");
+    fault = good;
+    fault.resident_after += memory_margin(options_.cameras);
+    EXPECT_EQ(failures(), "");
+    fault.resident_after += 1;
+    EXPECT_NE(failures().find("dead_writer: memory stays flat"), std::string::npos);
 }
 
 TEST_F(VerdictOfRun, SaysOnlyWhoIsStuckWhenAThreadDidNotEnd) {

@@ -1,72 +1,12 @@
 // The codec allocates nothing in steady state, and what a hostile message makes it allocate is bounded by its length.
-//
-// Counts operator new, which this program replaces, and malloc and realloc, which the linker wraps (msgpack-cxx uses
-// them for its buffers).
+#include "counted_allocations.hpp"
 #include "frames.hpp"
 
 #include <cstdlib>
-#include <functional>
 #include <new>
-
-namespace {
-thread_local bool counting = false;
-thread_local std::size_t allocations = 0;
-thread_local std::size_t allocated_bytes = 0;
-
-void count(std::size_t size) {
-    if (!counting) return;
-    ++allocations;
-    allocated_bytes += size;
-}
-}  // namespace
-
-extern "C" {
-void* __real_malloc(std::size_t size);
-void* __real_realloc(void* old, std::size_t size);
-void* __wrap_malloc(std::size_t size) {
-    count(size);
-    return __real_malloc(size);
-}
-void* __wrap_realloc(void* old, std::size_t size) {
-    count(size);
-    return __real_realloc(old, size);
-}
-}
-
-// Not inlined: the compiler would compare the malloc here with the delete of code that it has not seen.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-    if (void* memory = std::malloc(size)) return memory;  // the wrapped one counts
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-    count(size);
-    const auto step = static_cast<std::size_t>(alignment);
-    if (void* memory = std::aligned_alloc(step, (size + step - 1) / step * step)) return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace chiral::test {
 namespace {
-
-struct Counted {
-    std::size_t allocations;
-    std::size_t bytes;
-};
-
-// Through a std::function: the compiler takes it that malloc changes no variable of ours, and would move the counters
-// across a call of it that it sees.
-[[gnu::noinline]] Counted count_allocations(const std::function<void()>& call) {
-    allocations = 0;
-    allocated_bytes = 0;
-    counting = true;
-    call();
-    counting = false;
-    return {allocations, allocated_bytes};
-}
 
 TEST(Allocations, AreCounted) {
     void* volatile memory = nullptr;  // volatile: the compiler may leave out an allocation that it sees unused

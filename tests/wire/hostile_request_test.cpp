@@ -65,13 +65,27 @@ TEST(HostileHeader, AnnouncesMoreThanItHas) {
 }
 
 TEST(HostileHeader, NestsTooDeep) {
-    for (const std::uint8_t format : ByteVector{0x91, 0x81}) {  // arrays in arrays; maps whose keys are maps
-        refused(raw_frame(repeated(33, format)), "header: nested deeper than the 32 levels accepted");
-        refused(raw_frame(repeated(1 << 20, format)), "header: nested deeper than the 32 levels accepted");
+    for (const std::size_t levels : {std::size_t{33}, std::size_t{1} << 19}) {
+        refused(raw_frame(repeated(levels, 0x91)), "header: nested deeper than the 32 levels accepted");
+        ByteVector maps;
+        for (std::size_t i = 0; i < levels; ++i) maps.insert(maps.end(), {0x81, 0xc0});  // {nil: {nil: ...
+        refused(raw_frame(maps), "header: nested deeper than the 32 levels accepted");
     }
     ByteVector header = repeated(32, 0x91);
     header.push_back(0xc0);
     refused(raw_frame(header), "header: is an array of 1, expected a map");
+}
+
+TEST(HostileHeader, HasKeysInsideKeysInsideKeys) {
+    const std::string message = "header: a map inside a key of a map that is a key itself, expected text";
+    refused(raw_frame({0x81, 0x81, 0x80, 0xc0, 0xc0}), message);              // {{{}: nil}: nil}
+    refused(raw_frame({0x81, 0x81, 0x91, 0x80, 0xc0, 0xc0}), message);        // {{[{}]: nil}: nil}
+    refused(raw_frame({0x81, 0x91, 0x81, 0x80, 0xc0, 0xc0}), message);        // {[{{}: nil}]: nil}
+    ByteVector nested(30, 0x81);  // each level would double the escapes when it is shown as JSON
+    nested.push_back(0xa1);
+    refused(raw_frame(nested), message);
+    // Not so many: a key in a key, and a map in the value of one.
+    refused(raw_frame({0x81, 0x81, 0xa1, 'x', 0x81, 0xa1, 'y', 0xc0, 0xc0}), "request: type is missing");
 }
 
 TEST(HostileHeader, HoldsTooManyValues) {
