@@ -130,12 +130,13 @@ public:
 
     // ---- sending ----
 
-    static std::string handshake_request() {
-        return "GET / HTTP/1.1\r\nHost: robot\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// `fields`: whole lines that are added.
+    static std::string handshake_request(const std::string& target = "/", const std::string& fields = {}) {
+        return "GET " + target + " HTTP/1.1\r\nHost: robot\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" + fields + "\r\n";
     }
-    HttpAnswer handshake() {
-        send_bytes(bytes_of(handshake_request()));
+    HttpAnswer handshake(const std::string& target = "/", const std::string& fields = {}) {
+        send_bytes(bytes_of(handshake_request(target, fields)));
         return read_http();
     }
 

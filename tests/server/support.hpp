@@ -155,6 +155,14 @@ public:
     std::function<void(const Action&)> on_action;
     std::function<StepResult(const Action&)> on_step;
     Watched<std::vector<std::string>> calls;
+    /// Who came and went and what was executed between, in the order of the action thread: "connect", "action 3",
+    /// "timeout", "disconnect: REASON".
+    Watched<std::vector<std::string>> control;
+    std::function<void(const std::string&)> on_control;  // of each of them but actions
+
+    void on_connect(const std::string&) override { note("connect"); }
+    void on_disconnect(const std::string& reason) override { note("disconnect: " + reason); }
+    void on_action_timeout() override { note("timeout"); }
 
     InfoMap get_metadata() override {
         record("metadata");
@@ -170,6 +178,7 @@ public:
     }
     void apply_action(const Action& action) override {
         record("apply_action");
+        control.change([&](auto& events) { events.push_back("action " + std::to_string(static_cast<int>(action.data[0]))); });
         if (on_action) on_action(action);
     }
     StepResult step(const Action& action) override {
@@ -178,6 +187,10 @@ public:
     }
 
 private:
+    void note(const std::string& event) {
+        control.change([&](auto& events) { events.push_back(event); });
+        if (on_control) on_control(event);
+    }
     void record(const char* hook) {
         calls.change([&](auto& names) { names.push_back(hook); });
     }
