@@ -1,0 +1,51 @@
+// chiral-bench: measures, and writes what it has measured as JSON. bench/run calls it and makes tables and plots of that.
+#include "contention.hpp"
+#include "machine.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <fstream>
+#include <iostream>
+
+using namespace chiral::bench;
+
+namespace {
+
+Json machine() {
+    const chiral::stress::Machine machine = chiral::stress::this_machine();
+    return {{"cpu", machine.cpu},           {"cores", machine.cores}, {"kernel", machine.kernel},
+            {"compiler", machine.compiler}, {"build", machine.build}, {"commit", machine.commit}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    CLI::App app("Measures the engine and the server beside other designs and the physical floor. bench/run calls it.");
+    std::string json;
+    bool quick = false, tiny = false;
+    app.add_option("--json", json, "where to write the results")->required();
+    app.add_flag("--quick", quick, "about a minute");
+    app.add_flag("--tiny", tiny, "a few seconds: shows that it works, the numbers mean nothing")->excludes("--quick");
+    CLI11_PARSE(app, argc, argv);
+
+    const Effort effort = tiny ? Effort::tiny : quick ? Effort::quick : Effort::full;
+    const Plan plan = plan_for(effort);
+    Json result;
+    result["effort"] = tiny ? "tiny" : quick ? "quick" : "full";
+    result["machine"] = machine();
+    Json& rows = result["rows"] = Json::array();
+    {
+        ProgressLine progress(contention_work(plan) + hold_up_work(plan));
+        measure_hold_up(plan, progress, rows);
+        measure_contention(plan, progress, rows);
+    }
+    std::ofstream file(json);
+    file << result.dump(1) << '\n';
+    file.close();
+    if (!file) throw std::runtime_error("cannot write " + json);
+    return 0;
+} catch (const std::exception& error) {
+    std::cerr << "chiral-bench: " << error.what() << '\n';
+    return 1;
+}
