@@ -16,6 +16,7 @@ struct AnyLane {
     std::string name;
     std::function<void()> repeat;
     std::function<SampleSet&()> writer, reader;
+    std::function<int()> starved;
 };
 
 std::vector<AnyLane> lanes_of(const ContentionCase& setup) {
@@ -23,7 +24,8 @@ std::vector<AnyLane> lanes_of(const ContentionCase& setup) {
     AllChannels::for_each([&]<class Channel> {
         auto lane = std::make_shared<Lane<Channel>>(setup.bytes, setup.readers);
         lanes.push_back({Channel::name, [lane, setup] { lane->repeat(setup); },
-                         [lane]() -> SampleSet& { return lane->writer; }, [lane]() -> SampleSet& { return lane->reader; }});
+                         [lane]() -> SampleSet& { return lane->writer; }, [lane]() -> SampleSet& { return lane->reader; },
+                         [lane] { return lane->starved; }});
     });
     return lanes;
 }
@@ -111,6 +113,7 @@ void measure_contention(const Plan& plan, ProgressLine& progress, Json& rows) {
                 row["load"] = to_string(setup.load);
                 row["role"] = writer ? "writer" : "reader";
                 row["repetitions"] = plan.repetitions;
+                if (writer) row["starved_repetitions"] = lane.starved();
                 row.update(summarise(std::move(writer ? lane.writer() : lane.reader())));
                 rows.push_back(std::move(row));
             }

@@ -45,6 +45,8 @@ public:
         constexpr std::size_t most = 3000;
         const std::size_t threads = readers_.size() + 1;
         std::latch ready(static_cast<std::ptrdiff_t>(threads));
+        // A lock that prefers readers (std::shared_mutex of glibc) never lets the writer in beside enough of them.
+        const auto patience = setup.repetition + kPatience;
         std::atomic<bool> stop{false};
         SampleSet writer_samples;
         std::vector<SampleSet> reader_samples(readers_.size());
@@ -53,7 +55,10 @@ public:
             pin_writer();
             Sampler sampler(writer_samples, most);
             ready.arrive_and_wait();
+            sampler.rest();
+            const auto began = SteadyClock::now();
             write(setup, sampler);
+            if (SteadyClock::now() - began >= patience) ++starved;
             stop = true;
         });
         for (std::size_t i = 0; i < readers_.size(); ++i)
@@ -61,7 +66,8 @@ public:
                 pin_reader(i);
                 Sampler sampler(reader_samples[i], most);
                 ready.arrive_and_wait();
-                read(setup, *readers_[i], sampler, reader_samples[i], stop);
+                sampler.rest();
+                read(setup, *readers_[i], sampler, reader_samples[i], stop, SteadyClock::now() + patience);
             });
         for (std::thread& thread : running) thread.join();
         SampleSet all_readers;
@@ -71,8 +77,12 @@ public:
     }
 
     SampleSet writer, reader;
+    /// Repetitions whose last update ended only because the readers were stopped: it would have taken longer.
+    int starved{0};
 
 private:
+    static constexpr std::chrono::milliseconds kPatience{30};
+
     // 64 bytes are a joint state at 1 kHz. Images come at 200 Hz, which is faster than cameras are: the spacing matters, not
     // the rate, and a run must end.
     std::chrono::nanoseconds period() const {
@@ -95,10 +105,10 @@ private:
     }
 
     void read(const ContentionCase& setup, typename Channel::Reader& from, Sampler& sampler, SampleSet& samples,
-              const std::atomic<bool>& stop) {
+              const std::atomic<bool>& stop, SteadyClock::time_point end) {
         std::uint64_t sum = 0;
         stress::Pacer pacer(period(), SteadyClock::now() + period() / 2);
-        while (!stop.load(std::memory_order_relaxed)) {
+        while (!stop.load(std::memory_order_relaxed) && SteadyClock::now() < end) {
             if (setup.pace == WriterPace::at_rate) {
                 pacer.wait(stop);
                 sampler.rest();

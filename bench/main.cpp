@@ -1,5 +1,7 @@
 // chiral-bench: measures, and writes what it has measured as JSON. bench/run calls it and makes tables and plots of that.
+#include "age.hpp"
 #include "contention.hpp"
+#include "end_to_end.hpp"
 #include "machine.hpp"
 
 #include <CLI/CLI.hpp>
@@ -36,7 +38,11 @@ int main(int argc, char** argv) try {
     result["machine"] = machine();
     Json& rows = result["rows"] = Json::array();
     {
-        ProgressLine progress(contention_work(plan) + hold_up_work(plan));
+        ProgressLine progress(hold_up_work(plan) + ages_work(plan) + contention_work(plan) + observations_work(plan) +
+                              actions_work(plan));
+        measure_observations(plan, progress, rows);  // these fork, so they come while there is no other thread
+        measure_actions_and_ages(plan, progress, rows);
+        measure_ages(plan, progress, rows);
         measure_hold_up(plan, progress, rows);
         measure_contention(plan, progress, rows);
     }

@@ -14,12 +14,14 @@
 
 namespace chiral::bench {
 
-/// A camera of the declared payload, in one row.
+/// A camera whose image has this many bytes. Rows are as long as cameras may have them.
 inline CameraConfig camera_of(std::size_t bytes) {
+    std::size_t rows = 1;
+    while (bytes % rows != 0 || bytes / rows > 4096) ++rows;
     CameraConfig config;
     config.name = "camera";
-    config.height = 1;
-    config.width = static_cast<int>(bytes);
+    config.height = static_cast<int>(rows);
+    config.width = static_cast<int>(bytes / rows);
     config.channels = 1;
     return config;
 }

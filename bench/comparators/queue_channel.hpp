@@ -31,7 +31,9 @@ private:
     boost::lockfree::queue<std::uint32_t, boost::lockfree::capacity<4>> queue_;
 };
 
-/// moodycamel::ConcurrentQueue with a producer token and try_enqueue: no allocation.
+/// moodycamel::ConcurrentQueue with a producer token and try_enqueue: no allocation. While a reader is stopped in the middle of
+/// taking a value, the queue cannot use that block of its memory again and runs out of others in time: then the reader does not
+/// get the value, but the next one for which there is room.
 class MoodycamelQueue {
 public:
     static constexpr const char* name = "moodycamel_queue";
@@ -52,6 +54,9 @@ public:
         for (auto& queue : queues_) queue = std::make_unique<Queue>();
         show(0);  // zeros, until the first update
     }
+
+    /// Values that one reader did not get because its queue had no room.
+    std::uint64_t undelivered() const { return undelivered_; }
 
     void update(const std::byte* data) {
         const std::uint32_t number = free_buffer();
@@ -98,13 +103,16 @@ private:
         buffers_[number]->holders.store(static_cast<std::uint32_t>(queues_.size()), std::memory_order_relaxed);
         for (auto& queue : queues_) {
             for (std::uint32_t old; queue->pop(old);) drop(old);
-            if (!queue->push(number)) throw std::logic_error("queue: no room for one value");
+            if (queue->push(number)) continue;
+            drop(number);
+            ++undelivered_;
         }
     }
 
     std::vector<std::unique_ptr<Buffer>> buffers_;
     std::vector<std::unique_ptr<Queue>> queues_;
     std::size_t next_reader_{0};
+    std::uint64_t undelivered_{0};
 };
 
 using BoostQueueChannel = QueueChannel<BoostQueue>;
