@@ -42,12 +42,13 @@ Json row_of(const char* experiment, const std::string& comparator, std::size_t b
 constexpr std::chrono::milliseconds kStop{20};
 constexpr int kStops = 5;
 
-// One stop of a reader in the middle of a look. Returns the longest update that began during it, in nanoseconds, and how many
-// updates there were.
+// Stops a reader in the middle of a look, and keeps of each stop the longest update that began during it, in nanoseconds, apart
+// from those in which the writer was preempted.
 template <class Channel>
 struct HoldUp {
     Values longest;
     std::uint64_t updates{0};
+    std::uint64_t preempted{0};
 
     void measure(std::size_t bytes) {
         Channel channel(bytes, 1);
@@ -69,16 +70,16 @@ struct HoldUp {
         });
         pin_writer();
         while (!stopped.load()) std::this_thread::yield();
-        SteadyClock::duration most{0};
+        SampleSet samples;
+        Sampler sampler(samples, std::size_t{1} << 18);
         while (!over.load()) {
-            const auto start = SteadyClock::now();
-            channel.update(source.data());
-            most = std::max(most, SteadyClock::now() - start);
+            sampler.single([&] { channel.update(source.data()); });
             ++updates;
         }
         reading.join();
         unpin();
-        longest.push_back(static_cast<float>(std::chrono::nanoseconds(most).count()));
+        preempted += samples.preempted.size();
+        longest.push_back(samples.single.empty() ? 0 : *std::max_element(samples.single.begin(), samples.single.end()));
     }
 };
 
@@ -139,6 +140,7 @@ void measure_hold_up(const Plan& plan, ProgressLine& progress, Json& rows) {
             row["reader_stopped_ns"] = std::chrono::nanoseconds(kStop).count();
             row["stops"] = kStops;
             row["updates"] = hold_up.updates;
+            row["preempted"] = hold_up.preempted;
             row["longest_update_p50_ns"] = quantile(hold_up.longest, 0.5);
             row["longest_update_max_ns"] = hold_up.longest.back();
             rows.push_back(std::move(row));

@@ -19,15 +19,6 @@ using websocket::close_code;
 
 namespace {
 
-// A range of buffers that a write operation may copy freely: the buffers themselves stay in the session.
-struct BufferRange {
-    using value_type = boost::asio::const_buffer;
-    using const_iterator = const value_type*;
-    const_iterator first, last;
-    const_iterator begin() const noexcept { return first; }
-    const_iterator end() const noexcept { return last; }
-};
-
 // Bytes of the well-formed UTF-8 character (Unicode 15, table 3-7) at the head of `text`, 0 if there is none.
 std::size_t character_at_head(std::string_view text) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -319,7 +310,9 @@ void Session::write(const Reply& reply) {
     }
     writing_ = true;
     if (asked_ - answered_ == kReplies) watch_stalled_write();
-    stream_.async_write(BufferRange{gather_.data(), gather_.data() + gather_.size()},
+    const BufferRange message{gather_.data(), gather_.data() + gather_.size()};
+    stream_.next_layer().expect(message);
+    stream_.async_write(message,
                         PooledHandler(write_memory_, [self = shared_from_this()](error_code error, std::size_t bytes) {
                             self->on_write(error, bytes);
                         }));
@@ -327,6 +320,7 @@ void Session::write(const Reply& reply) {
 
 void Session::on_write(error_code error, std::size_t bytes) {
     writing_ = false;
+    stream_.next_layer().expect({});
     Reply& reply = replies_[answered_ % kReplies];
     const bool observation = reply.type != wire::RequestType::metadata;
     if (observation) core_.source->recycle(std::move(reply.result.obs));  // ends the pins

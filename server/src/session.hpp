@@ -7,6 +7,7 @@
 // unanswered or the action queue is full: the client then feels TCP's back-pressure, and no memory grows.
 #pragma once
 
+#include "gather_stream.hpp"
 #include "handler_memory.hpp"
 #include "server_core.hpp"
 
@@ -63,7 +64,6 @@ public:
     const std::string& peer() const noexcept { return peer_; }
 
 private:
-    using TcpStream = boost::beast::basic_stream<boost::asio::ip::tcp, Executor>;
     using Buffers = std::vector<boost::asio::const_buffer>;
     static constexpr std::size_t kReplies = 8;
 
@@ -87,7 +87,7 @@ private:
     std::string why_ended(boost::beast::error_code error) const;
 
     ServerCore& core_;
-    boost::beast::websocket::stream<TcpStream> stream_;
+    boost::beast::websocket::stream<GatherStream> stream_;
     std::string peer_;
     boost::beast::flat_buffer input_;
     std::optional<boost::beast::http::request_parser<boost::beast::http::empty_body>> handshake_;

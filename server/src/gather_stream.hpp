@@ -1,0 +1,74 @@
+// A TCP stream that gives the socket the rest of a message at once.
+//
+// Asio's async_write() hands a stream at most 64 KiB per call, so that an observation of 17 MB takes hundreds of them, each with a
+// system call and a turn of the event loop. Told of the whole message before, this stream appends what follows what it is handed,
+// and reports all bytes that the socket took: async_write() goes on after them. That a stream may take more than it was handed is
+// beyond the letter of Asio's AsyncWriteStream, but consuming_buffers::consume(), which counts them, is made for any number of
+// bytes up to the end of the message; ZeroCopy.* and Serving.* in tests/server would receive a different message otherwise.
+//
+// One thread, like the stream.
+#pragma once
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/role.hpp>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace chiral {
+
+/// A range of buffers that a write operation may copy freely: the buffers themselves stay where they are.
+struct BufferRange {
+    using value_type = boost::asio::const_buffer;
+    using const_iterator = const value_type*;
+    const_iterator first{nullptr}, last{nullptr};
+    const_iterator begin() const noexcept { return first; }
+    const_iterator end() const noexcept { return last; }
+};
+
+class GatherStream : public boost::beast::basic_stream<boost::asio::ip::tcp, boost::asio::io_context::executor_type> {
+public:
+    using TcpStream = boost::beast::basic_stream<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
+    using TcpStream::TcpStream;
+
+    /// What is about to be written, in one message; the buffers stay where they are until it is. An empty range: no more.
+    void expect(BufferRange message) noexcept { message_ = message; }
+
+    template <class Buffers, class Handler>
+    auto async_write_some(const Buffers& buffers, Handler&& handler) {
+        whole_.assign(boost::asio::buffer_sequence_begin(buffers), boost::asio::buffer_sequence_end(buffers));
+        append_rest();
+        return TcpStream::async_write_some(BufferRange{whole_.data(), whole_.data() + whole_.size()},
+                                           std::forward<Handler>(handler));
+    }
+
+private:
+    // What we are handed ends inside a piece of the message, or at its end; a frame's header ends in none.
+    void append_rest() {
+        while (!whole_.empty() && whole_.back().size() == 0) whole_.pop_back();
+        if (whole_.empty()) return;
+        const auto* const end = static_cast<const std::uint8_t*>(whole_.back().data()) + whole_.back().size();
+        for (auto piece = message_.begin(); piece != message_.end(); ++piece) {
+            const auto* const data = static_cast<const std::uint8_t*>(piece->data());
+            if (end <= data || end > data + piece->size()) continue;
+            if (end != data + piece->size()) whole_.emplace_back(end, static_cast<std::size_t>(data + piece->size() - end));
+            whole_.insert(whole_.end(), piece + 1, message_.end());
+            return;
+        }
+    }
+
+    BufferRange message_;
+    std::vector<boost::asio::const_buffer> whole_;  // read by the operation under way
+};
+
+/// What Beast closes a WebSocket's connection with, found by the type of the stream.
+template <class Handler>
+void async_teardown(boost::beast::role_type role, GatherStream& stream, Handler&& handler) {
+    async_teardown(role, static_cast<GatherStream::TcpStream&>(stream), std::forward<Handler>(handler));
+}
+
+}  // namespace chiral
