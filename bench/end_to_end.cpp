@@ -61,11 +61,29 @@ Json row_of(const char* experiment, const ObservationCase& setup) {
     return {{"experiment", experiment}, {"observation", setup.name}, {"cameras", setup.cameras}};
 }
 
+constexpr double kCameraHz = 30;
+
+Json cost_row(const ObservationCase& setup, const char* way, const ProcessCounters& cost, std::uint64_t observations) {
+    const auto each = [&](auto value) { return static_cast<double>(value) / static_cast<double>(observations); };
+    Json row = row_of("server_cost", setup);
+    row["way"] = way;
+    row["observations"] = observations;
+    row["cpu_us"] = each(cost.cpu_ns) / 1e3;
+    row["user_us"] = each(cost.cpu_ns - cost.in_kernel_ns) / 1e3;
+    row["kernel_us"] = each(cost.in_kernel_ns) / 1e3;
+    row["kernel_calls"] = each(cost.kernel_calls);
+    row["allocations"] = each(cost.allocations);
+    return row;
+}
+
 void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& progress, Json& rows) {
     const std::vector<std::size_t> sizes = piece_sizes(setup);
     const std::size_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+    // Each process on a core of its own, for the floor as for the server: whether the scheduler puts sender and receiver on one
+    // core would otherwise decide about a factor of two.
+    pin_writer();
     RobotProcess robot(setup, 0);
-    FloorReader floor(robot.floor_port(), bytes);
+    pin_reader(0);
     Observation observation;
     Values floor_times, plain_times, client_times, floor_p50, plain_p50, client_p50;
     ProcessCounters plain_cost, client_cost;
@@ -76,13 +94,16 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
         return static_cast<float>(quantile(values, 0.5));
     };
     for (int repetition = 0; repetition < plan.repetitions; ++repetition) {
+        // One client at a time is served, so all connect anew in every repetition, and fetch twice before it counts.
         Values times;
-        floor.fetch();  // warm
-        time_calls(times, setup.per_repetition, [&] { floor.fetch(); });
-        floor_times.insert(floor_times.end(), times.begin(), times.end());
-        floor_p50.push_back(median(times));
         {
-            // One client at a time is served, so both connect anew in every repetition.
+            FloorReader floor(robot.floor_port(), bytes);
+            for (int i = 0; i < 2; ++i) floor.fetch();
+            time_calls(times, setup.per_repetition, [&] { floor.fetch(); });
+            floor_times.insert(floor_times.end(), times.begin(), times.end());
+            floor_p50.push_back(median(times));
+        }
+        {
             times.clear();
             PolicyClient client(uri(robot), quiet_client());
             client.connect();
@@ -112,6 +133,7 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
         }
         progress.step(3.0 * setup.per_repetition * static_cast<double>(bytes) / 1.5e6, fmt::format("observations, {}", setup.name));
     }
+    unpin();
 
     const auto add = [&](const char* way, Values& times, const Values& p50s) {
         Json row = row_of("round_trip", setup);
@@ -125,19 +147,24 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     add("bare_tcp", floor_times, floor_p50);
     add("plain_websocket", plain_times, plain_p50);
     add("policy_client", client_times, client_p50);
-    for (const bool plain : {true, false}) {
-        const ProcessCounters& cost = plain ? plain_cost : client_cost;
-        const auto each = [&](auto value) { return static_cast<double>(value) / static_cast<double>(observations); };
-        Json row = row_of("server_cost", setup);
-        row["way"] = plain ? "plain_websocket" : "policy_client";
-        row["observations"] = observations;
-        row["cpu_us"] = each(cost.cpu_ns) / 1e3;
-        row["user_us"] = each(cost.cpu_ns - cost.in_kernel_ns) / 1e3;
-        row["kernel_us"] = each(cost.in_kernel_ns) / 1e3;
-        row["kernel_calls"] = each(cost.kernel_calls);
-        row["allocations"] = each(cost.allocations);
-        rows.push_back(std::move(row));
+    rows.push_back(cost_row(setup, "one_after_the_other", client_cost, observations));
+    rows.push_back(cost_row(setup, "one_after_the_other_not_decoded", plain_cost, observations));
+}
+
+// Every observation shows frames that no other has shown, which is when the server looks at their content.
+void measure_streaming_cost(const ObservationCase& setup, int count, ProgressLine& progress, Json& rows) {
+    RobotProcess robot(setup, kCameraHz);
+    PolicyClient client(uri(robot), quiet_client());
+    client.connect();
+    robot.wait_for_frames(true);
+    Observation observation;
+    for (int i = 0; i < 5; ++i) client.get_obs(observation);
+    const ProcessCounters before = robot.counters();
+    for (int i = 0; i < count; ++i) {
+        client.get_obs(observation);
+        progress.step(1000 / kCameraHz, fmt::format("server's CPU time, {}", setup.name));
     }
+    rows.push_back(cost_row(setup, "every_frame_at_30_hz", robot.counters() - before, static_cast<std::uint64_t>(count)));
 }
 
 void measure_actions(const char* load, const ObservationCase& setup, double camera_hz, bool observing, bool busy_cores, int count,
@@ -171,8 +198,7 @@ void measure_actions(const char* load, const ObservationCase& setup, double came
 }
 
 void measure_client_age(const ObservationCase& setup, int count, ProgressLine& progress, Json& rows) {
-    constexpr double camera_hz = 30;
-    RobotProcess robot(setup, camera_hz);
+    RobotProcess robot(setup, kCameraHz);
     PolicyClient client(uri(robot), quiet_client());
     client.connect();
     Observation observation;
@@ -191,7 +217,7 @@ void measure_client_age(const ObservationCase& setup, int count, ProgressLine& p
             progress.step(37, fmt::format("age at the client, {}", setup.name));
         }
         Json row = row_of("client_age", setup);
-        row["camera_hz"] = camera_hz;
+        row["camera_hz"] = kCameraHz;
         row["asks_for"] = next ? "next" : "newest";
         row.update(summarise(std::move(ages)));
         rows.push_back(std::move(row));
@@ -209,11 +235,14 @@ double observations_work(const Plan& plan) {
         work += 3.0 * plan.repetitions * setup.per_repetition *
                 static_cast<double>(std::accumulate(sizes.begin(), sizes.end(), std::size_t{0})) / 1.5e6;
     }
-    return work;
+    return work + static_cast<double>(plan.observations.size()) * ages_of(plan) * 1000 / kCameraHz;
 }
 
 void measure_observations(const Plan& plan, ProgressLine& progress, Json& rows) {
-    for (const ObservationCase& setup : plan.observations) measure_case(setup, plan, progress, rows);
+    for (const ObservationCase& setup : plan.observations) {
+        measure_case(setup, plan, progress, rows);
+        measure_streaming_cost(setup, ages_of(plan), progress, rows);
+    }
 }
 
 double actions_work(const Plan& plan) { return 3 * 2.0 * plan.actions + 2 * 37.0 * ages_of(plan); }
@@ -221,8 +250,8 @@ double actions_work(const Plan& plan) { return 3 * 2.0 * plan.actions + 2 * 37.0
 void measure_actions_and_ages(const Plan& plan, ProgressLine& progress, Json& rows) {
     const ObservationCase setup{"4 x 640x480 RGB-D", 4, 480, 640, true, 0};
     measure_actions("idle", setup, 0, false, false, plan.actions, progress, rows);
-    measure_actions("observations", setup, 30, true, false, plan.actions, progress, rows);
-    measure_actions("busy", setup, 30, true, true, plan.actions, progress, rows);
+    measure_actions("observations", setup, kCameraHz, true, false, plan.actions, progress, rows);
+    measure_actions("busy", setup, kCameraHz, true, true, plan.actions, progress, rows);
     measure_client_age(setup, ages_of(plan), progress, rows);
 }
 

@@ -7,7 +7,7 @@
 
 namespace chiral::bench {
 
-/// Appends rows round_trip (per way of fetching), server_cost and, per case, allocations.
+/// Appends rows round_trip and server_cost, per set of cameras and way of fetching.
 void measure_observations(const Plan& plan, ProgressLine& progress, Json& rows);
 double observations_work(const Plan& plan);
 

@@ -9,6 +9,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <vector>
 
 using namespace chiral::bench;
 
@@ -25,10 +26,13 @@ Json machine() {
 int main(int argc, char** argv) try {
     CLI::App app("Measures the engine and the server beside other designs and the physical floor. bench/run calls it.");
     std::string json;
+    std::string only;
     bool quick = false, tiny = false;
     app.add_option("--json", json, "where to write the results")->required();
     app.add_flag("--quick", quick, "about a minute");
     app.add_flag("--tiny", tiny, "a few seconds: shows that it works, the numbers mean nothing")->excludes("--quick");
+    app.add_option("--only", only, "one part, for a profiler")
+        ->check(CLI::IsMember({"observations", "actions", "ages", "hold_up", "contention"}));
     CLI11_PARSE(app, argc, argv);
 
     const Effort effort = tiny ? Effort::tiny : quick ? Effort::quick : Effort::full;
@@ -38,13 +42,22 @@ int main(int argc, char** argv) try {
     result["machine"] = machine();
     Json& rows = result["rows"] = Json::array();
     {
-        ProgressLine progress(hold_up_work(plan) + ages_work(plan) + contention_work(plan) + observations_work(plan) +
-                              actions_work(plan));
-        measure_observations(plan, progress, rows);  // these fork, so they come while there is no other thread
-        measure_actions_and_ages(plan, progress, rows);
-        measure_ages(plan, progress, rows);
-        measure_hold_up(plan, progress, rows);
-        measure_contention(plan, progress, rows);
+        struct Part {
+            const char* name;
+            double (*work)(const Plan&);
+            void (*measure)(const Plan&, ProgressLine&, Json&);
+        };
+        // The first two fork, so they come while there is no other thread.
+        std::vector<Part> parts{{"observations", observations_work, measure_observations},
+                                {"actions", actions_work, measure_actions_and_ages},
+                                {"ages", ages_work, measure_ages},
+                                {"hold_up", hold_up_work, measure_hold_up},
+                                {"contention", contention_work, measure_contention}};
+        if (!only.empty()) std::erase_if(parts, [&](const Part& part) { return part.name != only; });
+        double work = 0;
+        for (const Part& part : parts) work += part.work(plan);
+        ProgressLine progress(work);
+        for (const Part& part : parts) part.measure(plan, progress, rows);
     }
     std::ofstream file(json);
     file << result.dump(1) << '\n';

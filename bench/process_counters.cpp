@@ -72,6 +72,8 @@ CHIRAL_TIMED(ssize_t, write, (int fd, const void* data, size_t size), (fd, data,
 CHIRAL_TIMED(int, epoll_wait, (int fd, epoll_event* events, int most, int timeout), (fd, events, most, timeout))
 CHIRAL_TIMED(int, epoll_ctl, (int fd, int what, int other, epoll_event* event), (fd, what, other, event))
 CHIRAL_TIMED(int, timerfd_settime, (int fd, int flags, const itimerspec* time, itimerspec* old), (fd, flags, time, old))
+// Six arguments are what a system call has at most; those that it does not have are read and not looked at.
+CHIRAL_TIMED(long, syscall, (long number, long a, long b, long c, long d, long e, long f), (number, a, b, c, d, e, f))
 CHIRAL_TIMED(int, sem_wait, (sem_t* semaphore), (semaphore))
 CHIRAL_TIMED(int, sem_post, (sem_t* semaphore), (semaphore))
 

@@ -8,12 +8,15 @@
 
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <ctime>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -88,15 +91,25 @@ public:
         return taken;
     }
     void wait_for_frames(bool wait) { wait_ = wait; }
+    /// CPU time of the sensor thread so far.
+    std::int64_t sensor_cpu_ns() {
+        clockid_t clock;
+        timespec used{};
+        if (sensors_.joinable() && ::pthread_getcpuclockid(sensors_.native_handle(), &clock) == 0) ::clock_gettime(clock, &used);
+        return std::int64_t{used.tv_sec} * 1'000'000'000 + used.tv_nsec;
+    }
 
 private:
-    // The driver has written the pixels: what is measured is not the drawing.
+    // Every pixel is new each time, as a sensor's noise makes it.
     void publish() {
         ++number_;
         for (std::size_t i = 0; i < configs_.size(); ++i) {
             Frame frame = begin_frame(i);
-            frame.image()[number_ % frame.image().size()] = static_cast<std::uint8_t>(number_);
-            if (configs_[i].has_depth) frame.depth()[0] = static_cast<float>(number_);
+            std::memset(frame.image().data(), static_cast<int>(number_ % 251), frame.image().size_bytes());
+            if (configs_[i].has_depth) {
+                const std::span<float> depth = frame.depth();
+                std::fill(depth.begin(), depth.end(), static_cast<float>(number_ % 251));
+            }
             frame.set_extrinsics(configs_[i].extrinsics);
             frame.commit();
         }
@@ -159,7 +172,8 @@ void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, 
         send_whole(control, &ports, sizeof ports);
         for (char what; receive_whole(control, &what, 1) && what != 'q';) {
             if (what == 'c') {
-                const ProcessCounters counters = process_counters();
+                ProcessCounters counters = process_counters();
+                counters.cpu_ns -= robot.sensor_cpu_ns();
                 send_whole(control, &counters, sizeof counters);
             } else if (what == 'a') {
                 const Values values = robot.latencies();

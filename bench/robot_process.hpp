@@ -22,7 +22,7 @@ public:
 
     int server_port() const { return ports_.server; }
     int floor_port() const { return ports_.floor; }
-    /// What the robot's process has used so far, its sensor threads included.
+    /// What the robot's process has used so far, without the CPU time of its sensor thread.
     ProcessCounters counters() const;
     /// From an action's receipt to its callback, of all actions so far; forgets them.
     Values action_latencies() const;

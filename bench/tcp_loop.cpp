@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -88,8 +89,16 @@ bool TcpSocket::read_all(void* data, std::size_t size) const {
 void TcpSocket::write_all(std::vector<iovec> pieces) const {
     std::size_t first = 0;
     while (first < pieces.size()) {
-        ssize_t sent = ::writev(descriptor_, pieces.data() + first, static_cast<int>(pieces.size() - first));
-        if (sent < 0 && errno != EINTR) fail("writev");
+        msghdr message{};
+        message.msg_iov = pieces.data() + first;
+        message.msg_iovlen = pieces.size() - first;
+        ssize_t sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EAGAIN) {
+            pollfd entry{descriptor_, POLLOUT, 0};
+            ::poll(&entry, 1, -1);
+        } else if (sent < 0 && errno != EINTR) {
+            fail("sendmsg");
+        }
         while (sent > 0) {
             const ssize_t taken = std::min(sent, static_cast<ssize_t>(pieces[first].iov_len));
             pieces[first].iov_base = static_cast<std::uint8_t*>(pieces[first].iov_base) + taken;
@@ -105,12 +114,14 @@ void TcpSocket::shut() const { ::shutdown(descriptor_, SHUT_RDWR); }
 GatherWriter::GatherWriter(const std::vector<std::size_t>& sizes) : listener_(TcpSocket::listening()) {
     for (const std::size_t size : sizes) pieces_.emplace_back(size, std::uint8_t{1});
     thread_ = std::thread([this] {
+        std::vector<iovec> gather;
+        for (auto& piece : pieces_) gather.push_back({piece.data(), piece.size()});
         try {
-            const TcpSocket peer = listener_.accept();
-            std::vector<iovec> gather;
-            for (auto& piece : pieces_) gather.push_back({piece.data(), piece.size()});
-            for (std::uint8_t request; peer.read_all(&request, 1);) peer.write_all(gather);
-        } catch (const std::system_error&) {  // shut() by the destructor, or the peer has gone: both end it
+            for (;;) {
+                const TcpSocket peer = listener_.accept();
+                for (std::uint8_t request; peer.read_all(&request, 1);) peer.write_all(gather);
+            }
+        } catch (const std::system_error&) {  // shut() by the destructor, or a peer that went in between: both end it
         }
     });
 }
