@@ -4,7 +4,7 @@
 // system call and a turn of the event loop. Told of the whole message before, this stream appends what follows what it is handed,
 // and reports all bytes that the socket took: async_write() goes on after them. That a stream may take more than it was handed is
 // beyond the letter of Asio's AsyncWriteStream, but consuming_buffers::consume(), which counts them, is made for any number of
-// bytes up to the end of the message; ZeroCopy.* and Serving.* in tests/server would receive a different message otherwise.
+// bytes up to the end of the message; AGatherStream.* would receive a different message otherwise.
 //
 // One thread, like the stream.
 #pragma once
@@ -36,7 +36,7 @@ public:
     using TcpStream::TcpStream;
 
     /// What is about to be written, in one message; the buffers stay where they are until it is. An empty range: no more.
-    void expect(BufferRange message) noexcept { message_ = message; }
+    void expect(BufferRange message) noexcept { message_ = overlap(message) ? BufferRange{} : message; }
 
     template <class Buffers, class Handler>
     auto async_write_some(const Buffers& buffers, Handler&& handler) {
@@ -47,6 +47,15 @@ public:
     }
 
 private:
+    // Memory that is sent twice does not tell where in the message it stands. Observations that borrow may do that.
+    static bool overlap(const BufferRange& message) noexcept {
+        const auto begin = [](const boost::asio::const_buffer& piece) { return static_cast<const std::uint8_t*>(piece.data()); };
+        for (auto a = message.begin(); a != message.end(); ++a)
+            for (auto b = a + 1; b != message.end(); ++b)
+                if (begin(*a) < begin(*b) + b->size() && begin(*b) < begin(*a) + a->size()) return true;
+        return false;
+    }
+
     // What we are handed ends inside a piece of the message, or at its end; a frame's header ends in none.
     void append_rest() {
         while (!whole_.empty() && whole_.back().size() == 0) whole_.pop_back();
