@@ -49,12 +49,12 @@ private:
 };
 
 ProcessCounters operator-(const ProcessCounters& a, const ProcessCounters& b) {
-    return {a.cpu_ns - b.cpu_ns, a.in_kernel_ns - b.in_kernel_ns, a.kernel_calls - b.kernel_calls,
-            a.allocations - b.allocations};
+    return {a.cpu_ns - b.cpu_ns, a.in_kernel_ns - b.in_kernel_ns, a.user_by_ticks_ns - b.user_by_ticks_ns,
+            a.kernel_calls - b.kernel_calls, a.allocations - b.allocations};
 }
 ProcessCounters operator+(const ProcessCounters& a, const ProcessCounters& b) {
-    return {a.cpu_ns + b.cpu_ns, a.in_kernel_ns + b.in_kernel_ns, a.kernel_calls + b.kernel_calls,
-            a.allocations + b.allocations};
+    return {a.cpu_ns + b.cpu_ns, a.in_kernel_ns + b.in_kernel_ns, a.user_by_ticks_ns + b.user_by_ticks_ns,
+            a.kernel_calls + b.kernel_calls, a.allocations + b.allocations};
 }
 
 Json row_of(const char* experiment, const ObservationCase& setup) {
@@ -69,8 +69,9 @@ Json cost_row(const ObservationCase& setup, const char* way, const ProcessCounte
     row["way"] = way;
     row["observations"] = observations;
     row["cpu_us"] = each(cost.cpu_ns) / 1e3;
-    row["user_us"] = each(cost.cpu_ns - cost.in_kernel_ns) / 1e3;
-    row["kernel_us"] = each(cost.in_kernel_ns) / 1e3;
+    row["outside_calls_us"] = each(cost.cpu_ns - cost.in_kernel_ns) / 1e3;
+    row["user_by_ticks_us"] = each(cost.user_by_ticks_ns) / 1e3;
+    row["in_calls_us"] = each(cost.in_kernel_ns) / 1e3;
     row["kernel_calls"] = each(cost.kernel_calls);
     row["allocations"] = each(cost.allocations);
     return row;

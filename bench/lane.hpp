@@ -56,9 +56,7 @@ public:
             Sampler sampler(writer_samples, most);
             ready.arrive_and_wait();
             sampler.rest();
-            const auto began = SteadyClock::now();
-            write(setup, sampler);
-            if (SteadyClock::now() - began >= patience) ++starved;
+            if (write(setup, sampler) >= kPatience) ++starved;
             stop = true;
         });
         for (std::size_t i = 0; i < readers_.size(); ++i)
@@ -77,7 +75,7 @@ public:
     }
 
     SampleSet writer, reader;
-    /// Repetitions whose last update ended only because the readers were stopped: it would have taken longer.
+    /// Repetitions whose last update took so long that it probably ended only because the readers were stopped.
     int starved{0};
 
 private:
@@ -89,19 +87,28 @@ private:
         return bytes_ < kShortBytes ? std::chrono::microseconds(1000) : std::chrono::microseconds(5000);
     }
 
-    void write(const ContentionCase& setup, Sampler& sampler) {
+    /// Returns how long the last update took.
+    SteadyClock::duration write(const ContentionCase& setup, Sampler& sampler) {
         const auto update = [this] { channel_.update(source_.data()); };
         const std::atomic<bool> never{false};
         const auto start = SteadyClock::now();
+        SteadyClock::time_point before, after;
         stress::Pacer pacer(period(), start);
         do {
             if (setup.pace == WriterPace::at_rate) {
                 pacer.wait(never);
                 sampler.rest();
             }
+            before = SteadyClock::now();
             sampler.single(update);
-            if (bytes_ < kShortBytes && setup.pace == WriterPace::flat_out) sampler.batch(update);
-        } while (SteadyClock::now() - start < setup.repetition);
+            after = SteadyClock::now();
+            if (bytes_ < kShortBytes && setup.pace == WriterPace::flat_out) {
+                before = after;
+                sampler.batch(update);
+                after = SteadyClock::now();
+            }
+        } while (after - start < setup.repetition);
+        return after - before;
     }
 
     void read(const ContentionCase& setup, typename Channel::Reader& from, Sampler& sampler, SampleSet& samples,

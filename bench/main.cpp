@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
@@ -17,7 +18,10 @@ namespace {
 
 Json machine() {
     const chiral::stress::Machine machine = chiral::stress::this_machine();
-    return {{"cpu", machine.cpu},           {"cores", machine.cores}, {"kernel", machine.kernel},
+    double load = 0;
+    ::getloadavg(&load, 1);
+    return {{"load_average_before", load},
+            {"cpu", machine.cpu},           {"cores", machine.cores}, {"kernel", machine.kernel},
             {"compiler", machine.compiler}, {"build", machine.build}, {"commit", machine.commit}};
 }
 

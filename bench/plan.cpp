@@ -17,7 +17,7 @@ Plan plan_for(Effort effort) {
                     const bool sides = readers == 0 || readers == 1 || readers == 8;
                     if (bytes != kVgaBytes && bytes != 64 && !sides) continue;
                     plan.contention.push_back({bytes, readers, flat_out, Load::idle,
-                                               milliseconds(headline ? 120 : bytes == kFullHdBytes ? 25 : 8)});
+                                               milliseconds(headline ? 100 : bytes == kFullHdBytes ? 25 : 8)});
                 }
             for (const std::size_t bytes : {std::size_t{64}, kVgaBytes, kFullHdBytes})
                 for (const int readers : {1, 8})
@@ -25,7 +25,7 @@ Plan plan_for(Effort effort) {
             for (const Load load : {Load::idle, Load::busy})
                 for (const std::size_t bytes : {std::size_t{64}, kVgaBytes})
                     for (const int readers : {1, 8})
-                        plan.contention.push_back({bytes, readers, at_rate, load, milliseconds(30)});
+                        plan.contention.push_back({bytes, readers, at_rate, load, milliseconds(25)});
             plan.hold_up_bytes = {64, kVgaBytes};
             plan.age_bytes = {kVgaBytes, kFullHdBytes};
             plan.age_repetition = milliseconds(50);

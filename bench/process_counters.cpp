@@ -2,6 +2,7 @@
 
 #include <semaphore.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
@@ -17,6 +18,7 @@ namespace chiral::bench {
 namespace {
 
 std::atomic<bool> counting{false};
+thread_local bool left_out = false;
 std::atomic<std::int64_t> in_kernel{0};
 std::atomic<std::uint64_t> kernel_calls{0};
 std::atomic<std::uint64_t> allocations{0};
@@ -29,7 +31,7 @@ std::int64_t cpu_time(clockid_t clock) {
 
 template <class Call>
 auto timed(Call&& call) {
-    if (!counting.load(std::memory_order_relaxed)) return call();
+    if (!counting.load(std::memory_order_relaxed) || left_out) return call();
     const std::int64_t start = cpu_time(CLOCK_THREAD_CPUTIME_ID);
     const auto result = call();
     const int error = errno;
@@ -47,8 +49,13 @@ void count_allocation() {
 
 void start_counting() { counting = true; }
 
+void leave_out_this_thread() { left_out = true; }
+
 ProcessCounters process_counters() {
-    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), kernel_calls.load(), allocations.load()};
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const std::int64_t user = std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
+    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user, kernel_calls.load(), allocations.load()};
 }
 
 }  // namespace chiral::bench

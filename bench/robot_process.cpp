@@ -6,6 +6,7 @@
 
 #include <chiral/server.hpp>
 
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <pthread.h>
@@ -117,6 +118,7 @@ private:
         update_proprio(0, joints, 7);
     }
     void run_sensors(double hz) {
+        leave_out_this_thread();
         const std::chrono::nanoseconds period(static_cast<std::int64_t>(1e9 / hz));
         stress::Pacer pacer(period, Clock::now() + period);
         while (!stopping_) {
@@ -163,6 +165,7 @@ RobotProcess::RobotProcess(const ObservationCase& setup, double camera_hz) {
 
 void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, int control) {
     // Ends when the control socket does, so also with a parent that dies.
+    ::prctl(PR_SET_NAME, "robot");  // for profilers: its threads are called the same
     try {
         start_counting();
         Robot robot(setup, camera_hz);
