@@ -151,23 +151,23 @@ def round_trips(results, out):
     ways = (("bare_tcp", "bare TCP, same bytes (floor)", "#222222"), ("plain_websocket", "server, client that does not decode", "#6db3e8"),
             ("policy_client", "server and PolicyClient", OURS))
     cases = [r["observation"] for r in results.all("round_trip", way="bare_tcp")]
-    fig, axes = figure(1)
-    axis = axes[0]
+    fig, axes = plt.subplots(1, 1, figsize=(8, 4.2), squeeze=False)
+    axis = axes[0][0]
     for offset, (way, label, colour) in zip((-0.27, 0, 0.27), ways):
         rows = [results.find("round_trip", way=way, observation=case) for case in cases]
-        middle = [r["p50_ns"] / 1e6 for r in rows]
-        longest = [(r["p99_ns"] or r["max_ns"]) / 1e6 - m for r, m in zip(rows, middle)]
+        middle = [r["p50_ns"] for r in rows]
+        longest = [(r["p99_ns"] or r["max_ns"]) - m for r, m in zip(rows, middle)]
         places = [i + offset for i in range(len(cases))]
-        axis.bar(places, middle, width=0.25, color=colour, label=label)
-        axis.errorbar(places, middle, yerr=[[0] * len(cases), longest], fmt="none", ecolor="#999999", capsize=3, linewidth=1)
+        axis.errorbar(places, middle, yerr=[[0] * len(cases), longest], fmt="o", color=colour, ecolor=colour, capsize=3,
+                      linewidth=1.2, label=label)
         for place, value in zip(places, middle):
-            axis.annotate(f"{value:.3g}", (place, value), (-2, 2), textcoords="offset points", ha="right", fontsize=7)
+            axis.annotate(say(value), (place, value), (0, -12), textcoords="offset points", ha="center", fontsize=7)
+    log_time(axis, "round trip: median (dot) to p99")
+    axis.margins(y=0.12)
     axis.set_xticks(range(len(cases)))
     axis.set_xticklabels([case.replace(" RGB", "\nRGB") for case in cases])
-    axis.set_ylabel("round trip, ms: median, whisker to p99")
     axis.set_title("one observation, asked for and received")
     axis.legend(frameon=False, fontsize=8, loc="upper left")
-    axis.grid(True, axis="y", color="#dddddd", linewidth=0.6)
     finish(fig, out / "observation_round_trip.svg")
 
 

@@ -187,7 +187,7 @@ def lines(results, summary):
                            ("observations", "the same while four cameras are observed at 30 Hz"),
                            ("busy", "the same with every core busy as well; above all the scheduler's time")):
         value = summary["action_latency_us"][load]
-        line(f"action, {load}", f"{value['p50']:.3g} us, p99 {value['p99']:.3g} us", "", None, sentence)
+        line(f"action, {load}", f"{say(value['p50'] * 1e3)}, p99 {say(value['p99'] * 1e3)}", "", None, sentence)
     for row in results.all("reader_age"):
         if row["bytes"] == max(r["bytes"] for r in results.all("reader_age")) and row["comparator"] in ("engine", "engine_in_place", "mutex"):
             line(f"age at a reader: {LABELS[row['comparator']]}", f"{say(row['p50_ns'])}, max {say(row['max_ns'])}", "", None,
