@@ -40,8 +40,8 @@ Plan plan_for(Effort effort) {
             for (const std::size_t bytes : {std::size_t{64}, kVgaBytes})
                 for (const int readers : {0, 1, 8})
                     plan.contention.push_back({bytes, readers, flat_out, Load::idle,
-                                               milliseconds(bytes == kVgaBytes && readers != 1 ? 20 : 4)});
-            plan.contention.push_back({kVgaBytes, 8, at_rate, Load::busy, milliseconds(15)});
+                                               milliseconds(bytes == kVgaBytes && readers != 1 ? 12 : 4)});
+            plan.contention.push_back({kVgaBytes, 8, at_rate, Load::busy, milliseconds(12)});
             plan.hold_up_bytes = {kVgaBytes};
             plan.age_bytes = {kVgaBytes};
             plan.age_repetition = milliseconds(10);
