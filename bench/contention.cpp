@@ -42,8 +42,8 @@ Json row_of(const char* experiment, const std::string& comparator, std::size_t b
 constexpr std::chrono::milliseconds kStop{20};
 constexpr int kStops = 5;
 
-// Stops a reader in the middle of a look, and keeps of each stop the longest update that began during it, in nanoseconds, apart
-// from those in which the writer was preempted.
+// Stops a reader in the middle of a look, and keeps of each stop the longest update that began during it, in nanoseconds,
+// apart from those in which the writer was preempted.
 template <class Channel>
 struct HoldUp {
     Values longest;

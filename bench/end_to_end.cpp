@@ -80,8 +80,8 @@ Json cost_row(const ObservationCase& setup, const char* way, const ProcessCounte
 void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& progress, Json& rows) {
     const std::vector<std::size_t> sizes = piece_sizes(setup);
     const std::size_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
-    // Each process on a core of its own, for the floor as for the server: whether the scheduler puts sender and receiver on one
-    // core would otherwise decide about a factor of two.
+    // Each process on a core of its own, for the floor as for the server: whether the scheduler puts sender and receiver on
+    // one core would otherwise decide about a factor of two.
     pin_writer();
     RobotProcess robot(setup, 0);
     pin_reader(0);

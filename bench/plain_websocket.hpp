@@ -1,5 +1,5 @@
-// A client that does nothing but fetch: asks for an observation and reads the message into memory that is used again, decoding
-// nothing. What is left of a round trip above the bare TCP loop is then the server's.
+// A client that does nothing but fetch: asks for an observation and reads the message into memory that is used again,
+// decoding nothing. What is left of a round trip above the bare TCP loop is then the server's.
 #pragma once
 
 #include "tcp_loop.hpp"

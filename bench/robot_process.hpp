@@ -1,4 +1,5 @@
-// The robot, in a process of its own: a PolicyServer, the bare TCP sender of the same bytes, and somebody to ask what they used.
+// The robot, in a process of its own: a PolicyServer, the bare TCP sender of the same bytes, and somebody to ask what they
+// used.
 //
 // Two processes, because the client's work must not be counted as the server's, and because that is how it is used.
 #pragma once

@@ -1,12 +1,12 @@
 // What was measured, sample by sample, and the clockwork around the measured calls.
 //
-// Calls in which the scheduler took the core away (getrusage: involuntary context switches) are kept apart: on a machine with
-// fewer cores than threads they measure the machine. Calls in which the thread gave the core up by itself stay: sleeping on a
-// lock is what a lock costs.
+// Calls in which the scheduler took the core away (getrusage: involuntary context switches) are kept apart: on a machine
+// with fewer cores than threads they measure the machine. Calls in which the thread gave the core up by itself stay:
+// sleeping on a lock is what a lock costs.
 //
 // A call is timed with the clock's own cost in it, about 25 ns, and nothing is subtracted. Calls that cost less than a
-// microsecond are also timed in batches, from which their typical cost is taken; their tail is taken from single calls, because in
-// a batch a long one would hide.
+// microsecond are also timed in batches, from which their typical cost is taken; their tail is taken from single calls,
+// because in a batch a long one would hide.
 #pragma once
 
 #include <sys/resource.h>

@@ -1,7 +1,7 @@
-// The floor under an observation's round trip: one byte asks, one gather write of the same buffers answers, and a loop of reads
-// takes it into memory that is used again. Sockets on loopback with TCP_NODELAY and the system's buffer sizes, which is what the
-// server's have. When the socket takes no more, the writer waits with poll(), which wakes it when there is room worth the trouble; a
-// blocking write is woken for every little room, and was slower than the server.
+// The floor under an observation's round trip: one byte asks, one gather write of the same buffers answers, and a loop of
+// reads takes it into memory that is used again. Sockets on loopback with TCP_NODELAY and the system's buffer sizes, which
+// is what the server's have. When the socket takes no more, the writer waits with poll(), which wakes it when there is room
+// worth the trouble; a blocking write is woken for every little room, and was slower than the server.
 #pragma once
 
 #include <sys/uio.h>
@@ -34,7 +34,8 @@ private:
     int descriptor_;
 };
 
-/// Answers each byte that comes by one gather write of pieces of these sizes, from memory of its own. One peer after the other.
+/// Answers each byte that comes by one gather write of pieces of these sizes, from memory of its own. One peer after the
+/// other.
 class GatherWriter {
 public:
     explicit GatherWriter(const std::vector<std::size_t>& sizes);

@@ -1,8 +1,8 @@
 // The floor: memcpy and nothing else. It shows nobody anything.
 //
 // The writer copies into two buffers by turns, as any design must that does not write over what is being shown; into one
-// buffer, a small payload would stay in the nearest cache and the floor would be one that nobody can reach. bare_memcpy_one is
-// that other floor. A reader copies, once per look, a buffer that nobody writes.
+// buffer, a small payload would stay in the nearest cache and the floor would be one that nobody can reach. bare_memcpy_one
+// is that other floor. A reader copies, once per look, a buffer that nobody writes.
 #pragma once
 
 #include "channel.hpp"

@@ -14,9 +14,9 @@
 //         };
 //     };
 //
-// look() returns bytes of one single update that stay as they are until release(): a design that cannot lend its memory copies
-// it, because that is how its readers get a coherent value. Empty: the writer was too fast in every attempt. `pause` is called
-// when the reader is in the middle of getting the value, holding whatever the design makes it hold.
+// look() returns bytes of one single update that stay as they are until release(): a design that cannot lend its memory
+// copies it, because that is how its readers get a coherent value. Empty: the writer was too fast in every attempt. `pause`
+// is called when the reader is in the middle of getting the value, holding whatever the design makes it hold.
 #pragma once
 
 #include <cstddef>

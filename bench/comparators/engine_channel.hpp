@@ -1,7 +1,7 @@
 // The engine of this project: update_image() copies and publishes, a reader pins and copies nothing.
 //
-// In place, the driver has filled the slot: the update publishes it and writes only the payload's first bytes, which say which
-// update it is.
+// In place, the driver has filled the slot: the update publishes it and writes only the payload's first bytes, which say
+// which update it is.
 #pragma once
 
 #include "channel.hpp"

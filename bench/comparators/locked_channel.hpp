@@ -1,8 +1,8 @@
-// One buffer behind a lock, as the documented design has it per camera: the writer copies in under the lock, a reader copies out
-// under it, and works on its copy afterwards.
+// One buffer behind a lock, as the documented design has it per camera: the writer copies in under the lock, a reader copies
+// out under it, and works on its copy afterwards.
 //
-// Three locks: std::mutex, a mutex with priority inheritance (what a real-time robot would take), and std::shared_mutex, whose
-// readers do not exclude each other.
+// Three locks: std::mutex, a mutex with priority inheritance (what a real-time robot would take), and std::shared_mutex,
+// whose readers do not exclude each other.
 #pragma once
 
 #include "channel.hpp"

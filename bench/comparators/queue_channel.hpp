@@ -1,9 +1,9 @@
 // Lock-free queues as latest-value channels: Boost.Lockfree's and moodycamel's.
 //
-// A queue holds what was not read yet, so by itself it grows old and full. Here each reader has a queue of its own, from which
-// the writer takes what the reader did not fetch before it puts the new one in: at most one value waits. The value is copied once,
-// into a buffer whose number goes through the queues and which counts its holders. Buffers are used again, and there are enough
-// of them: per reader one in its queue and two in its hands, and the one being written.
+// A queue holds what was not read yet, so by itself it grows old and full. Here each reader has a queue of its own, from
+// which the writer takes what the reader did not fetch before it puts the new one in: at most one value waits. The value is
+// copied once, into a buffer whose number goes through the queues and which counts its holders. Buffers are used again, and
+// there are enough of them: per reader one in its queue and two in its hands, and the one being written.
 #pragma once
 
 #include "channel.hpp"
@@ -31,9 +31,9 @@ private:
     boost::lockfree::queue<std::uint32_t, boost::lockfree::capacity<4>> queue_;
 };
 
-/// moodycamel::ConcurrentQueue with a producer token and try_enqueue: no allocation. While a reader is stopped in the middle of
-/// taking a value, the queue cannot use that block of its memory again and runs out of others in time: then the reader does not
-/// get the value, but the next one for which there is room.
+/// moodycamel::ConcurrentQueue with a producer token and try_enqueue: no allocation. While a reader is stopped in the middle
+/// of taking a value, the queue cannot use that block of its memory again and runs out of others in time: then the reader
+/// does not get the value, but the next one for which there is room.
 class MoodycamelQueue {
 public:
     static constexpr const char* name = "moodycamel_queue";

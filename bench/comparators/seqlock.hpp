@@ -1,8 +1,9 @@
-// A sequence lock over relaxed atomic words (Boehm, "Can seqlocks get along with programming language memory models?", 2012).
+// A sequence lock over relaxed atomic words (Boehm, "Can seqlocks get along with programming language memory models?",
+// 2012).
 //
-// The writer never waits. A reader copies and tries again when the writer came in between, so beside a writer that leaves no gap
-// it may never get a value: it gives up after kAttempts. The words must be atomic for the program to be free of races, and that
-// keeps the compiler from making one memcpy of the loop.
+// The writer never waits. A reader copies and tries again when the writer came in between, so beside a writer that leaves no
+// gap it may never get a value: it gives up after kAttempts. The words must be atomic for the program to be free of races,
+// and that keeps the compiler from making one memcpy of the loop.
 #pragma once
 
 #include "channel.hpp"

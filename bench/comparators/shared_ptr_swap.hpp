@@ -1,10 +1,10 @@
 // std::atomic<std::shared_ptr>: the writer fills a buffer that nobody holds and swaps it in; a reader takes a reference.
 //
-// Nobody copies but the writer. What it costs: libstdc++ locks inside the atomic, for a few instructions, by spinning on a bit of
-// the pointer, so a thread that is preempted there makes the others spin.
+// Nobody copies but the writer. What it costs: libstdc++ locks inside the atomic, for a few instructions, by spinning on a
+// bit of the pointer, so a thread that is preempted there makes the others spin.
 //
-// The buffers are used again: readers + 2 of them, of which the writer holds one reference each. One that only the writer holds
-// is free for good, because nobody can get a reference to it any more.
+// The buffers are used again: readers + 2 of them, of which the writer holds one reference each. One that only the writer
+// holds is free for good, because nobody can get a reference to it any more.
 #pragma once
 
 #include "channel.hpp"

@@ -1,10 +1,10 @@
 // A TCP stream that gives the socket the rest of a message at once.
 //
-// Asio's async_write() hands a stream at most 64 KiB per call, so that an observation of 17 MB takes hundreds of them, each with a
-// system call and a turn of the event loop. Told of the whole message before, this stream appends what follows what it is handed,
-// and reports all bytes that the socket took: async_write() goes on after them. That a stream may take more than it was handed is
-// beyond the letter of Asio's AsyncWriteStream, but consuming_buffers::consume(), which counts them, is made for any number of
-// bytes up to the end of the message; AGatherStream.* would receive a different message otherwise.
+// Asio's async_write() hands a stream at most 64 KiB per call, so that an observation of 17 MB takes hundreds of them, each
+// with a system call and a turn of the event loop. Told of the whole message before, this stream appends what follows what
+// it is handed, and reports all bytes that the socket took: async_write() goes on after them. That a stream may take more
+// than it was handed is beyond the letter of Asio's AsyncWriteStream, but consuming_buffers::consume(), which counts them,
+// is made for any number of bytes up to the end of the message; AGatherStream.* would receive a different message otherwise.
 //
 // One thread, like the stream.
 #pragma once
