@@ -4,13 +4,14 @@
 // Movable: what operations refer to stays where it is.
 #pragma once
 
+#include "gather_stream.hpp"
+
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/bind_handler.hpp>
 #include <boost/beast/core/role.hpp>
 #include <boost/beast/websocket/teardown.hpp>
@@ -28,7 +29,7 @@ public:
     // The loop's own executor instead of a type-erased one: posting through it does not allocate.
     using executor_type = boost::asio::io_context::executor_type;
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, executor_type>;
-    using TcpStream = boost::beast::basic_stream<boost::asio::ip::tcp, executor_type>;
+    using TcpStream = GatherStream;
     using next_layer_type = TcpStream;
     using Timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
                                                     boost::asio::wait_traits<std::chrono::steady_clock>, executor_type>;
@@ -69,6 +70,10 @@ public:
     void async_write_some(const Buffers& buffers, Handler&& handler) {
         if (transport_->tls) transport_->tls->async_write_some(buffers, std::forward<Handler>(handler));
         else transport_->tcp.async_write_some(buffers, std::forward<Handler>(handler));
+    }
+    /// See GatherStream::expect(). TLS has a copy to make of every byte anyway.
+    void expect(BufferRange message) noexcept {
+        if (!transport_->tls) transport_->tcp.expect(message);
     }
     /// Says that nothing more will be sent.
     template <class Handler>

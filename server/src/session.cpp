@@ -20,15 +20,6 @@ using websocket::close_code;
 
 namespace {
 
-// A range of buffers that a write operation may copy freely: the buffers themselves stay in the session.
-struct BufferRange {
-    using value_type = boost::asio::const_buffer;
-    using const_iterator = const value_type*;
-    const_iterator first, last;
-    const_iterator begin() const noexcept { return first; }
-    const_iterator end() const noexcept { return last; }
-};
-
 bool needs_action_thread(wire::RequestType type) {
     return type == wire::RequestType::reset || type == wire::RequestType::action;
 }
@@ -365,7 +356,9 @@ void Session::write(Reply& reply) {
     }
     writing_ = true;
     if (asked_ - answered_ == kReplies) watch_stalled_write();
-    stream_.async_write(BufferRange{gather_.data(), gather_.data() + gather_.size()},
+    const BufferRange message{gather_.data(), gather_.data() + gather_.size()};
+    stream_.next_layer().expect(message);
+    stream_.async_write(message,
                         PooledHandler(write_memory_, [self = shared_from_this()](error_code error, std::size_t bytes) {
                             self->on_write(error, bytes);
                         }));
@@ -373,6 +366,7 @@ void Session::write(Reply& reply) {
 
 void Session::on_write(error_code error, std::size_t bytes) {
     writing_ = false;
+    stream_.next_layer().expect({});
     Reply& reply = replies_[answered_ % kReplies];
     const bool observation = reply.type != wire::RequestType::metadata;
     if (observation) core_.source->recycle(std::move(reply.result.obs));  // ends the pins

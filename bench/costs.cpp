@@ -1,0 +1,98 @@
+// chiral-bench-costs: what single calls cost one thread that nobody disturbs. Google Benchmark fits here: calls of tens of
+// nanoseconds, repeated until the clock does not matter. bench/run asks for 33 repetitions in random order.
+//
+// Commits and snapshots are those of eight cameras with image, depth and pose, filled in place; the argument is the width of
+// the image, three quarters of which is its height, to show that it does not matter.
+#include <chiral/engine.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr int kCameras = 8;
+
+std::vector<chiral::CameraConfig> cameras(int width) {
+    std::vector<chiral::CameraConfig> all;
+    for (int i = 0; i < kCameras; ++i) {
+        chiral::CameraConfig camera;
+        camera.name = "camera_" + std::to_string(i);
+        camera.width = width;
+        camera.height = width * 3 / 4;
+        camera.has_depth = true;
+        all.push_back(camera);
+    }
+    return all;
+}
+
+chiral::EngineOptions one_reader() {
+    chiral::EngineOptions options;
+    options.readers = 1;
+    return options;
+}
+
+// One clock reading for all cameras, as a driver has that stamps a trigger: the engine itself takes another per commit, for
+// the time of publication.
+void commit_all(chiral::Engine& engine) {
+    const chiral::TimePoint captured = chiral::Clock::now();
+    for (std::size_t i = 0; i < kCameras; ++i) {
+        chiral::Frame frame = engine.begin_frame(i);
+        benchmark::DoNotOptimize(frame.image().data());
+        benchmark::DoNotOptimize(frame.depth().data());
+        frame.commit(captured);
+    }
+}
+
+void commit_8_cameras(benchmark::State& state) {
+    chiral::Engine engine(cameras(static_cast<int>(state.range(0))), {}, one_reader());
+    for (auto _ : state) commit_all(engine);
+}
+
+void pin_8_cameras(benchmark::State& state) {
+    chiral::Engine engine(cameras(static_cast<int>(state.range(0))), {}, one_reader());
+    chiral::Reader reader = engine.make_reader();
+    for (auto _ : state) {
+        const chiral::Snapshot snapshot = reader.snapshot();
+        benchmark::DoNotOptimize(snapshot.camera(0).image().data());
+    }
+}
+
+void commit_and_pin_8_cameras(benchmark::State& state) {
+    chiral::Engine engine(cameras(static_cast<int>(state.range(0))), {}, one_reader());
+    chiral::Reader reader = engine.make_reader();
+    for (auto _ : state) {
+        commit_all(engine);
+        const chiral::Snapshot snapshot = reader.snapshot();
+        benchmark::DoNotOptimize(snapshot.camera(0).image().data());
+    }
+}
+
+void update_7_joints(benchmark::State& state) {
+    chiral::Engine engine({}, {{"joint_pos", 7}});
+    const float joints[7] = {};
+    for (auto _ : state) benchmark::DoNotOptimize(engine.update_proprio(0, joints, 7));
+}
+
+void read_7_joints(benchmark::State& state) {
+    chiral::Engine engine({}, {{"joint_pos", 7}});
+    float joints[7] = {};
+    engine.update_proprio(0, joints, 7);
+    for (auto _ : state) benchmark::DoNotOptimize(engine.latest_proprio(0, joints));
+}
+
+void steady_clock_now(benchmark::State& state) {
+    for (auto _ : state) benchmark::DoNotOptimize(chiral::Clock::now());
+}
+
+BENCHMARK(commit_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
+BENCHMARK(pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
+BENCHMARK(commit_and_pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
+BENCHMARK(update_7_joints);
+BENCHMARK(read_7_joints);
+BENCHMARK(steady_clock_now);
+
+}  // namespace
+
+BENCHMARK_MAIN();

@@ -1,0 +1,259 @@
+#include "end_to_end.hpp"
+
+#include "plain_websocket.hpp"
+#include "robot_process.hpp"
+#include "threads.hpp"
+
+#include "pacer.hpp"
+
+#include <chiral/client.hpp>
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <optional>
+
+namespace chiral::bench {
+namespace {
+
+ClientOptions quiet_client() {
+    ClientOptions options;
+    options.log = [](const std::string&) {};
+    return options;
+}
+
+std::string uri(const RobotProcess& robot) { return "ws://127.0.0.1:" + std::to_string(robot.server_port()); }
+
+template <class Call>
+void time_calls(Values& values, int count, Call&& call) {
+    for (int i = 0; i < count; ++i) {
+        const auto start = SteadyClock::now();
+        call();
+        values.push_back(static_cast<float>(std::chrono::nanoseconds(SteadyClock::now() - start).count()));
+    }
+}
+
+/// The bare TCP loop's other end.
+class FloorReader {
+public:
+    FloorReader(int port, std::size_t bytes) : socket_(TcpSocket::connected(port)), memory_(bytes) {}
+    void fetch() {
+        std::uint8_t request = 1;
+        socket_.write_all({{&request, 1}});
+        if (!socket_.read_all(memory_.data(), memory_.size())) throw std::runtime_error("the bare TCP sender has closed");
+    }
+
+private:
+    TcpSocket socket_;
+    std::vector<std::uint8_t> memory_;
+};
+
+ProcessCounters operator-(const ProcessCounters& a, const ProcessCounters& b) {
+    return {a.cpu_ns - b.cpu_ns, a.in_kernel_ns - b.in_kernel_ns, a.user_by_ticks_ns - b.user_by_ticks_ns,
+            a.kernel_calls - b.kernel_calls, a.allocations - b.allocations};
+}
+ProcessCounters operator+(const ProcessCounters& a, const ProcessCounters& b) {
+    return {a.cpu_ns + b.cpu_ns, a.in_kernel_ns + b.in_kernel_ns, a.user_by_ticks_ns + b.user_by_ticks_ns,
+            a.kernel_calls + b.kernel_calls, a.allocations + b.allocations};
+}
+
+Json row_of(const char* experiment, const ObservationCase& setup) {
+    return {{"experiment", experiment}, {"observation", setup.name}, {"cameras", setup.cameras}};
+}
+
+constexpr double kCameraHz = 30;
+
+Json cost_row(const ObservationCase& setup, const char* way, const ProcessCounters& cost, std::uint64_t observations) {
+    const auto each = [&](auto value) { return static_cast<double>(value) / static_cast<double>(observations); };
+    Json row = row_of("server_cost", setup);
+    row["way"] = way;
+    row["observations"] = observations;
+    row["cpu_us"] = each(cost.cpu_ns) / 1e3;
+    row["outside_calls_us"] = each(cost.cpu_ns - cost.in_kernel_ns) / 1e3;
+    row["user_by_ticks_us"] = each(cost.user_by_ticks_ns) / 1e3;
+    row["in_calls_us"] = each(cost.in_kernel_ns) / 1e3;
+    row["kernel_calls"] = each(cost.kernel_calls);
+    row["allocations"] = each(cost.allocations);
+    return row;
+}
+
+void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& progress, Json& rows) {
+    const std::vector<std::size_t> sizes = piece_sizes(setup);
+    const std::size_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+    // Each process on a core of its own, for the floor as for the server: whether the scheduler puts sender and receiver on
+    // one core would otherwise decide about a factor of two.
+    pin_writer();
+    RobotProcess robot(setup, 0);
+    pin_reader(0);
+    Observation observation;
+    Values floor_times, plain_times, client_times, floor_p50, plain_p50, client_p50;
+    ProcessCounters plain_cost, client_cost;
+    std::uint64_t observations = 0;
+
+    const auto median = [](Values values) {
+        std::sort(values.begin(), values.end());
+        return static_cast<float>(quantile(values, 0.5));
+    };
+    for (int repetition = 0; repetition < plan.repetitions; ++repetition) {
+        // One client at a time is served, so all connect anew in every repetition, and fetch twice before it counts.
+        Values times;
+        {
+            FloorReader floor(robot.floor_port(), bytes);
+            for (int i = 0; i < 2; ++i) floor.fetch();
+            time_calls(times, setup.per_repetition, [&] { floor.fetch(); });
+            floor_times.insert(floor_times.end(), times.begin(), times.end());
+            floor_p50.push_back(median(times));
+        }
+        {
+            times.clear();
+            PolicyClient client(uri(robot), quiet_client());
+            client.connect();
+            for (int i = 0; i < 2; ++i) client.get_obs(observation);
+            const ProcessCounters before = robot.counters();
+            time_calls(times, setup.per_repetition, [&] { client.get_obs(observation); });
+            client_cost = client_cost + (robot.counters() - before);
+            observations += static_cast<std::uint64_t>(setup.per_repetition);
+            client_times.insert(client_times.end(), times.begin(), times.end());
+            client_p50.push_back(median(times));
+            client.close();
+        }
+        {
+            times.clear();
+            std::optional<PlainWebSocket> plain;
+            while (!plain) try {
+                plain.emplace(robot.server_port());
+            } catch (const std::runtime_error& refused) {
+                if (std::string(refused.what()).find("503") == std::string::npos) throw;  // the last client is still going
+            }
+            for (int i = 0; i < 2; ++i) plain->fetch();
+            const ProcessCounters before = robot.counters();
+            time_calls(times, setup.per_repetition, [&] { plain->fetch(); });
+            plain_cost = plain_cost + (robot.counters() - before);
+            plain_times.insert(plain_times.end(), times.begin(), times.end());
+            plain_p50.push_back(median(times));
+        }
+        progress.step(3.0 * setup.per_repetition * static_cast<double>(bytes) / 1.5e6, fmt::format("observations, {}", setup.name));
+    }
+    unpin();
+
+    const auto add = [&](const char* way, Values& times, const Values& p50s) {
+        Json row = row_of("round_trip", setup);
+        row["way"] = way;
+        row["bytes"] = bytes;
+        row["repetitions"] = plan.repetitions;
+        row.update(summarise(std::move(times)));
+        row["p50_of_repetitions_ns"] = p50s;
+        rows.push_back(std::move(row));
+    };
+    add("bare_tcp", floor_times, floor_p50);
+    add("plain_websocket", plain_times, plain_p50);
+    add("policy_client", client_times, client_p50);
+    rows.push_back(cost_row(setup, "one_after_the_other", client_cost, observations));
+    rows.push_back(cost_row(setup, "one_after_the_other_not_decoded", plain_cost, observations));
+}
+
+// Every observation shows frames that no other has shown, which is when the server looks at their content.
+void measure_streaming_cost(const ObservationCase& setup, int count, ProgressLine& progress, Json& rows) {
+    RobotProcess robot(setup, kCameraHz);
+    PolicyClient client(uri(robot), quiet_client());
+    client.connect();
+    robot.wait_for_frames(true);
+    Observation observation;
+    for (int i = 0; i < 5; ++i) client.get_obs(observation);
+    const ProcessCounters before = robot.counters();
+    for (int i = 0; i < count; ++i) {
+        client.get_obs(observation);
+        progress.step(1000 / kCameraHz, fmt::format("server's CPU time, {}", setup.name));
+    }
+    rows.push_back(cost_row(setup, "every_frame_at_30_hz", robot.counters() - before, static_cast<std::uint64_t>(count)));
+}
+
+void measure_actions(const char* load, const ObservationCase& setup, double camera_hz, bool observing, bool busy_cores, int count,
+                     ProgressLine& progress, Json& rows) {
+    RobotProcess robot(setup, camera_hz);
+    PolicyClient client(uri(robot), quiet_client());
+    client.connect();
+    if (observing) client.start_obs_stream(30);
+    std::optional<BusyCores> busy;
+    if (busy_cores) busy.emplace();
+    Action action;
+    action.N = 1;
+    action.D = 7;
+    action.data.assign(7, 0.f);
+    const std::atomic<bool> never{false};
+    constexpr std::chrono::milliseconds period{2};
+    stress::Pacer pacer(period, SteadyClock::now() + period);
+    for (int i = 0; i < count; ++i) {
+        pacer.wait(never);
+        client.apply_action(action);
+        progress.step(2, fmt::format("actions, {}", load));
+    }
+    client.get_metadata();  // is answered after what came before it was read
+    Values latencies = robot.action_latencies();
+    busy.reset();
+    Json row = row_of("action", setup);
+    row["load"] = load;
+    row["sent"] = count;
+    row.update(summarise(std::move(latencies)));
+    rows.push_back(std::move(row));
+}
+
+void measure_client_age(const ObservationCase& setup, int count, ProgressLine& progress, Json& rows) {
+    RobotProcess robot(setup, kCameraHz);
+    PolicyClient client(uri(robot), quiet_client());
+    client.connect();
+    Observation observation;
+    const std::atomic<bool> never{false};
+    for (const bool next : {true, false}) {
+        robot.wait_for_frames(next);
+        client.get_obs(observation);
+        Values ages;
+        // Not a multiple of the camera's period, so that the question meets every phase of it.
+        constexpr std::chrono::milliseconds period{41};
+        stress::Pacer pacer(period, SteadyClock::now() + period);
+        for (int i = 0; i < count; ++i) {
+            if (!next) pacer.wait(never);
+            client.get_obs(observation);
+            ages.push_back(static_cast<float>((to_seconds(Clock::now()) - observation.cameras.front().timestamp) * 1e9));
+            progress.step(37, fmt::format("age at the client, {}", setup.name));
+        }
+        Json row = row_of("client_age", setup);
+        row["camera_hz"] = kCameraHz;
+        row["asks_for"] = next ? "next" : "newest";
+        row.update(summarise(std::move(ages)));
+        rows.push_back(std::move(row));
+    }
+}
+
+int ages_of(const Plan& plan) { return std::max(3, plan.actions / 20); }
+
+}  // namespace
+
+double observations_work(const Plan& plan) {
+    double work = 0;
+    for (const ObservationCase& setup : plan.observations) {
+        const std::vector<std::size_t> sizes = piece_sizes(setup);
+        work += 3.0 * plan.repetitions * setup.per_repetition *
+                static_cast<double>(std::accumulate(sizes.begin(), sizes.end(), std::size_t{0})) / 1.5e6;
+    }
+    return work + static_cast<double>(plan.observations.size()) * ages_of(plan) * 1000 / kCameraHz;
+}
+
+void measure_observations(const Plan& plan, ProgressLine& progress, Json& rows) {
+    for (const ObservationCase& setup : plan.observations) {
+        measure_case(setup, plan, progress, rows);
+        measure_streaming_cost(setup, ages_of(plan), progress, rows);
+    }
+}
+
+double actions_work(const Plan& plan) { return 3 * 2.0 * plan.actions + 2 * 37.0 * ages_of(plan); }
+
+void measure_actions_and_ages(const Plan& plan, ProgressLine& progress, Json& rows) {
+    const ObservationCase setup{"4 x 640x480 RGB-D", 4, 480, 640, true, 0};
+    measure_actions("idle", setup, 0, false, false, plan.actions, progress, rows);
+    measure_actions("observations", setup, kCameraHz, true, false, plan.actions, progress, rows);
+    measure_actions("busy", setup, kCameraHz, true, true, plan.actions, progress, rows);
+    measure_client_age(setup, ages_of(plan), progress, rows);
+}
+
+}  // namespace chiral::bench

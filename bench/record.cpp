@@ -1,0 +1,51 @@
+#include "record.hpp"
+
+namespace chiral::bench {
+namespace {
+
+Json tail(const Values& sorted, double q) {
+    if ((1 - q) * static_cast<double>(sorted.size()) < 1) return nullptr;
+    return quantile(sorted, q);
+}
+
+Json median(Values values) {
+    if (values.empty()) return nullptr;
+    std::sort(values.begin(), values.end());
+    return quantile(values, 0.5);
+}
+
+}  // namespace
+
+Json summarise(SampleSet&& set) {
+    std::sort(set.single.begin(), set.single.end());
+    std::sort(set.batched.begin(), set.batched.end());
+    std::sort(set.preempted.begin(), set.preempted.end());
+    const Values& single = set.single;
+    Json row;
+    row["samples"] = single.size();
+    row["p50_ns"] = set.typical().empty() ? Json(nullptr) : Json(quantile(set.typical(), 0.5));
+    row["p99_ns"] = tail(single, 0.99);
+    row["p999_ns"] = tail(single, 0.999);
+    row["max_ns"] = single.empty() ? Json(nullptr) : Json(single.back());
+    row["p999_of_repetitions_ns"] = median(set.repetition_p999);
+    row["p50_of_repetitions_ns"] = set.repetition_p50;
+    row["slept"] = set.slept;
+    row["failed"] = set.failed;
+    row["preempted"] = {{"samples", set.preempted.size()},
+                        {"p50_ns", set.preempted.empty() ? Json(nullptr) : Json(quantile(set.preempted, 0.5))},
+                        {"max_ns", set.preempted.empty() ? Json(nullptr) : Json(set.preempted.back())}};
+    return row;
+}
+
+Json summarise(Values values) {
+    std::sort(values.begin(), values.end());
+    Json row;
+    row["samples"] = values.size();
+    row["p50_ns"] = values.empty() ? Json(nullptr) : Json(quantile(values, 0.5));
+    row["p99_ns"] = tail(values, 0.99);
+    row["p999_ns"] = tail(values, 0.999);
+    row["max_ns"] = values.empty() ? Json(nullptr) : Json(values.back());
+    return row;
+}
+
+}  // namespace chiral::bench
