@@ -308,24 +308,27 @@ def masking():
 
 def handshake_cases():
     version = {"sec-websocket-version": "13"}
+    elsewhere = "/robot"  # where no page is
     yield "as it should be", "4.2.2", request(), 101
     yield "octet by octet", "4.2.2", request(), 101, {"octets": True}
     yield ("names and values in another case", "4.2.1",
            request(replace={"Upgrade": "WebSocket", "Connection": "upgrade"}).replace(b"Host", b"hOST"), 101)
     yield "Connection: keep-alive, Upgrade", "4.2.1", request(replace={"Connection": "keep-alive, Upgrade"}), 101
     yield ("any path", "4.2.2",
-           request(target="/any/path?x=1"), 101, {"note": "the server has one resource, under every name"})
+           request(target="/any/path?x=1"), 101, {"note": "every path but /observe is the one to control"})
+    yield "the path of observers", "4.2.2", request(target="/observe"), 101
     yield "a subprotocol is offered", "4.2.2", request(extra=["Sec-WebSocket-Protocol: chat, superchat"]), 101
     yield ("compression is offered", "9.1",
            request(extra=["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]), 101)
     yield "an unknown extension is offered", "9.1", request(extra=["Sec-WebSocket-Extensions: x-unheard-of; a=1"]), 101
     yield ("from a page of another origin", "10.2",
-           request(extra=["Origin: http://elsewhere.example"]), 101, {"note": "the server serves no browsers and checks no origin"})
+           request(extra=["Origin: http://elsewhere.example"]), 403)
+    yield "from a page of this server", "10.2", request(extra=["Origin: http://127.0.0.1"]), 101
     yield "without Host", "4.2.1", request(without=["Host"]), 400
-    yield "without Upgrade", "4.2.1", request(without=["Upgrade"]), 426
-    yield "without Connection", "4.2.1", request(without=["Connection"]), 426
-    yield "Upgrade to something else", "4.2.1", request(replace={"Upgrade": "h2c"}), 426
-    yield "Connection: close", "4.2.1", request(replace={"Connection": "close"}), 426
+    yield "without Upgrade", "4.2.1", request(target=elsewhere, without=["Upgrade"]), 426
+    yield "without Connection", "4.2.1", request(target=elsewhere, without=["Connection"]), 426
+    yield "Upgrade to something else", "4.2.1", request(target=elsewhere, replace={"Upgrade": "h2c"}), 426
+    yield "Connection: close", "4.2.1", request(target=elsewhere, replace={"Connection": "close"}), 426
     yield "without a key", "4.2.1", request(without=["Sec-WebSocket-Key"]), 400
     for name, key in (("empty", ""), ("of 15 bytes", "AAAAAAAAAAAAAAAAAAAA"), ("of 17 bytes", "AAAAAAAAAAAAAAAAAAAAAAA="),
                       ("that is not base64", "!!!!!!!!!!!!!!!!!!!!!!=="), ("without its padding", "AAAAAAAAAAAAAAAAAAAAAA"),
@@ -338,9 +341,11 @@ def handshake_cases():
     yield "two versions", "11.3.5", request(extra=["Sec-WebSocket-Version: 8"]), 400
     yield "two hosts", "4.2.1", request(extra=["Host: elsewhere.example"]), 400
     for method in ("POST", "PUT", "HEAD", "OPTIONS"):
-        yield f"method {method}", "4.2.1", request(method=method), 426
-    yield "HTTP/1.0", "4.2.1", request(version="HTTP/1.0"), 426
-    yield "plain HTTP", "4.2.1", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 426
+        yield f"method {method}", "4.2.1", request(target=elsewhere, method=method), 426
+    yield "HTTP/1.0", "4.2.1", request(target=elsewhere, version="HTTP/1.0"), 426
+    yield "plain HTTP", "4.2.1", b"GET /robot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 426
+    yield "plain HTTP for the live page", "4.2.1", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200
+    yield "another method for the live page", "4.2.1", b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 405
     yield "a request that is too large", "10.7", request(extra=["Cookie: " + "x" * 20000]), None
     yield "no HTTP at all", "10.7", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", None
     yield ("a frame before the answer", "4.1",
