@@ -74,7 +74,8 @@ class Browser:
                 return value
             if time.monotonic() > end:
                 page = self.run("return document.body.dataset.state + '\\n' + document.body.innerText")
-                raise AssertionError(f"did not come within {DEADLINE:g} s:\n{script}\n\nthe page:\n{page}\n\n{self.console()}")
+                raise AssertionError(
+                    f"did not come within {DEADLINE:g} s:\n{script}\n\nthe page:\n{page}\n\n{self.console()}")
             time.sleep(0.1)
 
     def new_tab(self):
@@ -91,11 +92,15 @@ class Browser:
         self._ask("DELETE", self.session + "/window")
 
     def resize(self, width, height):
-        self._ask("POST", self.session + "/window/rect", {"width": width, "height": height})
+        """Of the page: a window would not get as narrow as a phone."""
+        self._ask("POST", self.session + "/goog/cdp/execute", {
+            "cmd": "Emulation.setDeviceMetricsOverride",
+            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}})
 
     def console(self):
         """What was logged since the last call, errors and warnings of the browser itself among it."""
-        return [f"{entry['level']}: {entry['message']}" for entry in self._ask("POST", self.session + "/se/log", {"type": "browser"})]
+        entries = self._ask("POST", self.session + "/se/log", {"type": "browser"})
+        return [f"{entry['level']}: {entry['message']}" for entry in entries]
 
     def screenshot(self, path):
         """Takes a picture of the window and returns its width and height, read from the file."""

@@ -34,7 +34,8 @@ public:
             const auto depth = frame.depth();
             for (std::size_t i = 0; i < depth.size(); ++i) depth[i] = 1.f + 0.01f * static_cast<float>(i % kWidth);
             // A row for each thing that is no depth.
-            const float nothing[] = {0.f, -1.f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
+            using Float = std::numeric_limits<float>;
+            const float nothing[] = {0.f, -1.f, Float::quiet_NaN(), Float::infinity()};
             for (std::size_t row = 0; row < 4; ++row)
                 for (std::size_t x = 0; x < kWidth; ++x) depth[row * kWidth + x] = nothing[row];
             frame.commit();
@@ -51,7 +52,8 @@ public:
             frame.commit();
         }
         std::vector<float> joints(20);
-        for (std::size_t i = 0; i < joints.size(); ++i) joints[i] = std::sin(0.1f * static_cast<float>(n) + static_cast<float>(i));
+        const float phase = 0.1f * static_cast<float>(n);
+        for (std::size_t i = 0; i < joints.size(); ++i) joints[i] = std::sin(phase + static_cast<float>(i));
         update_proprio(0, joints.data(), joints.size());
     }
 
