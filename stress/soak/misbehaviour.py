@@ -247,7 +247,6 @@ async def goes_deaf(census, path):
     with await let_in(census, path) as peer:
         await peer.send(ask("obs_request"))
         await peer.message()
-        before = census.half_open_found
         census.half_open_made += 1
         peer.go_deaf()
         # Its own verdict is the server's: how long that took.
@@ -255,7 +254,7 @@ async def goes_deaf(census, path):
             metrics = await census.robot.metrics(census)
             if metrics:
                 census.half_open_found = int(metrics["chiral_half_open_connections_total"])
-            if census.half_open_found > before:
+            if census.half_open_found >= census.half_open_made:
                 return
             await asyncio.sleep(0.1)
     raise Wrong("a dead link was not found")

@@ -17,7 +17,8 @@ from peer import Ended, Peer, TooLate
 from robot import Robot
 
 MOST_ATTEMPTS = 80          # of a well-behaved client, one every 250 ms, until it is served
-RECONNECTS_PER_SECOND = 40  # about
+STORMERS = 8                # who reconnect all the time
+RECONNECTS_PER_SECOND = 80  # of all of them, at most
 LEAST_RECONNECTS = 10_000   # in 600 s
 DECK_SECONDS = 100          # in which every kind of misbehaviour happens
 # Allocators keep some, and the kernel counts pages in batches.
@@ -33,10 +34,14 @@ class Door:
         self._served_since = True
 
     async def occupy(self, stopping):
-        while (self._occupied or not self._served_since) and not stopping.is_set():
+        """False, and the door is free, if it is time to stop."""
+        while self._occupied or not self._served_since:
+            if stopping.is_set():
+                return False
             await asyncio.sleep(0.05)
         self._occupied = True
         self._served_since = False
+        return True
 
     def leave(self):
         self._occupied = False
@@ -158,7 +163,7 @@ class Soak:
         """All at once, until the time has come or the robot has died; returns when the last one has gone."""
         lanes = [client.live(self.stopping) for client in self.clients]
         lanes += [self._lane(misbehaviour.CONTROL, self.control), self._lane(misbehaviour.OBSERVERS, self.seats),
-                  self._lane(misbehaviour.FRONT_DOOR, None), self._storm()]
+                  self._lane(misbehaviour.FRONT_DOOR, None), *(self._storm() for _ in range(STORMERS))]
         tasks = [asyncio.create_task(lane) for lane in lanes]
         while time.monotonic() < until and not self.stopping.is_set() and self.robot.running():
             for task in tasks:
@@ -176,9 +181,7 @@ class Soak:
         while not self.stopping.is_set():
             deck = deck or self.census.rng.sample(kinds, len(kinds))
             kind = deck.pop()
-            if door:
-                await door.occupy(self.stopping)
-            if self.stopping.is_set():
+            if door and not await door.occupy(self.stopping):
                 return
             try:
                 await kind(self.census)
@@ -195,13 +198,13 @@ class Soak:
     async def _storm(self):
         while not self.stopping.is_set():
             began = time.monotonic()
-            results = await asyncio.gather(*(misbehaviour.reconnect(self.census) for _ in range(4)), return_exceptions=True)
-            for result in results:
-                if isinstance(result, TooLate):
-                    self.census.find(f"reconnect: {result}")
-                elif isinstance(result, Exception) and not isinstance(result, Ended):
-                    raise result
-            await asyncio.sleep(max(0.0, began + 4 / RECONNECTS_PER_SECOND - time.monotonic()))
+            try:
+                await misbehaviour.reconnect(self.census)
+            except Ended:
+                pass  # not even a connection
+            except TooLate as problem:
+                self.census.find(f"reconnect: {problem}")
+            await asyncio.sleep(max(0.0, began + STORMERS / RECONNECTS_PER_SECOND - time.monotonic()))
 
     async def _quiet(self, descriptors):
         """The figures of the robot when all that came have gone. Descriptors of the last ones need a moment."""
