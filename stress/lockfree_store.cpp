@@ -80,15 +80,24 @@ ServerOptions server_options(const StoreSetup& setup) {
     options.idle_timeout = setup.idle_timeout;
     options.quiesce = {};  // the harness joins its writers before it destroys the store
     options.log = [](const std::string&) {};
+    options.max_observers = setup.listen ? kObservers : 0;
+    if (setup.listen) options.handshake_timeout = setup.idle_timeout;
     return options;
 }
+
+// Whoever is let in may send actions: nothing moves.
+class Served final : public PolicyServer {
+public:
+    using PolicyServer::PolicyServer;
+    void apply_action(const Action&) override {}
+};
 
 class LockfreeStore final : public SensorStore {
 public:
     explicit LockfreeStore(const StoreSetup& setup)
         : writes_(setup.writes),
-          server_(setup.served ? std::make_unique<PolicyServer>(setup.cameras, setup.proprios, "127.0.0.1", 0,
-                                                                server_options(setup))
+          server_(setup.served ? std::make_unique<Served>(setup.cameras, setup.proprios, "127.0.0.1", setup.listen.value_or(0),
+                                                          server_options(setup))
                                : nullptr),
           own_(setup.served ? nullptr : std::make_unique<Engine>(setup.cameras, setup.proprios, engine_options(setup))),
           engine_(setup.served ? server_->engine() : *own_),

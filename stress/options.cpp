@@ -82,6 +82,7 @@ std::string details() {
         "  chiral-stress --engine mutex                           what the documented design gives instead\n"
         "  chiral-stress --writes fields                          update_image, update_depth, ... one by one\n"
         "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
+        "  chiral-stress --transport ws --listen 8765             the server's clients are yours, whatever they do\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
         describe_rules(), describe_engines(engines()), describe_engines(broken_engines()),
         describe_faults());
@@ -127,6 +128,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         ->default_str("inproc")->option_text("inproc|ws");
     app.add_option("--obs-hz", options.obs_hz, "Observations a second that the client asks for; 0: as fast as they come")
         ->check(CLI::Range(0.0, 10000.0))->capture_default_str();
+    app.add_option("--listen", options.listen,
+                   "Let clients from outside in at this port of the loopback, 0: a free one; it is printed. The run's own "
+                   "client then observes only, at 30 a second at most")
+        ->check(CLI::Range(0, 65535))->option_text("PORT");
     app.add_option("--writes", options.writes, "frame: a transaction per frame; fields: update_image, update_depth, ...")
         ->transform(CLI::CheckedTransformer(
             std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
@@ -171,6 +176,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         fmt::print(stderr, "--fault: needs --engine lockfree and --writes frame\n");
         return std::nullopt;
     }
+    if (options.listen && (options.transport != Transport::ws || engine != "lockfree" || !options.faults.empty())) {
+        fmt::print(stderr, "--listen: needs --transport ws and --engine lockfree, and no --fault\n");
+        return std::nullopt;
+    }
     for (const FaultEntry& fault : options.faults)
         if (fault.needs_server && options.transport != Transport::ws) {
             fmt::print(stderr, "--fault {}: needs --transport ws\n", fault.name);
@@ -180,8 +189,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         fmt::print(stderr, "--readers: with --fault at most {}\n", 11 - kFaultReaders);
         return std::nullopt;
     }
-    if (options.transport == Transport::ws && options.readers > 11) {
-        fmt::print(stderr, "--readers: with --transport ws at most 11, because the server needs some of the engine's 14\n");
+    const int most_readers = options.listen ? 11 - kObservers : 11;
+    if (options.transport == Transport::ws && options.readers > most_readers) {
+        fmt::print(stderr, "--readers: with --{} at most {}, because the server needs some of the engine's 14\n",
+                   options.listen ? "listen" : "transport ws", most_readers);
         return std::nullopt;
     }
     std::optional<Size> size;

@@ -23,6 +23,7 @@ struct Options {
     double hold_ms{40.0};
     Transport transport{Transport::inproc};
     double obs_hz{30.0};
+    std::optional<int> listen;  ///< port for clients from outside
     Writes writes{Writes::frame};
     const EngineEntry* engine{nullptr};
     std::vector<FaultEntry> faults;  ///< one after the other

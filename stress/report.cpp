@@ -198,6 +198,7 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"snapshot_us", quantiles(result.readers.look, 1e3)},
         {"rtt_ms", result.observations ? quantiles(result.ws.round_trip, 1e6) : Json(nullptr)},
         {"ws", nullptr},
+        {"server", nullptr},
         {"sources", sources(result)},
         {"faults", faults(result)},
         {"config", configuration(options)},
@@ -213,6 +214,22 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
                       {"bytes", result.ws.bytes},
                       {"age_ms", quantiles(result.ws.age, 1e6)},
                       {"images_older_than_3_periods", result.ws.old_images}};
+    if (result.server) {
+        const ServerStats& server = *result.server;
+        root["server"] = {{"connections", server.connections},
+                          {"observers", server.observers},
+                          {"refused", server.refused},
+                          {"observations", server.observations},
+                          {"bytes_sent", server.bytes_sent},
+                          {"actions_received", server.actions_received},
+                          {"actions_applied", server.actions_applied},
+                          {"half_open", server.half_open},
+                          {"longest_half_open_ms", std::chrono::duration<double, std::milli>(server.longest_half_open).count()},
+                          {"protocol_errors", server.protocol_errors},
+                          {"hook_errors", server.hook_errors},
+                          {"update_errors", server.update_errors},
+                          {"copied_observations", server.copied_observations}};
+    }
     return root.dump(2) + "\n";
 }
 

@@ -150,6 +150,10 @@ private:
             setup.readers += kFaultReaders;
             setup.idle_timeout = kFaultIdleTimeout;
         }
+        if (options.listen) {
+            setup.listen = options.listen;
+            setup.idle_timeout = kFaultIdleTimeout;
+        }
         return setup;
     }
 
@@ -207,8 +211,12 @@ private:
             });
         if (options_.transport == Transport::ws) {
             server()->serve();
+            if (options_.listen) {
+                fmt::print("listening on ws://127.0.0.1:{}\n", server()->port());
+                std::fflush(stdout);
+            }
             const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
-            const WsPlan ws{server()->port(), options_.obs_hz, three_periods, least_clock_step_};
+            const WsPlan ws{server()->port(), options_.listen.has_value(), options_.obs_hz, three_periods, least_clock_step_};
             reading_.emplace_back("ws client", [this, ws] {
                 read_over_ws(*ws_checker_, writers_.progress, ws, turn_, stop_readers_, ws_live_, ws_times_);
             });
@@ -328,6 +336,7 @@ private:
         if (ws_checker_) result.observations = ws_checker_->tally();
         result.ws = ws_times_;
         result.faults = outcomes_;
+        if (options_.listen) result.server = server()->stats();
         for (std::size_t i = 0; i < result.camera_sources.size(); ++i) {
             result.camera_sources[i].missed = result.looks.missed_cameras[i];
             if (result.observations) result.camera_sources[i].missed_over_ws = result.observations->missed_cameras[i];

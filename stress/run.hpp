@@ -7,6 +7,8 @@
 #include "writers.hpp"
 #include "ws_reader.hpp"
 
+#include <chiral/server.hpp>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +50,7 @@ struct RunResult {
     std::optional<Tally> observations; ///< what came over ws
     WsTimes ws;
     std::vector<FaultOutcome> faults;
+    std::optional<ServerStats> server; ///< where clients from outside were let in
 
     std::uint32_t writer_step_bound{0};  ///< 0: the engine promises none
     std::uint32_t reader_step_bound{0};

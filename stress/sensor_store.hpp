@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -100,6 +101,9 @@ public:
     virtual PolicyServer* server() { return nullptr; }
 };
 
+/// Seats for observers where clients from outside are let in: one is taken by the run's own.
+inline constexpr int kObservers = 3;
+
 /// What a store is made for.
 struct StoreSetup {
     std::vector<CameraConfig> cameras;
@@ -107,6 +111,7 @@ struct StoreSetup {
     int readers{1};          ///< StoreReaders that will exist at once; one more if served and server() is null
     bool served{false};      ///< a WebSocket server will send what the store holds
     Writes writes{Writes::frame};
+    std::optional<int> listen{};  ///< the port, where clients from outside are let in
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds(20);  ///< a client that takes nothing is dropped after it
 };
 

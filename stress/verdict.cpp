@@ -45,6 +45,7 @@ public:
         if (!options_.cameras.empty()) kind("camera", options_.camera_hz, result_.cameras, result_.camera_sources);
         if (!options_.proprios.empty()) kind("proprio", options_.proprio_hz, result_.proprios, result_.proprio_sources);
         for (const FaultOutcome& outcome : result_.faults) fault(outcome);
+        if (result_.server) half_open(*result_.server);
         for (const Tally* tally : {&result_.looks, result_.observations ? &*result_.observations : nullptr})
             if (tally) verdict_.failures.insert(verdict_.failures.end(), tally->examples.begin(), tally->examples.end());
         return std::move(verdict_);
@@ -87,6 +88,15 @@ private:
         add(fmt::format("{}: a newcomer is served afterwards", outcome.name),
             outcome.not_resumed.empty() ? "fresh and coherent" : outcome.not_resumed,
             outcome.not_resumed.empty() || result_.interrupted);
+    }
+
+    void half_open(const ServerStats& server) {
+        const Duration limit = ServerOptions{}.heartbeat_timeout;
+        add("links that are dead are found in time",
+            server.half_open == 0 ? "there was none"
+                                  : fmt::format("{}, after {} at the longest; {} are allowed", server.half_open,
+                                                text(server.longest_half_open), text(limit)),
+            server.longest_half_open <= limit);
     }
 
     void sources_move() {

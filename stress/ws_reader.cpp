@@ -65,7 +65,9 @@ ClientOptions client_options() {
     return options;
 }
 
-std::string uri(int port) { return "ws://127.0.0.1:" + std::to_string(port); }
+std::string uri(int port, bool observes = false) {
+    return "ws://127.0.0.1:" + std::to_string(port) + (observes ? "/observe" : "");
+}
 
 // A server that has not noticed yet that its last client is gone refuses the next one. False at `stop`.
 bool connect_when_let_in(PolicyClient& client, std::chrono::seconds patience, const std::atomic<bool>& stop) {
@@ -87,7 +89,7 @@ bool connect_when_let_in(PolicyClient& client, std::chrono::seconds patience, co
 void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, ConnectionTurn& turn,
                   const std::atomic<bool>& stop, LiveCounts& live, WsTimes& times) {
     using std::chrono::steady_clock;
-    PolicyClient client(uri(plan.port), client_options());
+    PolicyClient client(uri(plan.port, plan.observes), client_options());
     client.connect();
 
     std::optional<Pacer> pacer;

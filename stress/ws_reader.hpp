@@ -14,6 +14,7 @@ namespace chiral::stress {
 
 struct WsPlan {
     int port{0};
+    bool observes{false};              ///< leaves control to others
     double hz{30.0};                   ///< 0: the next request follows the answer
     Nanoseconds old_image{0};          ///< images older than this when they have arrived are counted
     Nanoseconds impossible_age = Nanoseconds::max();  ///< the drivers' clock has been set, so that this is no age

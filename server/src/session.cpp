@@ -78,7 +78,7 @@ void Session::on_accept(error_code error) {
         lease_ = core_.begin_lease(peer_);
     }
     if (core_.stopping()) return shut_down();
-    second_ = acknowledged_at_ = Clock::now();
+    second_ = acknowledged_at_ = taken_at_ = Clock::now();
     beat();
     read();
 }
@@ -99,6 +99,13 @@ void Session::on_beat() {
     if (phase_ != Phase::open) return;
     const TimePoint now = Clock::now();
     if (const auto health = tcp_health(stream_.next_layer().socket().native_handle())) {
+        // An answer of which its machine takes nothing, because the client does not read.
+        if (!writing_ || health->acknowledged_bytes != taken_) {
+            taken_ = health->acknowledged_bytes;
+            taken_at_ = now;
+        } else if (now - taken_at_ >= core_.options.idle_timeout) {
+            return finish("takes no answer", false);
+        }
         if (health->unacknowledged == 0 || health->acknowledged_bytes != acknowledged_) {
             acknowledged_ = health->acknowledged_bytes;
             acknowledged_at_ = now;
@@ -136,6 +143,7 @@ void Session::read() {
     if (too_many_messages()) return;                                   // the end of the pause reads on
     watch_idle_client(true);
     reading_ = true;
+    message_began_ = Clock::now();  // at the earliest; the heartbeat looks whether it has
     stream_.async_read(input_, PooledHandler(read_memory_, [self = shared_from_this()](error_code error, std::size_t) {
                            self->on_read(error);
                        }));

@@ -116,6 +116,8 @@ private:
 
     std::uint64_t acknowledged_{0};  // bytes, by the client's machine
     TimePoint acknowledged_at_{};    // when that was last seen to grow, or nothing was left to acknowledge
+    std::uint64_t taken_{0};         // the same bytes, while an answer is being written
+    TimePoint taken_at_{};
     TimePoint message_began_{};
     TimePoint second_{};             // in which messages_ were read
     std::size_t messages_{0};

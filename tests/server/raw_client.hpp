@@ -6,6 +6,9 @@
 #include "wire.hpp"
 
 #include <arpa/inet.h>
+#ifdef __linux__
+#include <linux/filter.h>
+#endif
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -176,6 +179,9 @@ public:
     /// Waits until there is something to read, and reads nothing.
     void await_input() { await(POLLIN, "input"); }
 
+    /// Takes the first bytes of what is to be read, and leaves the rest in the connection.
+    void take(std::size_t bytes) { fill(bytes); }
+
     Frame read_frame() {
         fill(2);
         Frame frame;
@@ -289,6 +295,14 @@ public:
         ::setsockopt(socket_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
         disconnect();
     }
+#ifdef __linux__
+    /// From now on this machine drops what comes in for the connection, as if the cable had been pulled.
+    void go_deaf() {
+        sock_filter drop{BPF_RET | BPF_K, 0, 0, 0};
+        const sock_fprog program{1, &drop};
+        if (::setsockopt(socket_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) fail("SO_ATTACH_FILTER");
+    }
+#endif
     void disconnect() noexcept {
         if (socket_ >= 0) ::close(std::exchange(socket_, -1));
     }

@@ -132,7 +132,8 @@ TEST(StressCommand, HelpSucceedsAndShowsExamples) {
     const Outcome help = stress("--help");
     EXPECT_EQ(help.exit_code, 0);
     for (const char* option : {"--seconds", "--cameras", "--size", "--no-depth", "--proprios", "--camera-hz", "--proprio-hz",
-                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--fault", "--writes", "Examples"})
+                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--fault", "--listen", "--writes",
+                               "Examples"})
         EXPECT_NE(help.output.find(option), std::string::npos) << option;
 }
 
@@ -162,6 +163,18 @@ TEST(StressCommand, AFaultThatCannotBeIsAUsageErrorThatSaysWhy) {
     expect("--fault all", "needs --transport ws");
     expect("--fault dead_writer --cameras 0", "--fault dead_writer: needs a camera");
     expect("--fault extra_readers --readers 9", "--readers: with --fault at most 8");
+}
+
+TEST(StressCommand, APortForOthersThatCannotBeIsAUsageErrorThatSaysWhy) {
+    for (const char* options : {"--listen 0", "--listen 0 --transport ws --engine mutex", "--listen 0 --transport ws --fault all"}) {
+        SCOPED_TRACE(options);
+        const Outcome r = stress(options);
+        EXPECT_EQ(r.exit_code, 2);
+        EXPECT_NE(r.output.find("--listen: needs --transport ws and --engine lockfree, and no --fault"), std::string::npos)
+            << r.output;
+    }
+    EXPECT_NE(stress("--listen 0 --transport ws --readers 9").output.find("--readers: with --listen at most 8"),
+              std::string::npos);
 }
 
 TEST(StressCommand, WrongOptionsAreUsageErrors) {
