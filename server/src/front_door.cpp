@@ -47,7 +47,7 @@ void FrontDoor::start() {
     // For all that follows until the connection is a session or gone, however slowly it comes.
     link_.tcp().expires_after(core_.options.handshake_timeout);
     if (!core_.tls) return read_request();
-    link_.async_handshake([self = shared_from_this()](error_code error) {
+    link_.async_handshake(boost::asio::ssl::stream_base::server, [self = shared_from_this()](error_code error) {
         if (self->finished_) return;
         if (!error) return self->read_request();
         count(self->core_.stats.protocol_errors);
