@@ -26,6 +26,8 @@ static std::optional<boost::asio::ssl::context> tls_context(const AccessOptions&
     };
     context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
                          ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1);
+    // Of a key that is encrypted, OpenSSL would ask the terminal for the password, and wait.
+    context->set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); }, error);
     context->use_certificate_chain_file(access.tls_certificate_file, error);
     check("TLS certificate file", access.tls_certificate_file);
     context->use_private_key_file(access.tls_private_key_file, ssl::context::pem, error);
