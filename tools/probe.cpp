@@ -68,8 +68,10 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
                  "cameras and proprio streams is.",
                  "chiral-probe");
     app.footer(examples);
-    app.get_formatter()->column_width(17);
-    app.add_option("URI", options.uri, "Server to ask: ws://HOST[:PORT][/observe], or wss:// for TLS")->required()->type_name("");
+    app.get_formatter()->column_width(20);
+    app.add_option("URI", options.uri, "Server to ask: ws://HOST[:PORT][/observe], or wss:// for TLS")
+        ->required()
+        ->type_name("");
     CLI::Option* count = app.add_option("--count", options.count, "Observations to ask for; 0: no limit [100; 0 with --seconds]")
                              ->type_name("N");
     app.add_option("--seconds", options.seconds, "Time to ask for; 0: no limit [0]")->check(in_range(0.0, 1e9))->type_name("S");
@@ -91,7 +93,9 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
                    "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
         ->type_name("TOKEN")
         ->group("Access");
-    app.add_option("--token-file", options.token_file, "File whose first line is the token")->type_name("FILE")->group("Access");
+    app.add_option("--token-file", options.token_file, "File whose first line is the token")
+        ->type_name("FILE")
+        ->group("Access");
     app.add_option("--ca", options.ca,
                    "wss:// only: trust servers with a certificate from this file or signed by one\n"
                    "in it (PEM), instead of those that the system trusts")
@@ -103,7 +107,8 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     try {
         app.parse(argc, argv);
         if (options.legacy && options.act) throw CLI::ValidationError("--act", "--legacy sends actions already");
-        if (options.insecure && !options.ca.empty()) throw CLI::ValidationError("--insecure", "does not look at what --ca trusts");
+        if (options.insecure && !options.ca.empty())
+            throw CLI::ValidationError("--insecure", "does not look at what --ca trusts");
         options.token = bearer_token(options.token, options.token_file);
     } catch (const CLI::ParseError& error) {
         exit_code = app.exit(error) == 0 ? 0 : 1;
@@ -299,8 +304,8 @@ bool observes(const std::string& uri) { return uri.substr(0, uri.find('?')).ends
 
 std::string advice(const ProbeOptions& options, const ProbeResult& result, bool connected) {
     if (result.error.find("HTTP 503") != std::string::npos)
-        return "A server talks to one client at a time: end the other one, or wait for it; with /observe behind the address one "
-               "may look on, if the server lets one.";
+        return "A server talks to one client at a time: end the other one, or wait for it. With /observe behind the address "
+               "you may look on, if the server lets you.";
     if (result.error.find("HTTP 401") != std::string::npos)
         return options.token.empty() ? "Give the token with --token-file, or in the environment as CHIRAL_TOKEN."
                                      : "The token that was sent is not the server's.";
@@ -331,8 +336,8 @@ bool probe(const ProbeOptions& options, ProbeResult& result) {
     client_options.tls_ca_file = options.ca;
     client_options.tls_verify = !options.insecure;
     if (options.insecure)
-        fmt::print(stderr, "chiral-probe: WARNING: --insecure: the server's certificate is not looked at. Whoever answers, or is in "
-                           "between, gets the token{} and can change everything that is shown here.\n",
+        fmt::print(stderr, "chiral-probe: WARNING: --insecure: the server's certificate is not looked at. Whoever answers, or is "
+                           "in between, gets the token{} and can change everything that is shown here.\n",
                    options.token.empty() ? "" : " that you gave");
     PolicyClient client(options.uri, client_options);
     bool connected = false;

@@ -120,7 +120,9 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->type_name("N")
         ->group("Control");
 
-    app.add_option("--host", options.host, "Address to listen on; 0.0.0.0: all [127.0.0.1]")->type_name("ADDRESS")->group("Access");
+    app.add_option("--host", options.host, "Address to listen on; 0.0.0.0: all [127.0.0.1]")
+        ->type_name("ADDRESS")
+        ->group("Access");
     app.add_option("--port", options.port, "Port to listen on; 0: any free one [8765]")
         ->check(in_range(0, 65535))
         ->type_name("PORT")
@@ -129,7 +131,9 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
                                      "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
         ->type_name("TOKEN")
         ->group("Access");
-    app.add_option("--token-file", token_file, "Clients must know the first line of this file")->type_name("FILE")->group("Access");
+    app.add_option("--token-file", token_file, "Clients must know the first line of this file")
+        ->type_name("FILE")
+        ->group("Access");
     app.add_option("--tls-cert", access.tls_certificate_file, "Speak TLS, with this certificate (PEM)")
         ->type_name("FILE")
         ->group("Access");

@@ -34,8 +34,8 @@ public:
     /// further ones are ignored, targets are clipped to +-pi.
     void apply(const Action& action, TimePoint now);
     enum class Hold { at_once, when_played };
-    /// Stops, smoothly, and stays there until the next action or reset(); `when_played`: at the end of the chunk that is being
-    /// played. False: there is nothing to stop, because no action commands the joints, or they hold already.
+    /// Stops, smoothly, and stays there until the next action or reset(); `when_played`: at the end of the chunk that is
+    /// being played. False: there is nothing to stop, because no action commands the joints, or they hold already.
     bool hold(TimePoint now, Hold when);
     /// Forgets all actions.
     void reset();

@@ -26,7 +26,8 @@ void say_connected(const std::string& peer) { say(fmt::format("client {} is in c
 // Nobody is there any more who could want the rest of a chunk.
 void hold_after_disconnect(SimulatedArm& arm, const std::string& reason) {
     const bool stopped = arm.hold(Clock::now(), SimulatedArm::Hold::at_once);
-    say(fmt::format("no client is in control ({}); {}", reason, stopped ? "the arm holds its position" : "no action moves the arm"));
+    say(fmt::format("no client is in control ({}); {}", reason,
+                    stopped ? "the arm holds its position" : "no action moves the arm"));
 }
 
 // A policy that sends chunks is silent while they are played.

@@ -135,7 +135,8 @@ std::string ClientTls::failure(SSL* connection, const std::string& host, unsigne
                               verdict == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
                               verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
                               verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
-                              verdict == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+                              verdict == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE ||
+                              verdict == X509_V_ERR_CERT_SIGNATURE_FAILURE;  // another one of the same name: made anew
         if (stranger && ca_file_.empty()) text += "; give the CA with tls_ca_file";
         if (stranger && !ca_file_.empty()) text += "; its CA is not in tls_ca_file '" + ca_file_ + '\'';
         return text;

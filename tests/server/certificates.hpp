@@ -46,7 +46,8 @@ struct Identity {
 
 class TestAuthority {
 public:
-    TestAuthority() : key_(new_key()), certificate_(signed_certificate({"", "test authority"}, key_.get(), nullptr, key_.get())) {
+    explicit TestAuthority(const std::string& name = "test authority")
+        : key_(new_key()), certificate_(signed_certificate({"", name}, key_.get(), nullptr, key_.get())) {
         write_certificate(ca_file(), certificate_.get());
     }
 
@@ -60,8 +61,9 @@ public:
         const Key key = new_key();
         write_certificate(files.certificate, signed_certificate(identity, key.get(), certificate_.get(), key_.get()).get());
         const File out = open(files.key);
-        require(PEM_write_PrivateKey(out.get(), key.get(), identity.password.empty() ? nullptr : EVP_aes_128_cbc(), nullptr, 0,
-                                     nullptr, identity.password.empty() ? nullptr : const_cast<char*>(identity.password.c_str())));
+        const bool unlocked = identity.password.empty();
+        require(PEM_write_PrivateKey(out.get(), key.get(), unlocked ? nullptr : EVP_aes_128_cbc(), nullptr, 0, nullptr,
+                                     unlocked ? nullptr : const_cast<char*>(identity.password.c_str())));
         return files;
     }
 
@@ -94,10 +96,11 @@ private:
         X509_NAME* name = X509_get_subject_name(certificate.get());
         const auto* common_name = reinterpret_cast<const unsigned char*>(identity.common_name.c_str());
         require(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, common_name, -1, -1, 0) == 1);
-        require(X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer != nullptr ? issuer : certificate.get())) == 1);
+        X509* signer = issuer != nullptr ? issuer : certificate.get();
+        require(X509_set_issuer_name(certificate.get(), X509_get_subject_name(signer)) == 1);
         X509V3_CTX context;
         X509V3_set_ctx_nodb(&context);
-        X509V3_set_ctx(&context, issuer != nullptr ? issuer : certificate.get(), certificate.get(), nullptr, nullptr, 0);
+        X509V3_set_ctx(&context, signer, certificate.get(), nullptr, nullptr, 0);
         extend(certificate.get(), context, NID_basic_constraints, issuer != nullptr ? "CA:FALSE" : "critical,CA:TRUE");
         if (!identity.names.empty()) extend(certificate.get(), context, NID_subject_alt_name, identity.names.c_str());
         require(X509_sign(certificate.get(), issuer_key, EVP_sha256()) > 0);

@@ -112,8 +112,7 @@ class AccessTest(unittest.TestCase):
 
             async def act_once(uri):
                 async with websockets.connect(uri) as socket:
-                    header = {"type": "apply_action", "action_shape": [1, 7], "action_dtype": "float32",
-                              "action_offset": 0, "action_size": 28}
+                    header = {"type": "apply_action", "shape": [1, 7], "dtype": "float32"}
                     await socket.send(frame(header) + struct.pack("<7f", *[0.1] * 7))
                     await asyncio.to_thread(server.wait_line, "no action came in time")
 
@@ -122,8 +121,7 @@ class AccessTest(unittest.TestCase):
     def test_the_gate_stops_what_the_arm_cannot_do(self):
         async def act(uri, value):
             async with websockets.connect(uri, max_size=None) as socket:
-                header = {"type": "apply_action", "action_shape": [1, 7], "action_dtype": "float32",
-                          "action_offset": 0, "action_size": 28}
+                header = {"type": "apply_action", "shape": [1, 7], "dtype": "float32"}
                 await socket.send(frame(header) + struct.pack("<7f", *[value] * 7))
                 await socket.send(frame({"type": "obs_request"}))
                 message = await socket.recv()
@@ -173,7 +171,8 @@ class AccessTest(unittest.TestCase):
         for program, words in ((SERVE, ("--token", "--token-file", "CHIRAL_TOKEN", "--tls-cert", "--tls-key", "--origin",
                                         "--takeover", "--action-timeout-ms", "--heartbeat-ms", "--observers", "--gate",
                                         "Other users", "Robot:", "Control:", "Access:", "openssl")),
-                               (PROBE, ("--token", "--token-file", "CHIRAL_TOKEN", "--ca", "--insecure", "Other users", "wss://"))):
+                               (PROBE, ("--token", "--token-file", "CHIRAL_TOKEN", "--ca", "--insecure", "Other users",
+                                        "wss://"))):
             text = programs.run(program, "--help").stdout
             for word in words:
                 self.assertIn(word, text)
