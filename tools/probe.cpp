@@ -1,4 +1,5 @@
 // chiral-probe: asks a policy server for observations and tells what it serves, how fast, and how current it is.
+#include "bearer_token.hpp"
 #include "pace.hpp"
 #include "probe_report.hpp"
 #include "save_observation.hpp"
@@ -40,6 +41,8 @@ struct ProbeOptions {
     bool legacy = false;
     bool act = false;
     std::string json, save;
+    std::string token, token_file, ca;
+    bool insecure = false;
     double timeout = 5.0;
 };
 
@@ -51,6 +54,9 @@ Examples:
   chiral-probe ws://robot:8765 --hz 30 --seconds 60 --json minute.json
                                                   is it current at the rate of a policy, for a minute?
   chiral-probe ws://127.0.0.1:8765 --legacy       steps instead of observation requests
+  chiral-probe ws://robot:8765/observe            look on while another client is in control
+  chiral-probe wss://robot:8765 --ca cert.pem --token-file token
+                                                  over TLS, to a robot that asks for a token
 
 No robot at hand? Start chiral-serve in another terminal.)";
 
@@ -62,8 +68,10 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
                  "cameras and proprio streams is.",
                  "chiral-probe");
     app.footer(examples);
-    app.get_formatter()->column_width(17);
-    app.add_option("URI", options.uri, "Server to ask: ws://HOST[:PORT]")->required()->type_name("");
+    app.get_formatter()->column_width(20);
+    app.add_option("URI", options.uri, "Server to ask: ws://HOST[:PORT][/observe], or wss:// for TLS")
+        ->required()
+        ->type_name("");
     CLI::Option* count = app.add_option("--count", options.count, "Observations to ask for; 0: no limit [100; 0 with --seconds]")
                              ->type_name("N");
     app.add_option("--seconds", options.seconds, "Time to ask for; 0: no limit [0]")->check(in_range(0.0, 1e9))->type_name("S");
@@ -80,11 +88,34 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     app.add_option("--timeout", options.timeout, "Seconds to wait for the server to come up [5]")
         ->check(in_range(0.0, 1e6))
         ->type_name("S");
+    app.add_option("--token", options.token,
+                   "Token that the server asks for. Other users of this machine can see command\n"
+                   "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
+        ->type_name("TOKEN")
+        ->group("Access");
+    app.add_option("--token-file", options.token_file, "File whose first line is the token")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_option("--ca", options.ca,
+                   "wss:// only: trust servers with a certificate from this file or signed by one\n"
+                   "in it (PEM), instead of those that the system trusts")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_flag("--insecure", options.insecure,
+                 "wss:// only: talk to the server whoever it is; it, or anybody in between, gets the\ntoken")
+        ->group("Access");
     try {
         app.parse(argc, argv);
         if (options.legacy && options.act) throw CLI::ValidationError("--act", "--legacy sends actions already");
+        if (options.insecure && !options.ca.empty())
+            throw CLI::ValidationError("--insecure", "does not look at what --ca trusts");
+        options.token = bearer_token(options.token, options.token_file);
     } catch (const CLI::ParseError& error) {
         exit_code = app.exit(error) == 0 ? 0 : 1;
+        return false;
+    } catch (const std::invalid_argument& error) {
+        fmt::print(stderr, "chiral-probe: {}\n", error.what());
+        exit_code = 1;
         return false;
     }
     if (count->count() == 0 && options.seconds > 0.0) options.count = 0;
@@ -269,13 +300,24 @@ void measure(PolicyClient& client, const ProbeOptions& options, const Interrupti
     }
 }
 
+bool observes(const std::string& uri) { return uri.substr(0, uri.find('?')).ends_with("/observe"); }
+
 std::string advice(const ProbeOptions& options, const ProbeResult& result, bool connected) {
     if (result.error.find("HTTP 503") != std::string::npos)
-        return "A server talks to one client at a time: end the other one, or wait for it.";
+        return "A server talks to one client at a time: end the other one, or wait for it. With /observe behind the address "
+               "you may look on, if the server lets you.";
+    if (result.error.find("HTTP 401") != std::string::npos)
+        return options.token.empty() ? "Give the token with --token-file, or in the environment as CHIRAL_TOKEN."
+                                     : "The token that was sent is not the server's.";
+    if (result.error.find("certificate is not trusted") != std::string::npos)
+        return "The file with the certificate, or with that of its authority, is given with --ca. --insecure looks at no "
+               "certificate: whoever is in between can then read and change everything.";
+    if ((options.legacy || options.act) && observes(options.uri))
+        return "Observers may only look: leave out --legacy and --act, or leave /observe out of the address to take control.";
     if (!connected)
         return fmt::format("Is the server running, and is {} its address? A longer --timeout waits for one that is starting; "
                            "chiral-serve starts a simulated robot to try.",
-                           printable(options.uri));
+                           printable(without_token(options.uri)));
     if (result.statistics.observations() > 0) return "What came until then is summed up here; the server's log may say why it ended.";
     return options.legacy ? "Does the server speak the legacy dialect? Try without --legacy. The server's log may say more."
                           : "Is it a server for legacy clients only? Try --legacy. The server's log may say more.";
@@ -284,12 +326,19 @@ std::string advice(const ProbeOptions& options, const ProbeResult& result, bool 
 // Runs the probe; true if all went well.
 bool probe(const ProbeOptions& options, ProbeResult& result) {
     Interruption interruption;
-    result.uri = options.uri;
+    result.uri = without_token(options.uri);
     result.legacy = options.legacy;
 
     ClientOptions client_options;
     client_options.connect_timeout = duration_of(options.timeout);
     client_options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", printable(line)); };
+    client_options.bearer_token = options.token;
+    client_options.tls_ca_file = options.ca;
+    client_options.tls_verify = !options.insecure;
+    if (options.insecure)
+        fmt::print(stderr, "chiral-probe: WARNING: --insecure: the server's certificate is not looked at. Whoever answers, or is "
+                           "in between, gets the token{} and can change everything that is shown here.\n",
+                   options.token.empty() ? "" : " that you gave");
     PolicyClient client(options.uri, client_options);
     bool connected = false;
     try {
@@ -298,7 +347,7 @@ bool probe(const ProbeOptions& options, ProbeResult& result) {
         connected = true;
         interruption.guard(&client);
         result.connect_seconds = seconds_since(start);
-        fmt::print("connected to {} in {:.1f} ms\n\n", printable(options.uri), result.connect_seconds * 1e3);
+        fmt::print("connected to {} in {:.1f} ms\n\n", printable(result.uri), result.connect_seconds * 1e3);
         std::fflush(stdout);
         result.metadata = client.get_metadata();
         fmt::print("{}\n", metadata_table(result.metadata));
@@ -306,7 +355,8 @@ bool probe(const ProbeOptions& options, ProbeResult& result) {
     } catch (const std::invalid_argument& error) {
         if (connected) throw;
         result.error = error.what();
-        fmt::print(stderr, "chiral-probe: {}, such as ws://127.0.0.1:8765\n", printable(error.what()));
+        const bool address = result.error.starts_with("address");
+        fmt::print(stderr, "chiral-probe: {}{}\n", printable(error.what()), address ? ", such as ws://127.0.0.1:8765" : "");
     } catch (const ConnectionError& error) {
         if (!interruption.happened()) {
             result.error = error.what();

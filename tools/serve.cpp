@@ -1,4 +1,5 @@
 // chiral-serve: a simulated robot that policies and other clients can be tried against.
+#include "bearer_token.hpp"
 #include "command_camera.hpp"
 #include "simulated_robot.hpp"
 
@@ -7,6 +8,7 @@
 
 #include <signal.h>
 
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -24,6 +26,7 @@ using namespace chiral::tools;
 
 struct ServeOptions {
     RobotOptions robot;
+    ServerOptions server;
     std::string host = "127.0.0.1";
     int port = 8765;
     double seconds = 0.0;
@@ -33,11 +36,16 @@ struct ServeOptions {
 constexpr const char* examples = R"(Examples:
   chiral-serve                                    two simulated cameras and a 7-joint arm on port 8765
   chiral-serve --cameras 8 --depth --port 0       eight RGB-D cameras on any free port
-  chiral-serve --host 0.0.0.0                     let other machines connect, too
+  chiral-serve --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem
+                                                  let other machines connect, too: those that know the token
   chiral-serve --camera 'webcam,640x480,cmd:ffmpeg -v error -f v4l2 -video_size 640x480 -i /dev/video0
                -f rawvideo -pix_fmt rgb24 -'      a real camera
   chiral-serve --camera 'clip,1280x720,cmd:ffmpeg -v error -re -stream_loop -1 -i clip.mp4 -s 1280x720
                -f rawvideo -pix_fmt rgb24 -'      a video, again and again
+
+A certificate for a machine whose name is robot.lan and whose address is 10.0.0.7:
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -keyout key.pem -out cert.pem
+      -subj /CN=robot.lan -addext subjectAltName=DNS:robot.lan,IP:10.0.0.7
 
 Look at it with: chiral-probe ws://127.0.0.1:8765)";
 
@@ -54,9 +62,15 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
                  "chiral-serve");
     app.footer(examples);
     app.get_formatter()->column_width(33);
-    std::string size = "640x480";
+    std::string size = "640x480", token, token_file, gate = "off";
     std::vector<std::string> commands;
     RobotOptions& robot = options.robot;
+    ServerOptions& server = options.server;
+    AccessOptions& access = server.access;
+    const auto milliseconds = [](Duration duration) {
+        return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+    };
+    auto action_timeout = milliseconds(server.action_timeout), heartbeat = milliseconds(server.heartbeat_timeout);
 
     CLI::Option* cameras = app.add_option("--cameras", robot.cameras, "Simulated cameras, cam_0 and so on [2; 0 with --camera]")
                                ->check(in_range(0, 64))
@@ -80,16 +94,70 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->check(in_range(0.01, 10000.0))
         ->type_name("HZ");
     app.add_option("--joints", robot.joints, "Joints of the arm [7]")->check(in_range(1, 256))->type_name("N");
-    app.add_option("--host", options.host, "Address to listen on; 0.0.0.0: all [127.0.0.1]")->type_name("ADDRESS");
+    app.add_flag("--legacy", options.legacy, "Implement step() only, as robots for the legacy C++ server do");
+    for (CLI::Option* option : app.get_options())
+        if (option != app.get_help_ptr()) option->group("Robot");
+
+    app.add_option("--action-timeout-ms", action_timeout,
+                   "The arm holds its position when no action has come for so long; 0: never [100]")
+        ->check(in_range<long long>(0, 86'400'000))
+        ->type_name("MS")
+        ->group("Control");
+    app.add_option("--heartbeat-ms", heartbeat, "A client whose machine is out of reach for so long is dropped [1000]")
+        ->check(in_range<long long>(1, 86'400'000))
+        ->type_name("MS")
+        ->group("Control");
+    app.add_option("--gate", gate,
+                   "What becomes of actions that are not for this arm's joints, go beyond 3.14 rad, or\n"
+                   "more than 0.5 rad in a step: off, reject or clamp [off]")
+        ->check(CLI::IsMember({"off", "reject", "clamp"}).description(""))
+        ->type_name("MODE")
+        ->group("Control");
+    app.add_flag("--takeover", server.allow_takeover, "A client that asks for ?takeover=1 replaces the one in control")
+        ->group("Control");
+    app.add_option("--observers", server.max_observers, "Clients that may look on at /observe [2]")
+        ->check(in_range(0, 11))
+        ->type_name("N")
+        ->group("Control");
+
+    app.add_option("--host", options.host, "Address to listen on; 0.0.0.0: all [127.0.0.1]")
+        ->type_name("ADDRESS")
+        ->group("Access");
     app.add_option("--port", options.port, "Port to listen on; 0: any free one [8765]")
         ->check(in_range(0, 65535))
-        ->type_name("PORT");
+        ->type_name("PORT")
+        ->group("Access");
+    app.add_option("--token", token, "Clients must know this token. Other users of this machine can see command\n"
+                                     "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
+        ->type_name("TOKEN")
+        ->group("Access");
+    app.add_option("--token-file", token_file, "Clients must know the first line of this file")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_option("--tls-cert", access.tls_certificate_file, "Speak TLS, with this certificate (PEM)")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_option("--tls-key", access.tls_private_key_file, "The private key of the certificate (PEM)")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_option("--origin", access.allowed_origins,
+                   "Web pages from here may connect, too (https://lab.example); may be given several\ntimes")
+        ->type_name("ORIGIN")
+        ->expected(1)
+        ->take_all()
+        ->allow_extra_args(false)
+        ->group("Access");
     app.add_option("--seconds", options.seconds, "End after this time; 0: at Ctrl-C [0]")
         ->check(in_range(0.0, 1e9))
         ->type_name("S");
-    app.add_flag("--legacy", options.legacy, "Implement step() only, as robots for the legacy C++ server do");
     try {
         app.parse(argc, argv);
+        if (access.tls_certificate_file.empty() != access.tls_private_key_file.empty())
+            throw std::invalid_argument("--tls-cert and --tls-key: expected both, or neither for no TLS");
+        access.bearer_token = bearer_token(token, token_file);
+        server.action_timeout = std::chrono::milliseconds(action_timeout);
+        server.heartbeat_timeout = std::chrono::milliseconds(heartbeat);
+        if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
         for (const std::string& command : commands) robot.command_cameras.push_back(parse_command_camera(command));
     } catch (const CLI::ParseError& error) {
@@ -152,7 +220,7 @@ void print_summary(const ServerStats& stats, double seconds) {
     fmt::print("\nserved {:.1f} s: {}, {} ({:.1f} MB), {} received, {} applied\n", seconds, plural(stats.connections, "client"),
                plural(stats.observations, "observation"), static_cast<double>(stats.bytes_sent) / 1e6,
                plural(stats.actions_received, "action"), stats.actions_applied);
-    if (stats.refused > 0) fmt::print("{} turned away, because one was there already\n", plural(stats.refused, "client"));
+    if (stats.refused > 0) fmt::print("{} turned away\n", plural(stats.refused, "client"));
     if (stats.protocol_errors > 0) fmt::print("{} from clients\n", plural(stats.protocol_errors, "malformed message"));
     if (stats.hook_errors > 0) fmt::print("{} in hooks\n", plural(stats.hook_errors, "error"));
 }
@@ -174,13 +242,14 @@ int serve(const ServeOptions& options) {
     const sigset_t signals = block_end_signals();
     std::unique_ptr<PolicyServer> robot;
     if (options.legacy) {
-        robot = std::make_unique<LegacySimulatedRobot>(options.robot, options.host, options.port);
+        robot = std::make_unique<LegacySimulatedRobot>(options.robot, options.host, options.port, options.server);
     } else {
-        robot = std::make_unique<SimulatedRobot>(options.robot, options.host, options.port);
+        robot = std::make_unique<SimulatedRobot>(options.robot, options.host, options.port, options.server);
     }
     robot->serve();
     const TimePoint start = Clock::now();
-    fmt::print("listening on ws://{}\n", address(options.host, robot->port()));
+    fmt::print("listening on {}://{}\n", options.server.access.tls_certificate_file.empty() ? "ws" : "wss",
+               address(options.host, robot->port()));
     print_sources(options);
     std::fflush(stdout);
 

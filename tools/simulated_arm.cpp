@@ -31,12 +31,29 @@ void SimulatedArm::apply(const Action& action, TimePoint now) {
     advance_to(now);
     chunk_ = action;
     chunk_begin_ = now_;
-    commanded_ = true;
+    mode_ = Mode::commanded;
+    hold_when_played_ = false;
+}
+
+bool SimulatedArm::hold(TimePoint now, Hold when) {
+    const std::lock_guard lock(mutex_);
+    advance_to(now);
+    if (mode_ != Mode::commanded) return false;
+    if (when == Hold::when_played && now_ < end_of_chunk()) hold_when_played_ = true;
+    else stop_here();
+    return true;
+}
+
+// A joint that comes to rest this much further on does not have to turn back.
+void SimulatedArm::stop_here() {
+    mode_ = Mode::holds;
+    for (Joint& joint : joint_)
+        joint.target = std::clamp(joint.position + joint.velocity / stiffness, -std::numbers::pi, std::numbers::pi);
 }
 
 void SimulatedArm::reset() {
     const std::lock_guard lock(mutex_);
-    commanded_ = false;
+    mode_ = Mode::swings;
 }
 
 SimulatedArm::State SimulatedArm::at(TimePoint now) {
@@ -68,17 +85,18 @@ void SimulatedArm::advance_to(TimePoint now) {
         const double dt = std::chrono::duration<double>(next - now_).count();
 
         std::size_t row = 0;
-        if (commanded_) {
+        if (mode_ == Mode::commanded) {
             const auto rows = static_cast<std::size_t>(chunk_.N);
             row = std::min(static_cast<std::size_t>((next - chunk_begin_) / control_period_), rows - 1);
-            if (next > chunk_begin_ + control_period_ * chunk_.N + patience) commanded_ = false;
+            if (hold_when_played_ && next > end_of_chunk()) stop_here();
+            else if (next > end_of_chunk() + patience) mode_ = Mode::swings;
         }
         const double decay = std::exp(-stiffness * dt);
         for (std::size_t j = 0; j < joints_; ++j) {
             Joint& joint = joint_[j];
-            if (!commanded_) {
+            if (mode_ == Mode::swings) {
                 joint.target = swing(j, next);
-            } else if (j < static_cast<std::size_t>(chunk_.D)) {
+            } else if (mode_ == Mode::commanded && j < static_cast<std::size_t>(chunk_.D)) {
                 const double wanted = chunk_.data[row * static_cast<std::size_t>(chunk_.D) + j];
                 if (std::isfinite(wanted)) joint.target = std::clamp(wanted, -std::numbers::pi, std::numbers::pi);
             }

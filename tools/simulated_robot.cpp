@@ -8,12 +8,34 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <numbers>
 
 namespace chiral::tools {
 
 namespace {
 
 double now_seconds() { return to_seconds(Clock::now()); }
+
+void say(const std::string& line) {
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+}
+
+void say_connected(const std::string& peer) { say(fmt::format("client {} is in control", peer)); }
+
+// Nobody is there any more who could want the rest of a chunk.
+void hold_after_disconnect(SimulatedArm& arm, const std::string& reason) {
+    const bool stopped = arm.hold(Clock::now(), SimulatedArm::Hold::at_once);
+    say(fmt::format("no client is in control ({}); {}", reason,
+                    stopped ? "the arm holds its position" : "no action moves the arm"));
+}
+
+// A policy that sends chunks is silent while they are played.
+void hold_after_timeout(SimulatedArm& arm) {
+    const bool stopped = arm.hold(Clock::now(), SimulatedArm::Hold::when_played);
+    say(stopped ? "no action came in time; the arm plays what it has, and holds its position"
+                : "no action came in time; no action moves the arm");
+}
 
 }  // namespace
 
@@ -42,15 +64,26 @@ std::vector<ProprioConfig> proprio_configs(const RobotOptions& options) {
     return streams;
 }
 
-ServerOptions server_options(const RobotOptions& options) {
+ServerOptions server_options(const RobotOptions& options, ServerOptions server) {
     const auto periods = [](double hz, double count) {
         return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(count / hz));
     };
-    ServerOptions server;
     EngineOptions& engine = server.engine;
     engine.camera_stale_after = std::max(engine.camera_stale_after, periods(options.camera_hz, 4));
     engine.proprio_stale_after = std::max(engine.proprio_stale_after, periods(options.proprio_hz, 8));
     return server;
+}
+
+ActionGateOptions arm_gate(const RobotOptions& options, GatePolicy policy) {
+    const auto joints = static_cast<std::size_t>(options.joints);
+    const double limit = std::numbers::pi_v<float>;  // as a client can say it
+    ActionGateOptions gate;
+    gate.dimension = options.joints;
+    gate.lower.assign(joints, -limit);
+    gate.upper.assign(joints, limit);
+    gate.max_step.assign(joints, 0.5);
+    gate.outside_limits = gate.too_large_step = policy;
+    return gate;
 }
 
 InfoMap describe(const RobotOptions& options, const std::string& kind) {
@@ -134,8 +167,9 @@ void SimulatedSensors::sense(const std::stop_token& stop, int stream) {
 
 // ---- the decoupled robot ----
 
-SimulatedRobot::SimulatedRobot(RobotOptions options, std::string host, int port)
-    : PolicyServer(camera_configs(options), proprio_configs(options), std::move(host), port, server_options(options)),
+SimulatedRobot::SimulatedRobot(RobotOptions options, std::string host, int port, ServerOptions server)
+    : PolicyServer(camera_configs(options), proprio_configs(options), std::move(host), port,
+                   server_options(options, std::move(server))),
       options_(std::move(options)),
       sensors_(engine(), options_),
       episode_begin_(now_seconds()) {}
@@ -158,10 +192,15 @@ Observation SimulatedRobot::get_obs() { return make_obs(now_seconds() - episode_
 
 void SimulatedRobot::apply_action(const Action& action) { sensors_.arm().apply(action, Clock::now()); }
 
+void SimulatedRobot::on_connect(const std::string& peer) { say_connected(peer); }
+void SimulatedRobot::on_disconnect(const std::string& reason) { hold_after_disconnect(sensors_.arm(), reason); }
+void SimulatedRobot::on_action_timeout() { hold_after_timeout(sensors_.arm()); }
+
 // ---- the legacy robot ----
 
-LegacySimulatedRobot::LegacySimulatedRobot(RobotOptions options, std::string host, int port)
-    : PolicyServer(camera_configs(options), proprio_configs(options), std::move(host), port, server_options(options)),
+LegacySimulatedRobot::LegacySimulatedRobot(RobotOptions options, std::string host, int port, ServerOptions server)
+    : PolicyServer(camera_configs(options), proprio_configs(options), std::move(host), port,
+                   server_options(options, std::move(server))),
       options_(std::move(options)),
       sensors_(engine(), options_) {}
 
@@ -191,5 +230,9 @@ StepResult LegacySimulatedRobot::step(const Action& action) {
     result.reward = static_cast<float>(-std::sqrt(sum));
     return result;
 }
+
+void LegacySimulatedRobot::on_connect(const std::string& peer) { say_connected(peer); }
+void LegacySimulatedRobot::on_disconnect(const std::string& reason) { hold_after_disconnect(sensors_.arm(), reason); }
+void LegacySimulatedRobot::on_action_timeout() { hold_after_timeout(sensors_.arm()); }
 
 }  // namespace chiral::tools

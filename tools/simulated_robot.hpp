@@ -41,8 +41,10 @@ struct RobotOptions {
 /// What the options declare.
 std::vector<CameraConfig> camera_configs(const RobotOptions& options);
 std::vector<ProprioConfig> proprio_configs(const RobotOptions& options);
-/// A source is not stale before it missed a few of its own periods.
-ServerOptions server_options(const RobotOptions& options);
+/// `server`, in which a source is not stale before it missed a few of its own periods.
+ServerOptions server_options(const RobotOptions& options, ServerOptions server = {});
+/// What fits the arm: targets within +-pi, as many as there are joints, at most 0.5 rad from one row to the next.
+ActionGateOptions arm_gate(const RobotOptions& options, GatePolicy policy);
 /// Cameras, action_N, action_D, control_hz, robot.
 InfoMap describe(const RobotOptions& options, const std::string& kind);
 
@@ -72,13 +74,17 @@ private:
 /// Overrides get_obs() and apply_action(), as a robot of the decoupled kind does.
 class SimulatedRobot final : public PolicyServer {
 public:
-    SimulatedRobot(RobotOptions options, std::string host, int port);
+    SimulatedRobot(RobotOptions options, std::string host, int port, ServerOptions server = {});
     ~SimulatedRobot() override;
 
     InfoMap get_metadata() override;
     std::pair<Observation, InfoMap> reset() override;
     Observation get_obs() override;
     void apply_action(const Action& action) override;
+    // Each says in a line on standard output what has happened and what the arm does.
+    void on_connect(const std::string& peer) override;
+    void on_disconnect(const std::string& reason) override;
+    void on_action_timeout() override;
 
 private:
     const RobotOptions options_;
@@ -89,12 +95,15 @@ private:
 /// Overrides step() only, as robots that were written for the legacy C++ server do.
 class LegacySimulatedRobot final : public PolicyServer {
 public:
-    LegacySimulatedRobot(RobotOptions options, std::string host, int port);
+    LegacySimulatedRobot(RobotOptions options, std::string host, int port, ServerOptions server = {});
     ~LegacySimulatedRobot() override;
 
     InfoMap get_metadata() override;
     std::pair<Observation, InfoMap> reset() override;
     StepResult step(const Action& action) override;
+    void on_connect(const std::string& peer) override;
+    void on_disconnect(const std::string& reason) override;
+    void on_action_timeout() override;
 
 private:
     const RobotOptions options_;

@@ -4,7 +4,9 @@
 
 #include "client_connection.hpp"
 #include "client_streams.hpp"
+#include "client_tls.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <utility>
@@ -26,6 +28,10 @@ ClientOptions checked(ClientOptions options) {
     require(options.request_timeout > Duration::zero(), "request_timeout");
     require(options.max_message_bytes > 0, "max_message_bytes");
     require(options.max_queued_actions > 0, "max_queued_actions");
+    // A line break would smuggle header lines into the handshake. The token itself is no matter for a message.
+    if (!std::all_of(options.bearer_token.begin(), options.bearer_token.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
+        throw std::invalid_argument("ClientOptions: bearer_token has blanks or other than ASCII characters, expected visible "
+                                    "ASCII characters");
     return options;
 }
 
@@ -96,8 +102,10 @@ struct PolicyClient::Impl {
 
     void establish(const Uri& uri) {
         const TimePoint deadline = time_after(options.connect_timeout);
+        std::shared_ptr<const ClientTls> tls;  // read once: the system's authorities are many
+        if (uri.secure) tls = std::make_shared<const ClientTls>(options.tls_ca_file, options.tls_verify);
         for (bool told = false;; told = true) {
-            const auto attempt = std::make_shared<ClientConnection>(uri, options, counters);
+            const auto attempt = std::make_shared<ClientConnection>(uri, tls, options, counters);
             begin_attempt(uri, attempt);
             const auto failure = attempt->open(std::min(deadline, time_after(options.request_timeout)));
 

@@ -28,11 +28,14 @@ std::string seconds_text(Duration duration) {
     return text;
 }
 
-ClientConnection::ClientConnection(const Uri& uri, const ClientOptions& options, ClientCounters& counters)
+ClientConnection::ClientConnection(const Uri& uri, std::shared_ptr<const ClientTls> tls, const ClientOptions& options,
+                                   ClientCounters& counters)
     : uri_(uri.text),
       request_timeout_(options.request_timeout),
       counters_(counters),
-      socket_(uri, {options.max_message_bytes, std::min(options.request_timeout, longest_close)}, *this) {}
+      socket_(uri,
+              {options.max_message_bytes, std::min(options.request_timeout, longest_close), options.bearer_token, std::move(tls)},
+              *this) {}
 
 bool ClientConnection::over() const {
     std::lock_guard lock(mutex_);

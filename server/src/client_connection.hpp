@@ -37,7 +37,9 @@ std::string seconds_text(Duration duration);
 
 class ClientConnection final : private ClientWebSocket::Events {
 public:
-    ClientConnection(const Uri& uri, const ClientOptions& options, ClientCounters& counters);
+    /// `tls`: for wss:// only.
+    ClientConnection(const Uri& uri, std::shared_ptr<const ClientTls> tls, const ClientOptions& options,
+                     ClientCounters& counters);
 
     std::optional<ClientWebSocket::OpenFailure> open(TimePoint deadline) { return socket_.open(deadline); }
     void abort_open() { socket_.abort_open(); }

@@ -1,11 +1,13 @@
 #include "client_websocket.hpp"
 
+#include "client_tls.hpp"
+#include "link.hpp"
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/beast/core/bind_handler.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/websocket.hpp>
@@ -28,23 +30,6 @@ using tcp = net::ip::tcp;
 
 namespace {
 
-// A TCP socket whose teardown does not wait for the server.
-//
-// Beast ends a connection, also one on which the server broke the protocol, by reading until the server closes it, and
-// reports only then. A server that keeps it open would keep the caller waiting. Here teardown only says that nothing more
-// will be sent; ClientWebSocket waits for the server afterwards, with a deadline.
-class Socket : public tcp::socket {
-public:
-    using tcp::socket::socket;
-};
-
-template <class Handler>
-void async_teardown(beast::role_type, Socket& socket, Handler&& handler) {
-    error_code ignored;
-    socket.shutdown(tcp::socket::shutdown_send, ignored);
-    net::post(beast::bind_front_handler(std::forward<Handler>(handler), error_code{}));
-}
-
 // Text from the server for a message: bounded, and without control characters.
 std::string printable(std::string_view text) {
     constexpr std::size_t longest = 256;
@@ -66,7 +51,13 @@ bool worth_another_try(const error_code& error) {
 }  // namespace
 
 struct ClientWebSocket::Impl {
-    Impl(Uri address, Options opts, Events& listener) : uri(std::move(address)), options(opts), events(listener) {}
+    Impl(Uri address, Options opts, Events& listener)
+        : uri(std::move(address)), options(std::move(opts)), events(listener) {
+        if (!options.bearer_token.empty())
+            stream.set_option(websocket::stream_base::decorator([this](websocket::request_type& request) {
+                request.set(beast::http::field::authorization, "Bearer " + options.bearer_token);
+            }));
+    }
 
     // ---- opening: all on the thread that calls open() ----
 
@@ -76,20 +67,30 @@ struct ClientWebSocket::Impl {
         websocket::response_type response;
 
         const auto finish = [&](const error_code& error) { result = error; };
+        bool in_tls = false;
         const auto handshake = [&](const error_code& error) {
             if (error) return finish(error);
-            error_code ignored;
-            socket().set_option(tcp::no_delay(true), ignored);
+            in_tls = false;
             stream.binary(true);
             stream.auto_fragment(false);
             stream.read_message_max(options.max_message_bytes);
             step = "in the WebSocket handshake";
             stream.async_handshake(response, uri.authority, uri.target, finish);
         };
+        const auto secure = [&](const error_code& error) {
+            if (error) return finish(error);
+            error_code ignored;
+            socket().set_option(tcp::no_delay(true), ignored);
+            if (options.tls) {
+                step = "in the TLS handshake";
+                in_tls = true;
+                options.tls->prepare(link().tls(), uri.host);
+            }
+            link().async_handshake(net::ssl::stream_base::client, handshake);
+        };
         const auto connect = [&](const auto& endpoints) {
             step = "while connecting";
-            net::async_connect(static_cast<tcp::socket&>(socket()), endpoints,
-                               [&](const error_code& error, const auto&) { handshake(error); });
+            net::async_connect(socket(), endpoints, [&](const error_code& error, const auto&) { secure(error); });
         };
 
         error_code not_an_address;
@@ -106,12 +107,21 @@ struct ClientWebSocket::Impl {
 
         context.run_until(deadline);
         if (!result) return OpenFailure{std::string("no answer in time ") + step, false};
+        if (*result && in_tls) return tls_failure(*result);
         if (*result == websocket::error::upgrade_declined) return OpenFailure{refusal(response), true};
         if (*result && !worth_another_try(*result))
             return OpenFailure{"the server does not speak WebSocket: " + result->message(), true};
         if (*result) return OpenFailure{result->message() + ' ' + step, false};
         start();
         return std::nullopt;
+    }
+
+    OpenFailure tls_failure(const error_code& error) {
+        // A server that is just going ends the connection; one that speaks no TLS may do so, too.
+        if (error.category() != net::error::get_ssl_category())
+            return {error.message() + " in the TLS handshake (does the server speak TLS? If not, its address begins with ws://)",
+                    false};
+        return {options.tls->failure(link().tls(), uri.host, static_cast<unsigned long>(error.value())), true};
     }
 
     static std::string refusal(const websocket::response_type& response) {
@@ -260,6 +270,12 @@ struct ClientWebSocket::Impl {
     // The last messages have passed: the server closes the connection, as RFC 6455 section 7.1.1 prefers.
     void wait_for_server() {
         limit_time();
+        if (!options.tls || writing) return say_last_word();  // TLS cannot say goodbye in the middle of a message
+        link().async_shutdown([this](const error_code&) { say_last_word(); });
+    }
+    void say_last_word() {
+        error_code ignored;
+        socket().shutdown(tcp::socket::shutdown_send, ignored);
         discard();
     }
     void discard() {
@@ -287,7 +303,12 @@ struct ClientWebSocket::Impl {
         work.reset();
     }
 
-    Socket& socket() { return stream.next_layer(); }
+    Link& link() { return stream.next_layer(); }
+    Link::Socket& socket() { return link().socket(); }
+
+    static std::optional<net::ssl::context> shared(const std::shared_ptr<const ClientTls>& tls) {
+        return tls ? std::optional<net::ssl::context>(std::in_place, tls->share()) : std::nullopt;
+    }
 
     const Uri uri;
     const Options options;
@@ -296,7 +317,8 @@ struct ClientWebSocket::Impl {
     net::io_context context{1};
     std::optional<net::executor_work_guard<net::io_context::executor_type>> work;
     tcp::resolver resolver{context};
-    websocket::stream<Socket, false> stream{context};
+    std::optional<net::ssl::context> tls{shared(options.tls)};
+    websocket::stream<Link, false> stream{Link::Socket(context), tls ? &*tls : nullptr};
     net::steady_timer timer{context};
     std::thread thread;
 
@@ -322,7 +344,7 @@ struct ClientWebSocket::Impl {
 };
 
 ClientWebSocket::ClientWebSocket(Uri uri, Options options, Events& events)
-    : impl_(std::make_unique<Impl>(std::move(uri), options, events)) {}
+    : impl_(std::make_unique<Impl>(std::move(uri), std::move(options), events)) {}
 
 ClientWebSocket::~ClientWebSocket() {
     if (!impl_->thread.joinable()) return;

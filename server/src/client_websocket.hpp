@@ -25,11 +25,15 @@
 
 namespace chiral {
 
+class ClientTls;
+
 class ClientWebSocket {
 public:
     struct Options {
         std::size_t max_message_bytes;
-        Duration close_timeout;  ///< for the closing handshake, and for what is still to be sent before it
+        Duration close_timeout;    ///< for the closing handshakes, and for what is still to be sent before them
+        std::string bearer_token;  ///< empty: none
+        std::shared_ptr<const ClientTls> tls;  ///< null: none
     };
 
     /// What the I/O thread tells. Implementations do not block for long.

@@ -5,10 +5,15 @@
 #include "printable.hpp"
 #include "session.hpp"
 
+#include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
 
+#include <openssl/err.h>
+#include <openssl/sslerr.h>
+
+#include <cstring>
 #include <utility>
 
 namespace chiral {
@@ -34,6 +39,18 @@ const char* fault_in(const http::request<http::empty_body>& request) {
     return nullptr;
 }
 
+// Clients that got the wrong one of ws:// and wss:// are told so, in the language that they speak.
+bool begins_tls(const beast::flat_buffer& input) {
+    constexpr unsigned char handshake_record[] = {22, 3};  // RFC 8446, 5.1
+    return input.size() >= sizeof handshake_record &&
+           std::memcmp(input.data().data(), handshake_record, sizeof handshake_record) == 0;
+}
+bool speaks_plain_http(const error_code& error) {
+    const auto code = static_cast<unsigned long>(error.value());
+    return error.category() == boost::asio::error::get_ssl_category() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
+           ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST;
+}
+
 }  // namespace
 
 FrontDoor::FrontDoor(Link::Socket socket, ServerCore& core)
@@ -47,10 +64,11 @@ void FrontDoor::start() {
     // For all that follows until the connection is a session or gone, however slowly it comes.
     link_.tcp().expires_after(core_.options.handshake_timeout);
     if (!core_.tls) return read_request();
-    link_.async_handshake([self = shared_from_this()](error_code error) {
+    link_.async_handshake(boost::asio::ssl::stream_base::server, [self = shared_from_this()](error_code error) {
         if (self->finished_) return;
         if (!error) return self->read_request();
         count(self->core_.stats.protocol_errors);
+        if (speaks_plain_http(error)) return self->answer_plain_http();
         self->finish("TLS handshake failed: " + error.message());
     });
 }
@@ -67,6 +85,10 @@ void FrontDoor::on_request(error_code error) {
     if (finished_) return;
     if (error) {
         if (error != http::error::end_of_stream) count(core_.stats.protocol_errors);
+        if (!core_.tls && begins_tls(input_)) {
+            core_.log(peer_ + ": begins with TLS, which this server does not speak");
+            return answer(http::status::bad_request, "text/plain", "This server does not speak TLS: use ws:// or http://.\n");
+        }
         return finish("handshake failed: " + error.message());
     }
     const auto& message = request_->get();
@@ -185,6 +207,18 @@ void FrontDoor::answer(http::status status, std::string_view content_type, std::
     http::async_write(link_, *answer_, [self = shared_from_this()](error_code, std::size_t) {
         // The peer may have gone; nothing more is said to it.
         self->link_.async_shutdown([self](error_code) { self->await_hang_up(); });
+    });
+}
+
+void FrontDoor::answer_plain_http() {
+    core_.log(peer_ + ": speaks no TLS, which this server asks for");
+    constexpr std::string_view text = "HTTP/1.1 400 Bad Request\r\nServer: chiral\r\nContent-Type: text/plain\r\n"
+                                      "Content-Length: 51\r\nConnection: close\r\n\r\n"
+                                      "This server speaks TLS only: use wss:// or https://";
+    boost::asio::async_write(link_.tcp(), boost::asio::buffer(text), [self = shared_from_this()](error_code, std::size_t) {
+        error_code ignored;  // the peer may have gone
+        self->link_.socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
+        self->await_hang_up();
     });
 }
 

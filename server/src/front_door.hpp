@@ -42,6 +42,7 @@ private:
     void get(const AccessRequest& request);
     void refuse(boost::beast::http::status status, const std::string& why, const std::string& text);
     void answer(boost::beast::http::status status, std::string_view content_type, std::string text);
+    void answer_plain_http();
     void await_hang_up();
     void finish(const std::string& why);
 

@@ -1,4 +1,4 @@
-// A byte stream to a client: TCP, or TLS over it.
+// A byte stream between client and server, at either end of it: TCP, or TLS over it.
 //
 // One type for both, so that the WebSocket layer is compiled once; which of the two it is costs a branch per operation.
 // Movable: what operations refer to stays where it is.
@@ -45,6 +45,9 @@ public:
     TcpStream& tcp() noexcept { return transport_->tcp; }
     Socket& socket() noexcept { return transport_->tcp.socket(); }
 
+    /// Null where there is no TLS.
+    SSL* tls() noexcept { return transport_->tls ? transport_->tls->native_handle() : nullptr; }
+
     /// "ADDRESS:PORT" of the other end, or "unknown peer" if it has gone again already.
     std::string peer() {
         boost::system::error_code error;
@@ -54,9 +57,9 @@ public:
 
     /// The TLS handshake where there is TLS.
     template <class Handler>
-    void async_handshake(Handler&& handler) {
+    void async_handshake(boost::asio::ssl::stream_base::handshake_type as, Handler&& handler) {
         if (transport_->tls)
-            transport_->tls->async_handshake(boost::asio::ssl::stream_base::server, std::forward<Handler>(handler));
+            transport_->tls->async_handshake(as, std::forward<Handler>(handler));
         else
             boost::asio::post(get_executor(),
                               boost::beast::bind_front_handler(std::forward<Handler>(handler), boost::system::error_code()));
@@ -85,10 +88,17 @@ public:
     }
 
     // Found by Beast's WebSocket stream.
+    //
+    // Beast ends a connection, also one on which the other end broke the protocol, by reading until that closes it, and
+    // reports only then. A server that keeps it open would keep the client's caller waiting. So a client's teardown does
+    // nothing; it says goodbye afterwards, when it may limit the time.
     template <class Handler>
     friend void async_teardown(boost::beast::role_type role, Link& link, Handler&& handler) {
         using boost::beast::async_teardown;
-        if (link.transport_->tls) link.transport_->tls->async_shutdown(std::forward<Handler>(handler));
+        if (role == boost::beast::role_type::client)
+            boost::asio::post(link.get_executor(), boost::beast::bind_front_handler(std::forward<Handler>(handler),
+                                                                                    boost::system::error_code()));
+        else if (link.transport_->tls) link.transport_->tls->async_shutdown(std::forward<Handler>(handler));
         else async_teardown(role, link.transport_->tcp, std::forward<Handler>(handler));
     }
     friend void teardown(boost::beast::role_type, Link&, boost::system::error_code&) = delete;

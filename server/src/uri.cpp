@@ -11,10 +11,20 @@ namespace chiral {
 
 namespace {
 
+// The text with dots for the value of every access_token in its query.
+std::string without_token(std::string text) {
+    constexpr std::string_view key = "access_token=";
+    for (std::size_t at = text.find(key); at != std::string::npos; at = text.find(key, at)) {
+        at += key.size();
+        text.replace(at, std::min(text.find('&', at), text.size()) - at, "...");
+    }
+    return text;
+}
+
 [[noreturn]] void refuse(const std::string& text, const std::string& problem) {
-    std::string message = "address '" + text + "': " + problem;  // the problem may quote the text
+    std::string message = "address '" + without_token(text) + "': " + problem;  // the problem may quote the text
     std::replace_if(message.begin(), message.end(), [](char c) { return c < 0x20 || c >= 0x7f; }, '?');
-    throw std::invalid_argument(message + ", expected ws://HOST[:PORT][/PATH]");
+    throw std::invalid_argument(message + ", expected ws://HOST[:PORT][/PATH], or wss:// for TLS");
 }
 
 bool is_letter_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
@@ -29,17 +39,18 @@ bool in_target(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
 }  // namespace
 
 Uri parse_uri(const std::string& text) {
-    constexpr std::string_view scheme = "ws://";
+    constexpr std::string_view plain = "ws://", secure = "wss://";
     std::string_view rest = text;
-    if (!rest.starts_with(scheme)) refuse(text, "its scheme is not ws");
-    rest.remove_prefix(scheme.size());
+    Uri uri;
+    uri.secure = rest.starts_with(secure);
+    if (!uri.secure && !rest.starts_with(plain)) refuse(text, "its scheme is not ws or wss");
+    rest.remove_prefix(uri.secure ? secure.size() : plain.size());
 
     const std::size_t authority_end = std::min(rest.find_first_of("/?#"), rest.size());
     std::string_view authority = rest.substr(0, authority_end);
     const std::string_view target = rest.substr(authority_end);
 
-    Uri uri;
-    uri.text = text;
+    uri.text = without_token(text);
     uri.authority = authority;
     if (authority.starts_with('[')) {
         const std::size_t end = authority.find(']');
@@ -54,7 +65,7 @@ Uri parse_uri(const std::string& text) {
     }
     if (uri.host.empty()) refuse(text, "it has no host");
 
-    uri.port = "80";
+    uri.port = uri.secure ? "443" : "80";
     if (!authority.empty()) {
         if (authority.front() != ':') refuse(text, "something other than a port follows its host");
         uri.port = authority.substr(1);

@@ -167,6 +167,57 @@ TEST(ClientConnect, GivesUpAtOnceWhenSomethingElseListens) {
     expect_refusal("HTTP/1.1 503 No\r\nContent-Length: 99999999999\r\n\r\n", {"does not speak WebSocket"});
 }
 
+// ---- TLS that comes to nothing; TLS that works: see access_test.cpp ----
+
+std::string tls_uri_of(const ScriptedServer& server) { return "wss://127.0.0.1:" + std::to_string(server.port()); }
+
+TEST(ClientTls, GivesUpAtOnceOnAServerThatSpeaksSomethingElse) {
+    for (const std::string answer : {"220 smtp.example.org ESMTP\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"}) {
+        ScriptedServer server([&](Peer& peer) {
+            peer.send_raw(answer);
+            peer.wait_until_client_ends();
+        });
+        PolicyClient client(tls_uri_of(server), quiet_options());
+        expect_throw<ConnectionError>([&] { client.connect(); }, {"the server does not speak TLS", "begins with ws://"});
+        EXPECT_EQ(server.accepted.times(), 1) << "tried again";
+    }
+}
+
+TEST(ClientTls, TriesAgainWhileTheServerEndsTheConnectionInTheHandshake) {
+    ScriptedServer server([&](Peer& peer) { peer.end(false); });
+    ClientOptions options = quiet_options();
+    options.connect_timeout = 200ms;
+    PolicyClient client(tls_uri_of(server), options);
+    expect_throw<ConnectionError>([&] { client.connect(); }, {"no connection after 0.2 s", "does the server speak TLS?"});
+    EXPECT_GT(server.accepted.times(), 1);
+}
+
+TEST(ClientTls, GivesUpAtItsTimeoutOnAServerThatStopsInTheHandshake) {
+    // A record of 512 bytes, of which 4 come, or nothing at all.
+    for (const std::string& begin : {std::string("\x16\x03\x03\x02\x00\x02\x00\x01\xfc", 9), std::string()}) {
+        ScriptedServer server([&](Peer& peer) {
+            peer.send_raw(begin);
+            peer.wait_until_client_ends();
+        });
+        ClientOptions options = quiet_options();
+        options.connect_timeout = 100ms;
+        PolicyClient client(tls_uri_of(server), options);
+        expect_throw<ConnectionError>([&] { client.connect(); },
+                                      {"no connection after 0.1 s", "no answer in time in the TLS handshake"});
+    }
+}
+
+TEST(ClientTls, HandshakeIsEndedByCloseInAnotherThread) {
+    ScriptedServer server([](Peer& peer) { peer.wait_until_client_ends(); });
+    ClientOptions options = quiet_options();
+    options.connect_timeout = options.request_timeout = Duration::max();
+    PolicyClient client(tls_uri_of(server), options);
+    auto connecting = std::async(std::launch::async, [&] { client.connect(); });
+    ASSERT_TRUE(server.accepted.wait());
+    client.close();
+    expect_throw<ConnectionError>([&] { connecting.get(); }, {"closed by this client"});
+}
+
 // ---- leaving ----
 
 TEST(ClientClose, IsAClosingHandshakeAfterWhatWasSent) {

@@ -17,6 +17,7 @@ struct Good {
     const char* port;
     const char* authority;
     const char* target;
+    bool secure{false};
 };
 
 TEST(Uri, IsTakenApart) {
@@ -29,6 +30,8 @@ TEST(Uri, IsTakenApart) {
              Good{"ws://robot?x=1", "robot", "80", "robot", "/?x=1"},
              Good{"ws://[::1]:8765", "::1", "8765", "[::1]:8765", "/"},
              Good{"ws://[fe80::1%eth0]", "fe80::1%eth0", "80", "[fe80::1%eth0]", "/"},
+             Good{"wss://robot", "robot", "443", "robot", "/", true},
+             Good{"wss://[::1]:8765/observe", "::1", "8765", "[::1]:8765", "/observe", true},
          }) {
         SCOPED_TRACE(good.text);
         const Uri uri = parse_uri(good.text);
@@ -37,6 +40,7 @@ TEST(Uri, IsTakenApart) {
         EXPECT_EQ(uri.port, good.port);
         EXPECT_EQ(uri.authority, good.authority);
         EXPECT_EQ(uri.target, good.target);
+        EXPECT_EQ(uri.secure, good.secure);
     }
 }
 
@@ -48,7 +52,8 @@ TEST(Uri, IsRefusedWithWhatIsWrongAndWhatWasExpected) {
     for (const Bad& bad : {
              Bad{"", "scheme is not ws"},
              Bad{"robot:8765", "scheme is not ws"},
-             Bad{"wss://robot", "scheme is not ws"},
+             Bad{"wsss://robot", "scheme is not ws or wss"},
+             Bad{"wss://", "no host"},
              Bad{"http://robot", "scheme is not ws"},
              Bad{"ws://", "no host"},
              Bad{"ws://:8765", "no host"},
@@ -82,6 +87,22 @@ TEST(Uri, IsRefusedWithWhatIsWrongAndWhatWasExpected) {
             EXPECT_NE(message.find("expected ws://HOST[:PORT][/PATH]"), std::string::npos) << message;
             EXPECT_EQ(message.find_first_of("\r\n"), std::string::npos);
         }
+    }
+}
+
+TEST(Uri, ShowsNoTokenInMessages) {
+    for (const char* text : {"ws://robot/?access_token=s3cret", "ws://robot/?x=1&access_token=s3cret&y=2",
+                             "wss://robot?access_token=a&access_token=s3cret"}) {
+        const Uri uri = parse_uri(text);
+        EXPECT_EQ(uri.text.find("s3cret"), std::string::npos) << uri.text;
+        EXPECT_NE(uri.target.find("s3cret"), std::string::npos) << "it is to be sent, though";
+    }
+    EXPECT_EQ(parse_uri("ws://robot/?x=1&access_token=s3cret&y=2").text, "ws://robot/?x=1&access_token=...&y=2");
+    try {
+        parse_uri("ws://ro bot/?access_token=s3cret");
+        ADD_FAILURE();
+    } catch (const std::invalid_argument& error) {
+        EXPECT_EQ(std::string(error.what()).find("s3cret"), std::string::npos) << error.what();
     }
 }
 

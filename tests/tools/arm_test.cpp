@@ -64,6 +64,34 @@ TEST(SimulatedArm, plays_the_rows_of_a_chunk_at_the_control_rate) {
     EXPECT_NEAR(arm.at(start + 4500ms).position[0], 2.0, 0.02) << "the last target stays for a while";
 }
 
+TEST(SimulatedArm, holds_where_it_comes_to_rest_until_the_next_action) {
+    SimulatedArm arm(1, 20.0, start);
+    EXPECT_FALSE(arm.hold(start, SimulatedArm::Hold::at_once)) << "it swings by itself: there is nothing to stop";
+    arm.apply({{3.0f}, 1, 1}, start);
+    const auto moving = arm.at(start + 150ms);
+    ASSERT_GT(moving.velocity[0], 1.0);
+    EXPECT_TRUE(arm.hold(start + 150ms, SimulatedArm::Hold::at_once));
+    EXPECT_FALSE(arm.hold(start + 150ms, SimulatedArm::Hold::at_once)) << "it holds already";
+    const double rest = arm.at(start + 2s).position[0];
+    EXPECT_GT(rest, moving.position[0]) << "it has turned back";
+    EXPECT_LT(rest, 2.9);
+    EXPECT_NEAR(arm.at(start + 20s).position[0], rest, 0.001);
+    EXPECT_NEAR(arm.at(start + 20s).velocity[0], 0.0, 0.001);
+    arm.apply({{-1.0f}, 1, 1}, start + 20s);
+    EXPECT_NEAR(arm.at(start + 21900ms).position[0], -1.0, 0.01);
+}
+
+TEST(SimulatedArm, plays_a_chunk_to_its_end_before_it_holds_if_it_may) {
+    SimulatedArm arm(1, 1.0, start);  // one row a second
+    arm.apply({{1.0f, -1.0f}, 2, 1}, start);
+    EXPECT_TRUE(arm.hold(start + 100ms, SimulatedArm::Hold::when_played));
+    EXPECT_NEAR(arm.at(start + 1900ms).position[0], -1.0, 0.02);
+    EXPECT_NEAR(arm.at(start + 20s).position[0], -1.0, 0.02) << "and stays there";
+    arm.apply({{1.0f, -1.0f}, 2, 1}, start + 20s);
+    EXPECT_TRUE(arm.hold(start + 20900ms, SimulatedArm::Hold::at_once));
+    EXPECT_NEAR(arm.at(start + 24s).position[0], 1.0, 0.02);
+}
+
 TEST(SimulatedArm, clips_targets_and_ignores_what_it_cannot_use) {
     SimulatedArm arm(3, 20.0, start);
     const float nan = std::numeric_limits<float>::quiet_NaN();

@@ -45,6 +45,15 @@ struct ClientOptions {
     std::size_t max_message_bytes = std::size_t{1} << 30;
     /// Actions that put_action() keeps for dispatch.
     std::size_t max_queued_actions = 256;
+    /// Sent as "Authorization: Bearer TOKEN" in the handshake, to the server of the address and to nobody else: redirections
+    /// are not followed. Over ws:// whoever can listen on the network can read it.
+    std::string bearer_token;
+    /// wss:// only. PEM file with the certificates that are trusted: the authority that signed the server's certificate, or
+    /// that certificate itself. Empty: the authorities that the system trusts.
+    std::string tls_ca_file;
+    /// wss:// only. False: talks to a server whoever it is, and so hands the token and the robot to anybody who gets in
+    /// between. True: its certificate must be trusted, valid now, and for the host name or IP address of the URI.
+    bool tls_verify = true;
     /// Receives one line when connect() starts to wait for a server, and when a background stream ends on an error. Any
     /// thread; must not call the client. Default: stderr.
     std::function<void(const std::string&)> log;
@@ -60,7 +69,8 @@ struct ClientStats {
 
 class PolicyClient {
 public:
-    /// Connects to nothing yet. Throws std::invalid_argument for an option that is zero or negative.
+    /// Connects to nothing yet. Throws std::invalid_argument for an option that is zero or negative, and for a token that a
+    /// header cannot carry.
     explicit PolicyClient(std::string uri = "ws://localhost:8765", ClientOptions options = {});
     ~PolicyClient();
     PolicyClient(const PolicyClient&) = delete;
@@ -68,8 +78,9 @@ public:
 
     /// Connects; tries again while nobody listens, the name is unknown, or the server ends the connection before the
     /// handshake. Throws ConnectionError at the timeout, or when another thread calls close(); std::invalid_argument for a
-    /// URI that is not ws://HOST[:PORT][/PATH], where the port is 80 if not given. A server that turns the client away (HTTP
-    /// status other than 101), or that does not speak WebSocket, is a ConnectionError at once, with its status and reason.
+    /// URI that is not ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH], where the port is 80 or 443 if not given, and for
+    /// a tls_ca_file that cannot be used. A server that turns the client away (HTTP status other than 101), that does not
+    /// speak TLS or WebSocket, or whose certificate is not good, is a ConnectionError at once, with its status and reason.
     /// Has no effect on a connected client; on one whose connection broke it ends the streams first, as close() does. A name
     /// lookup cannot be interrupted and may outlast the timeout. Returns *this.
     PolicyClient& connect();

@@ -177,7 +177,8 @@ public:
 
     // ---- running ----
 
-    /// Serves until stop(), SIGINT or SIGTERM. Throws std::system_error at once if the port cannot be had.
+    /// Serves until stop(), SIGINT or SIGTERM. Throws std::system_error at once if the port cannot be had or the files for TLS
+    /// cannot be used.
     void run();
     /// Starts serving on threads of its own and returns when the port is open. Throws like run(). Handles no signals.
     void serve();

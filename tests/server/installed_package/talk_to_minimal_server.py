@@ -38,12 +38,17 @@ def send(connection, opcode, payload):
 
 
 def receive_frame(connection):
-    opcode, size = receive(connection, 2)
-    if size == 126:
-        (size,) = struct.unpack("!H", receive(connection, 2))
-    elif size == 127:
-        (size,) = struct.unpack("!Q", receive(connection, 8))
-    return opcode & 15, receive(connection, size)
+    """The next frame that is not a ping; pings are answered."""
+    while True:
+        opcode, size = receive(connection, 2)
+        if size == 126:
+            (size,) = struct.unpack("!H", receive(connection, 2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", receive(connection, 8))
+        payload = receive(connection, size)
+        if opcode & 15 != 9:
+            return opcode & 15, payload
+        send(connection, 10, payload)
 
 
 def packed(text):
