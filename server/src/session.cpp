@@ -427,13 +427,13 @@ void Session::finish(const std::string& why, bool orderly) {
     for (std::size_t i = answered_ + (writing_ ? 1 : 0); i < asked_; ++i)
         if (replies_[i % kReplies].state == Reply::State::ready)
             core_.source->recycle(std::move(replies_[i % kReplies].result.obs));
+    if (!seat_) core_.end_lease(this, why, orderly);  // first: who reads the log may rely on it
     if (was_connected) {
         core_.log(who() + " gone: " + why);
         (seat_ ? core_.stats.observing : core_.stats.clients).fetch_sub(1, std::memory_order_relaxed);
     } else if (!why.empty()) {
         core_.log(peer_ + ": " + why);
     }
-    if (!seat_) core_.end_lease(this, why, orderly);
     core_.leave(this);
 }
 

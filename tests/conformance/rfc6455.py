@@ -142,7 +142,14 @@ class Connection:
     # ---- frames ----
 
     def read_frame(self):
-        """(opcode, payload), or None at the end of the connection. The server sends whole messages in one frame."""
+        """(opcode, payload), or None at the end of the connection. The server sends whole messages in one frame, and empty
+        pings at any time, to see whether the client is there: they are left out."""
+        while True:
+            frame = self._read_any_frame()
+            if frame != (PING, b""):
+                return frame
+
+    def _read_any_frame(self):
         head = self.read_exactly(2)
         if head is None:
             return None

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace chiral::stress {
 namespace {
@@ -187,7 +188,13 @@ TEST_P(EveryBrokenEngine, IsFoundAndNamed) {
     const Verdict verdict = judge(options, run(options));
     ASSERT_FALSE(verdict.pass());
     EXPECT_NE(verdict.failures.front().find(GetParam().named), std::string::npos) << verdict.failures.front();
-    for (const char* kept : GetParam().kept) EXPECT_EQ(broken(verdict).find(kept), std::string::npos) << broken(verdict);
+    for (const char* kept : GetParam().kept) {
+#ifdef __SANITIZE_THREAD__
+        // The words of these engines are atomics, in each of which ThreadSanitizer takes a lock; the canary's are not.
+        if (std::string_view(kept) == "wait for nobody") continue;
+#endif
+        EXPECT_EQ(broken(verdict).find(kept), std::string::npos) << broken(verdict);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(, EveryBrokenEngine,
