@@ -126,6 +126,7 @@ public:
 
     std::uint32_t last_camera_steps(std::size_t camera) const override { return cameras_[camera].steps; }
     std::uint32_t last_proprio_steps(std::size_t stream) const override { return proprio_steps_[stream].value; }
+    std::size_t slots_per_field() const override { return static_cast<std::size_t>(engine_.options().readers) + 2; }
     std::uint32_t writer_step_bound() const override { return engine_.writer_step_bound(); }
     std::uint32_t reader_step_bound() const override { return engine_.reader_step_bound(); }
     std::unique_ptr<StoreReader> make_reader() override { return std::make_unique<LockfreeReader>(engine_); }

@@ -5,8 +5,6 @@
 namespace chiral::stress {
 namespace {
 
-// As many as the engine has for a field (readers + 2): a buffer that was written three frames ago is as cold in the cache as
-// theirs.
 struct Rotation {
     std::vector<std::vector<std::byte>> buffers;
     std::size_t next{0};
@@ -21,8 +19,7 @@ struct Rotation {
 
 class PrivateStore final : public SensorStore {
 public:
-    explicit PrivateStore(const StoreSetup& setup) : cameras_(setup.cameras.size()), proprios_(setup.proprios.size()) {
-        const auto slots = static_cast<std::size_t>(setup.readers) + 2;
+    PrivateStore(const StoreSetup& setup, std::size_t slots) : cameras_(setup.cameras.size()), proprios_(setup.proprios.size()) {
         for (std::size_t i = 0; i < cameras_.size(); ++i) {
             const CameraConfig& config = setup.cameras[i];
             const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
@@ -58,6 +55,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<SensorStore> make_private_store(const StoreSetup& setup) { return std::make_unique<PrivateStore>(setup); }
+std::unique_ptr<SensorStore> make_private_store(const StoreSetup& setup, std::size_t slots) {
+    return std::make_unique<PrivateStore>(setup, slots);
+}
 
 }  // namespace chiral::stress

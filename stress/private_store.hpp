@@ -10,6 +10,8 @@
 
 namespace chiral::stress {
 
-std::unique_ptr<SensorStore> make_private_store(const StoreSetup& setup);
+/// `slots`: buffers of each field, used in turn. As many as the engine has: one that was written three frames ago is as cold
+/// in the cache as theirs.
+std::unique_ptr<SensorStore> make_private_store(const StoreSetup& setup, std::size_t slots);
 
 }  // namespace chiral::stress

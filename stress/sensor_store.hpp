@@ -90,6 +90,9 @@ public:
     /// Null if the store cannot be read.
     virtual std::unique_ptr<StoreReader> make_reader() = 0;
 
+    /// Buffers that the updates of one field go to in turn: the canary has as many. 0: not told.
+    virtual std::size_t slots_per_field() const { return 0; }
+
     /// 0: the engine promises no bound.
     virtual std::uint32_t writer_step_bound() const { return 0; }
     virtual std::uint32_t reader_step_bound() const { return 0; }
