@@ -188,7 +188,7 @@ TEST(ClientTls, TriesAgainWhileTheServerEndsTheConnectionInTheHandshake) {
     ClientOptions options = quiet_options();
     options.connect_timeout = 4s;  // a sanitizer build takes a good part of a second to load the system's authorities
     PolicyClient client(tls_uri_of(server), options);
-    expect_throw<ConnectionError>([&] { client.connect(); }, {"no connection after 4 s", "does the server speak TLS?"});
+    expect_throw<ConnectionError>([&] { client.connect(); }, {"no connection after 4 s"});
     EXPECT_GT(server.accepted.times(), 1);
 }
 
