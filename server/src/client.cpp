@@ -104,6 +104,7 @@ struct PolicyClient::Impl {
         const TimePoint deadline = time_after(options.connect_timeout);
         std::shared_ptr<const ClientTls> tls;  // read once: the system's authorities are many
         if (uri.secure) tls = std::make_shared<const ClientTls>(options.tls_ca_file, options.tls_verify);
+        std::string reason;
         for (bool told = false;; told = true) {
             const auto attempt = std::make_shared<ClientConnection>(uri, tls, options, counters);
             begin_attempt(uri, attempt);
@@ -117,6 +118,8 @@ struct PolicyClient::Impl {
                 return;
             }
             if (failure->final) throw ConnectionError(uri.text + ": " + failure->reason);
+            // An attempt that the deadline cut short says less than the one before it.
+            if (reason.empty() || Clock::now() < deadline) reason = failure->reason;
             const TimePoint next = std::min(deadline, time_after(options.retry_interval));
             if (!told) {
                 lock.unlock();
@@ -125,8 +128,7 @@ struct PolicyClient::Impl {
             }
             if (closing.wait_until(lock, next, [&] { return closers > 0; })) throw_closed(uri);
             if (Clock::now() >= deadline)
-                throw ConnectionError(uri.text + ": no connection after " + seconds_text(options.connect_timeout) + ": " +
-                                      failure->reason);
+                throw ConnectionError(uri.text + ": no connection after " + seconds_text(options.connect_timeout) + ": " + reason);
         }
     }
     void begin_attempt(const Uri& uri, const std::shared_ptr<ClientConnection>& attempt) {
