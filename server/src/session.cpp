@@ -218,12 +218,12 @@ void Session::handle_message() {
 // Counts, stamps and judges an action of either dialect. What the gate objects to is in `reason_`.
 ActionGate::Verdict Session::judge_action() {
     const TimePoint now = Clock::now();
-    core_.action_arrived(now);
     count(core_.stats.actions_received);
     request_.action.received_at = to_seconds(now);
     const ActionGate::Verdict verdict = gate_.check(request_.action, now, reason_);
-    if (verdict == ActionGate::Verdict::pass) return verdict;
     const bool rejected = verdict == ActionGate::Verdict::rejected;
+    if (!rejected) core_.action_arrived(now);  // a rejected one moves nothing: the robot is as alone as without it
+    if (verdict == ActionGate::Verdict::pass) return verdict;
     ++(rejected ? rejected_ : clamped_);
     last_objection_ = reason_;
     auto& total = rejected ? core_.stats.actions_rejected : core_.stats.actions_clamped;
@@ -394,8 +394,8 @@ void Session::close(close_code code, std::string reason, bool orderly) {
     if (phase_ != Phase::open) return;
     phase_ = Phase::closing;
     reason = printable(reason);
+    if (!seat_) core_.end_lease(this, reason, orderly);  // before the log, as in finish()
     core_.log("closing " + who() + ": " + reason);
-    if (!seat_) core_.end_lease(this, reason, orderly);
     // Of our own: a close that waits behind a write to a peer that does not read has no other deadline.
     close_deadline_.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(core_.options.handshake_timeout));
     close_deadline_.async_wait([self = shared_from_this()](error_code error) {

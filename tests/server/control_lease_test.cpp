@@ -240,6 +240,21 @@ TEST(ActionTimeout, DoesNotComeWhileActionsWaitForTheRobot) {
     EXPECT_EQ(served->control.get(), (Events{"connect", "action 1", "action 2", "timeout"}));
 }
 
+TEST(ActionTimeout, ComesAlthoughActionsThatTheGateRejectsGoOn) {
+    Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
+        options.action_timeout = std::chrono::milliseconds(50);
+        options.gate.dimension = 7;
+    });
+    RawClient client = served.connect();
+    client.send(numbered_action(1));
+    EXPECT_TRUE(eventually([&] {
+        client.send(numbered_action(2, 6));
+        return served->stats().action_timeouts == 1;
+    }));
+    EXPECT_GT(served->stats().actions_rejected, 0u);
+    EXPECT_EQ(served->control.get(), (Events{"connect", "action 1", "timeout"}));
+}
+
 TEST(ActionTimeout, OfZeroNeverComes) {
     Served<HookedServer> served(one_small_camera(), {}, no_timeout);
     Served<HookedServer> control(one_small_camera(), {}, timeout_of(std::chrono::milliseconds(20)));

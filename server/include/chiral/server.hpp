@@ -99,7 +99,8 @@ struct ServerOptions {
     /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this. A busy or stopped
     /// client on a machine that lives is not. Linux only; elsewhere idle_timeout finds it.
     Duration heartbeat_timeout = std::chrono::seconds(1);
-    /// on_action_timeout() is called when the client in control has sent actions and then none for so long. Zero: never.
+    /// on_action_timeout() is called when the client in control has sent actions and then none for so long; those that the
+    /// gate rejects do not count. Zero: never.
     Duration action_timeout = std::chrono::milliseconds(100);
     /// Messages a second that are read from one client; more of them wait in the network.
     std::size_t max_messages_per_second = 10'000;
