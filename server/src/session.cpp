@@ -32,7 +32,6 @@ Session::Session(Link link, std::string peer, ServerCore& core, std::unique_ptr<
       stream_(std::move(link)),
       peer_(std::move(peer)),
       close_deadline_(core.io.get_executor()),
-      stalled_(core.io.get_executor()),
       pause_(core.io.get_executor()),
       look_(core.io.get_executor()),
       heartbeat_(core.io.get_executor()),
@@ -53,6 +52,9 @@ void Session::start(const Upgrade& request) {
     watch_idle_client(true);
     stream_.set_option(websocket::stream_base::decorator(
         [](websocket::response_type& response) { response.set(http::field::server, "chiral"); }));
+    stream_.control_callback([this](websocket::frame_type kind, beast::string_view) {
+        if (kind != websocket::frame_type::close) on_control_frame();
+    });
     stream_.read_message_max(core_.options.max_message_bytes);
     // Whole messages in one frame: with no mask and no compression, buffers then go to the socket as they are.
     stream_.auto_fragment(false);
@@ -78,7 +80,7 @@ void Session::on_accept(error_code error) {
         lease_ = core_.begin_lease(peer_);
     }
     if (core_.stopping()) return shut_down();
-    second_ = acknowledged_at_ = taken_at_ = Clock::now();
+    acknowledged_at_ = taken_at_ = Clock::now();
     beat();
     read();
 }
@@ -98,14 +100,17 @@ void Session::beat() {
 void Session::on_beat() {
     if (phase_ != Phase::open) return;
     const TimePoint now = Clock::now();
-    if (const auto health = tcp_health(stream_.next_layer().socket().native_handle())) {
-        // An answer of which its machine takes nothing, because the client does not read.
-        if (!writing_ || health->acknowledged_bytes != taken_) {
-            taken_ = health->acknowledged_bytes;
-            taken_at_ = now;
-        } else if (now - taken_at_ >= core_.options.idle_timeout) {
-            return finish("takes no answer", false);
-        }
+    const auto health = tcp_health(stream_.next_layer().socket().native_handle());
+    // An answer of which its machine takes nothing, because the client does not read. Where the system does not tell, of
+    // which it takes not all.
+    const std::uint64_t taken = health ? health->acknowledged_bytes : answered_;
+    if (!writing_ || taken != taken_) {
+        taken_ = taken;
+        taken_at_ = now;
+    } else if (now - taken_at_ >= core_.options.idle_timeout) {
+        return finish("takes no answer", false);
+    }
+    if (health) {
         if (health->unacknowledged == 0 || health->acknowledged_bytes != acknowledged_) {
             acknowledged_ = health->acknowledged_bytes;
             acknowledged_at_ = now;
@@ -138,7 +143,7 @@ void Session::read() {
     if (phase_ != Phase::open || reading_) return;
     // While nothing is read, the client cannot show that it is there.
     watch_idle_client(false);
-    if (asked_ - answered_ == kReplies) return watch_stalled_write();  // on_write() reads on
+    if (asked_ - answered_ == kReplies) return;                        // on_write() reads on
     if (!seat_ && !core_.room_for_actions() && core_.wait_for_room()) return;  // resume() reads on
     if (too_many_messages()) return;                                   // the end of the pause reads on
     watch_idle_client(true);
@@ -153,16 +158,22 @@ void Session::resume() { read(); }
 
 bool Session::too_many_messages() {
     const TimePoint now = Clock::now();
-    if (now - second_ >= std::chrono::seconds(1)) {
-        second_ = now;
-        messages_ = 0;
-    }
-    if (messages_ < core_.options.max_messages_per_second) return false;
-    pause_.expires_at(second_ + std::chrono::seconds(1));
+    if (messages_.until(now) < core_.options.max_messages_per_second) return false;
+    pause_.expires_at(messages_.began + std::chrono::seconds(1));
     pause_.async_wait(PooledHandler(pause_memory_, [self = shared_from_this()](error_code error) {
         if (!error) self->read();
     }));
     return true;
+}
+
+// In the middle of a read, which cannot pause: who sends too many is no client that would be worth it.
+void Session::on_control_frame() {
+    const std::size_t most = core_.options.max_messages_per_second;
+    if (control_frames_.until(Clock::now()) > most || ++control_frames_.count <= most) return;
+    boost::asio::post(core_.io, [self = shared_from_this(), most] {
+        count(self->core_.stats.protocol_errors);
+        self->close(close_code::policy_error, "got more than " + std::to_string(most) + " pings and pongs in a second");
+    });
 }
 
 void Session::watch_idle_client(bool watch) {
@@ -171,15 +182,6 @@ void Session::watch_idle_client(bool watch) {
     timeouts.idle_timeout = watch ? core_.options.idle_timeout : websocket::stream_base::none();
     timeouts.keep_alive_pings = true;
     stream_.set_option(timeouts);
-}
-
-// A client that has asked for as much as it may and takes none of it would otherwise stay for ever.
-void Session::watch_stalled_write() {
-    if (!writing_) return;
-    stalled_.expires_after(core_.options.idle_timeout);
-    stalled_.async_wait([self = shared_from_this(), watched = answered_](error_code error) {
-        if (!error && self->writing_ && self->answered_ == watched) self->finish("takes no answer", false);
-    });
 }
 
 void Session::on_read(error_code error) {
@@ -193,7 +195,7 @@ void Session::on_read(error_code error) {
         return finish(why_ended(error), error == websocket::error::closed);
     }
     if (phase_ != Phase::open) return;
-    ++messages_;
+    ++messages_.count;
     handle_message();
     input_.clear();
     read();
@@ -363,7 +365,6 @@ void Session::write(Reply& reply) {
         for (const wire::Bytes& piece : encoder_.payload()) gather_.emplace_back(piece.data(), piece.size());
     }
     writing_ = true;
-    if (asked_ - answered_ == kReplies) watch_stalled_write();
     const BufferRange message{gather_.data(), gather_.data() + gather_.size()};
     stream_.next_layer().expect(message);
     stream_.async_write(message,
@@ -420,7 +421,7 @@ void Session::finish(const std::string& why, bool orderly) {
     if (phase_ == Phase::finished) return;
     const bool was_connected = phase_ != Phase::handshake;
     phase_ = Phase::finished;
-    for (Link::Timer* timer : {&close_deadline_, &stalled_, &pause_, &look_, &heartbeat_}) timer->cancel();
+    for (Link::Timer* timer : {&close_deadline_, &pause_, &look_, &heartbeat_}) timer->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     stream_.next_layer().socket().close(ignored);
     // Ends the pins of what will not be sent; what is being written or computed ends its own.

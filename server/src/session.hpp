@@ -25,6 +25,7 @@
 #include <boost/beast/websocket/stream.hpp>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,8 +80,8 @@ private:
     void on_beat();
     void read();
     bool too_many_messages();
+    void on_control_frame();
     void watch_idle_client(bool watch);
-    void watch_stalled_write();
     void on_read(boost::beast::error_code error);
     void handle_message();
     ActionGate::Verdict judge_action();
@@ -104,7 +105,6 @@ private:
     std::string peer_;
     boost::beast::flat_buffer input_;
     Link::Timer close_deadline_;
-    Link::Timer stalled_;    // the answer being written is not taken, and nothing is read meanwhile
     Link::Timer pause_;      // too many messages
     Link::Timer look_;       // an observer waits for its next turn
     Link::Timer heartbeat_;
@@ -116,11 +116,19 @@ private:
 
     std::uint64_t acknowledged_{0};  // bytes, by the client's machine
     TimePoint acknowledged_at_{};    // when that was last seen to grow, or nothing was left to acknowledge
-    std::uint64_t taken_{0};         // the same bytes, while an answer is being written
+    std::uint64_t taken_{0};         // the same, while an answer is being written
     TimePoint taken_at_{};
     TimePoint message_began_{};
-    TimePoint second_{};             // in which messages_ were read
-    std::size_t messages_{0};
+    struct PerSecond {
+        TimePoint began{};
+        std::size_t count{0};
+        /// How many there were in the present second.
+        std::size_t until(TimePoint now) noexcept {
+            if (now - began >= std::chrono::seconds(1)) *this = {now, 0};
+            return count;
+        }
+    };
+    PerSecond messages_, control_frames_;
     TimePoint next_look_{};
 
     ActionGate gate_;

@@ -87,8 +87,10 @@ async def too_many_connections(census):
             raise Wrong(f"with {len(crowd)} connections open, none was dropped at once")
         await asyncio.gather(*ends)
     finally:
-        for peer, end in zip(crowd, ends):
+        for end in ends:
             end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+        for peer in crowd:
             peer.reset()
     census.dropped += len(crowd)
 

@@ -231,7 +231,7 @@ TEST(Http, MetricsAgreeWithWhatHappened) {
     EXPECT_FALSE(served->update_image(0, image.data(), 5).ok());
     // An observer sees for itself, and misses nothing on the client's account.
     RawClient observer(served->port());
-    ASSERT_EQ(handshake(observer, "/observe").status, 101);
+    ASSERT_EQ(observer.handshake("/observe").status, 101);
     observer.send(RequestType::obs_request);
     bytes += observer.receive().payload.size();
 
@@ -397,13 +397,13 @@ TEST(Http, TheTokenGuardsFiguresAndObserversAndNotTheRest) {
         EXPECT_EQ(field(answer, "WWW-Authenticate"), "Bearer");
         EXPECT_EQ(answer.body.find("chiral_"), std::string::npos);
         RawClient observer(served->port());
-        EXPECT_EQ(handshake(observer, "/observe" + query, fields).status, 401);
+        EXPECT_EQ(observer.handshake("/observe" + query, fields).status, 401);
     }
     EXPECT_EQ(served->stats().refused, 2 * wrong.size());
     EXPECT_EQ(get(served->port(), "/metrics?x&access_token=s3cret%2B%2f%25%26&y=1").status, 200);
     EXPECT_EQ(get(served->port(), "/metrics", "GET", "Authorization: bearer s3cret+/%&\r\n").status, 200);
     RawClient observer(served->port());
-    ASSERT_EQ(handshake(observer, "/observe?access_token=s3cret%2B/%25%26").status, 101);
+    ASSERT_EQ(observer.handshake("/observe?access_token=s3cret%2B/%25%26").status, 101);
     EXPECT_EQ(observer.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
     EXPECT_EQ(served->stats().observers, 1u);
 }

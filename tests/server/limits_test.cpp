@@ -68,6 +68,35 @@ TEST(Limits, MessagesThatComeTooFastWaitAndNoneIsLost) {
     EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
 }
 
+TEST(Limits, AFloodOfPingsEndsTheConnectionAndManyOfThemDoNot) {
+    constexpr std::size_t kPerSecond = 200;
+    Served<HookedServer> served(one_small_camera(), {},
+                                [](ServerOptions& options) { options.max_messages_per_second = kPerSecond; });
+    const auto pings = [](std::size_t count, std::uint8_t kind) {
+        ByteVector burst;
+        for (std::size_t i = 0; i < count; ++i) {
+            const ByteVector ping = websocket_frame(kind, {});
+            burst.insert(burst.end(), ping.begin(), ping.end());
+        }
+        return burst;
+    };
+    RawClient client = served.connect();
+    client.send_bytes(pings(kPerSecond / 2, RawClient::kPing));
+    EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
+    EXPECT_EQ(served->stats().protocol_errors, 0u);
+    for (const std::uint8_t kind : {RawClient::kPing, RawClient::kPong}) {
+        RawClient flooding(served->port());
+        EXPECT_EQ(flooding.handshake("/observe").status, 101);
+        // Whatever second the server counts in, one of them has more than its share.
+        flooding.send_bytes(pings(20 * kPerSecond, kind));
+        const RawClient::Frame end = flooding.receive_close();
+        EXPECT_EQ(end.close_code(), 1008);
+        EXPECT_EQ(end.close_reason(), "got more than 200 pings and pongs in a second");
+    }
+    EXPECT_EQ(served->stats().protocol_errors, 2u);
+    EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
+}
+
 TEST(Limits, AConnectionAboveTheLimitIsDroppedAtOnceAndTheOthersStay) {
     Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
         options.max_connections = 4;
@@ -239,18 +268,13 @@ TEST(HalfOpen, AnObserverWhoseLinkBreaksGivesItsSeatBack) {
         options.heartbeat_timeout = std::chrono::milliseconds(500);
         options.max_observers = 1;
     });
-    const auto take_seat = [&](RawClient& observer) {
-        std::string request = RawClient::handshake_request();
-        observer.send_bytes(bytes_of(request.insert(request.find('/') + 1, "observe")));
-        return observer.read_http().status;
-    };
     RawClient client = served.connect();
     RawClient observer(served->port());
-    ASSERT_EQ(take_seat(observer), 101);
+    ASSERT_EQ(observer.handshake("/observe").status, 101);
     observer.go_deaf();
     EXPECT_TRUE(eventually([&] {
         RawClient next(served->port());
-        return take_seat(next) == 101;
+        return next.handshake("/observe").status == 101;
     }));
     EXPECT_EQ(served->stats().half_open, 1u);
     EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);

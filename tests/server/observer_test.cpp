@@ -17,7 +17,7 @@ constexpr int kHeight = 480, kWidth = 640;
 
 RawClient observer_of(int port, int receive_buffer = 0) {
     RawClient observer(port, receive_buffer);
-    const RawClient::HttpAnswer answer = handshake(observer, "/observe");
+    const RawClient::HttpAnswer answer = observer.handshake("/observe");
     if (answer.status != 101) throw std::runtime_error("observer not let in: " + answer.head + answer.body);
     return observer;
 }
@@ -27,7 +27,7 @@ RawClient next_observer_of(int port) {
     std::optional<RawClient> observer;
     const bool let_in = eventually([&] {
         observer.emplace(port);
-        return handshake(*observer, "/observe").status == 101;
+        return observer->handshake("/observe").status == 101;
     });
     if (!let_in) throw std::runtime_error("no seat became free");
     return std::move(*observer);
@@ -207,7 +207,7 @@ TEST(AnObserver, FindsASeatOrIsToldThatAllAreTaken) {
     RawClient first = observer_of(served->port()), second = observer_of(served->port());
     for (int i = 0; i < 3; ++i) {
         RawClient third(served->port());
-        const RawClient::HttpAnswer answer = handshake(third, "/observe");
+        const RawClient::HttpAnswer answer = third.handshake("/observe");
         EXPECT_EQ(answer.status, 503);
         EXPECT_EQ(answer.body, "All 2 seats for observers are taken: try again when one has gone.\n");
     }
@@ -222,7 +222,7 @@ TEST(AnObserver, FindsASeatOrIsToldThatAllAreTaken) {
 
     Served<Recorder> closed(one_small_camera(), {}, [](ServerOptions& options) { options.max_observers = 0; });
     RawClient nobody(closed->port());
-    EXPECT_EQ(handshake(nobody, "/observe").status, 503);
+    EXPECT_EQ(nobody.handshake("/observe").status, 503);
 }
 
 TEST(AnObserver, LeavesItsSeatFreeHoweverItGoes) {
@@ -261,7 +261,7 @@ TEST(AnObserver, LeavesItsSeatFreeHoweverItGoes) {
         ways[i % ways.size()](observer);
         if (i % 10 == 0) {  // refused for another reason: takes no seat
             RawClient refused(served->port());
-            EXPECT_NE(handshake(refused, "/observe?takeover=1").status, 101);
+            EXPECT_NE(refused.handshake("/observe?takeover=1").status, 101);
         }
     }
     RawClient last = next_observer_of(served->port());
@@ -357,7 +357,7 @@ TEST(ABlockedViewer, ThatIsStuckForEverIsLetGoWhileTheClientInControlStays) {
     ASSERT_TRUE(eventually([&] {
         controller.ask(RequestType::obs_request);
         RawClient next(served->port());
-        return handshake(next, "/observe").status == 101;
+        return next.handshake("/observe").status == 101;
     }));
     EXPECT_EQ(controller.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
     EXPECT_EQ(served->stats().connections, 1u);

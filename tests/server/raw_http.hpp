@@ -1,4 +1,4 @@
-// HTTP requests of the tests' own making, WebSocket handshakes for other paths than / among them.
+// Plain HTTP requests of the tests' own making.
 #pragma once
 
 #include "raw_client.hpp"
@@ -7,7 +7,7 @@
 
 namespace chiral::test {
 
-/// One request that is no handshake. The connection is read to its end.
+/// One request. The connection is read to its end.
 inline RawClient::HttpAnswer get(int port, const std::string& target, const std::string& method = "GET",
                                  const std::string& fields = "") {
     RawClient client(port);
@@ -15,15 +15,6 @@ inline RawClient::HttpAnswer get(int port, const std::string& target, const std:
     RawClient::HttpAnswer answer = client.read_http();
     client.read_to_end();
     return answer;
-}
-
-/// A handshake for `target`.
-inline RawClient::HttpAnswer handshake(RawClient& client, const std::string& target, const std::string& fields = "") {
-    std::string text = RawClient::handshake_request();
-    text.replace(text.find(" / "), 3, ' ' + target + ' ');
-    text.insert(text.size() - 2, fields);
-    client.send_bytes(bytes_of(text));
-    return client.read_http();
 }
 
 /// What comes until the other side closes the connection, as it comes.

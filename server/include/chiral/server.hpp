@@ -102,7 +102,8 @@ struct ServerOptions {
     /// on_action_timeout() is called when the client in control has sent actions and then none for so long; those that the
     /// gate rejects do not count. Zero: never.
     Duration action_timeout = std::chrono::milliseconds(100);
-    /// Messages a second that are read from one client; more of them wait in the network.
+    /// Messages a second that are read from one client; more of them wait in the network. A client that sends more pings and
+    /// pongs than that, which do not wait, is closed with code 1008.
     std::size_t max_messages_per_second = 10'000;
     /// Connections at once, of all kinds; more of them are dropped at once.
     std::size_t max_connections = 64;
