@@ -87,7 +87,7 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     pin_reader(0);
     Observation observation;
     Values floor_times, plain_times, client_times, floor_p50, plain_p50, client_p50;
-    ProcessCounters plain_cost, client_cost;
+    ProcessCounters floor_cost, plain_cost, client_cost;
     std::uint64_t observations = 0;
 
     const auto median = [](Values values) {
@@ -100,7 +100,9 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
         {
             FloorReader floor(robot.floor_port(), bytes);
             for (int i = 0; i < 2; ++i) floor.fetch();
+            const ProcessCounters before = robot.counters();
             time_calls(times, setup.per_repetition, [&] { floor.fetch(); });
+            floor_cost = floor_cost + (robot.counters() - before);
             floor_times.insert(floor_times.end(), times.begin(), times.end());
             floor_p50.push_back(median(times));
         }
@@ -148,6 +150,7 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     add("bare_tcp", floor_times, floor_p50);
     add("plain_websocket", plain_times, plain_p50);
     add("policy_client", client_times, client_p50);
+    rows.push_back(cost_row(setup, "bare_tcp", floor_cost, observations));
     rows.push_back(cost_row(setup, "one_after_the_other", client_cost, observations));
     rows.push_back(cost_row(setup, "one_after_the_other_not_decoded", plain_cost, observations));
 }
