@@ -169,7 +169,7 @@ struct PolicyClient::Impl {
         const wire::Bytes answer = exchange.perform(type, expected);
         wire::Response& response = exchange.response();
         try {
-            wire::decode_response(answer, response, obs != nullptr ? *obs : response.result.obs);
+            wire::decode_response(answer, response, obs != nullptr ? *obs : response.result.obs, {}, &exchange.memory());
         } catch (const wire::DecodeError& error) {
             on.fail(bad_payload, std::string("the answer to ") + to_string(type) + " is malformed: " + error.what());
         }

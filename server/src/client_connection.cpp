@@ -103,7 +103,8 @@ ClientConnection::Exchange::Exchange(ClientConnection& connection) : connection_
 
 ClientConnection::Exchange::~Exchange() {
     std::lock_guard lock(connection_.mutex_);
-    if (connection_.answer_ == Answer::here && !connection_.over_) connection_.socket_.read_next();
+    if (connection_.answer_ == Answer::here && !connection_.over_)
+        connection_.socket_.read_next(-wire::payload_offset(connection_.answer_bytes_) % 16);
     connection_.answer_ = Answer::none_due;
     ++connection_.serving_;
     connection_.changed_.notify_all();
@@ -132,11 +133,12 @@ bool ClientConnection::message_due() {
     return answer_ == Answer::due;
 }
 
-void ClientConnection::received(wire::Bytes message) {
+void ClientConnection::received(wire::Bytes message, Loan& memory) {
     counters_.bytes_received += message.size();
     std::lock_guard lock(mutex_);
     answer_ = Answer::here;
     answer_bytes_ = message;
+    answer_memory_ = &memory;
     changed_.notify_all();
 }
 

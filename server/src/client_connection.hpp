@@ -4,8 +4,10 @@
 // they are sent while an answer is outstanding. When the connection is over, every call that waits ends with a
 // ConnectionError that says why.
 //
-// The answer is decoded on the thread that asked, from the receive buffer into the caller's observation: the pixels are
-// copied once, and the I/O thread stays free to send the actions that come meanwhile.
+// The answer is decoded on the thread that asked, while the I/O thread stays free to send the actions that come meanwhile. The
+// caller's observation borrows its pixels from the memory that the message was received in. A float must be where floats may
+// be, so that memory begins where the payload will be aligned if its header is as long as the one before; pixels for which
+// that fails are copied.
 #pragma once
 
 #include "client_websocket.hpp"
@@ -67,6 +69,8 @@ public:
         std::vector<std::uint8_t>& message() noexcept { return connection_.request_; }
         /// Sends it and waits. The bytes stay until the exchange is destroyed.
         wire::Bytes perform(wire::RequestType type, wire::ResponseType expected);
+        /// What keeps them for longer.
+        Loan& memory() noexcept { return *connection_.answer_memory_; }
         /// To decode the answer into.
         wire::Response& response() noexcept { return connection_.response_; }
 
@@ -76,7 +80,7 @@ public:
 
 private:
     bool message_due() override;
-    void received(wire::Bytes message) override;
+    void received(wire::Bytes message, Loan& memory) override;
     void sent(bool action) override;
     void over(std::string reason) override;
     void ended() override;
@@ -100,6 +104,7 @@ private:
     std::uint64_t serving_{0};
     enum class Answer { none_due, due, here } answer_{Answer::none_due};
     wire::Bytes answer_bytes_;
+    Loan* answer_memory_{nullptr};
 
     // Of the thread whose turn it is.
     std::vector<std::uint8_t> request_;

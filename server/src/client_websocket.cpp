@@ -2,13 +2,14 @@
 
 #include "client_tls.hpp"
 #include "link.hpp"
+#include "printable.hpp"
+#include "received_messages.hpp"
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/websocket.hpp>
 
@@ -30,13 +31,11 @@ using tcp = net::ip::tcp;
 
 namespace {
 
-// Text from the server for a message: bounded, and without control characters.
-std::string printable(std::string_view text) {
+// Text from the server, for a message.
+std::string told_by_server(std::string_view text) {
     constexpr std::size_t longest = 256;
-    std::string out;
-    for (const char c : text.substr(0, longest)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-    while (!out.empty() && out.back() == ' ') out.pop_back();
-    return text.size() > longest ? out + "..." : out;
+    text = text.substr(0, text.find_last_not_of(" \r\n") + 1);  // the end of a body's last line
+    return printable(text, longest) + (text.size() > longest ? "..." : "");
 }
 
 std::string_view view(boost::string_view text) { return {text.data(), text.size()}; }
@@ -126,8 +125,8 @@ struct ClientWebSocket::Impl {
 
     static std::string refusal(const websocket::response_type& response) {
         std::string text = "the server refuses: HTTP " + std::to_string(response.result_int());
-        const std::string reason = printable(view(response.reason()));
-        const std::string body = printable(response.body());
+        const std::string reason = told_by_server(view(response.reason()));
+        const std::string body = told_by_server(response.body());
         if (!reason.empty()) text += ' ' + reason;
         if (!body.empty()) text += ": " + body;
         return text;
@@ -166,9 +165,10 @@ struct ClientWebSocket::Impl {
         // gigabyte and sends nothing does not get it.
         constexpr std::size_t least = std::size_t{64} << 10;
         constexpr std::size_t cheap = std::size_t{32} << 20;
+        beast::flat_buffer& buffer = messages.current().bytes;
         std::size_t room = buffer.capacity() - buffer.size();
         if (room == 0) room = std::min(std::max(stream.read_size_hint(), least), std::max(buffer.size(), cheap));
-        stream.async_read_some(buffer.prepare(room), [this](const error_code& error, std::size_t bytes) {
+        stream.async_read_some(buffer.prepare(room), [this, &buffer](const error_code& error, std::size_t bytes) {
             if (error) return read_failed(error);
             buffer.commit(bytes);
             if (!stream.got_binary())
@@ -176,8 +176,17 @@ struct ClientWebSocket::Impl {
             if (!events.message_due())
                 return violation(websocket::close_code::policy_error, "the server sent what nobody asked for");
             if (!stream.is_message_done()) return read_some();
-            events.received({static_cast<const std::uint8_t*>(buffer.data().data()), buffer.size()});
+            events.received({static_cast<const std::uint8_t*>(buffer.data().data()) + phase, buffer.size() - phase},
+                            messages.current());
         });
+    }
+
+    void read_next(std::size_t next_phase) {
+        beast::flat_buffer& buffer = messages.next().bytes;
+        phase = next_phase;  // the allocator's memory begins at 0
+        buffer.prepare(phase);
+        buffer.commit(phase);
+        read_some();
     }
 
     void read_failed(const error_code& error) {
@@ -197,7 +206,8 @@ struct ClientWebSocket::Impl {
         } else {
             reason = "the connection broke: " + error.message();
         }
-        if (buffer.size() > 0) reason += ", " + std::to_string(buffer.size()) + " bytes into a message";
+        const std::size_t begun = messages.current().bytes.size() - phase;
+        if (begun > 0) reason += ", " + std::to_string(begun) + " bytes into a message";
         events.over(std::move(reason));
         by_websocket ? wait_for_server() : drop();
     }
@@ -206,7 +216,7 @@ struct ClientWebSocket::Impl {
         const websocket::close_reason& reason = stream.reason();
         if (reason.code == websocket::close_code::none) return "the server closed the connection and gave no reason";
         std::string text = "the server closed the connection with code " + std::to_string(reason.code);
-        if (!reason.reason.empty()) text += ": " + printable({reason.reason.data(), reason.reason.size()});
+        if (!reason.reason.empty()) text += ": " + told_by_server({reason.reason.data(), reason.reason.size()});
         return text;
     }
 
@@ -322,7 +332,8 @@ struct ClientWebSocket::Impl {
     net::steady_timer timer{context};
     std::thread thread;
 
-    beast::flat_buffer buffer;
+    ReceivedMessages messages;
+    std::size_t phase{0};  // bytes in front of the message
     std::array<char, 4096> discarded;
     bool writing{false};
     bool closing{false};    // over, for whatever reason: over() has been told, or close() was called
@@ -372,11 +383,9 @@ bool ClientWebSocket::send(std::vector<std::uint8_t>& message, bool counted) {
     return true;
 }
 
-void ClientWebSocket::read_next() {
-    net::post(impl_->context, [impl = impl_.get()] {
-        if (impl->closing) return;
-        impl->buffer.clear();
-        impl->read_some();
+void ClientWebSocket::read_next(std::size_t phase) {
+    net::post(impl_->context, [impl = impl_.get(), phase] {
+        if (!impl->closing) impl->read_next(phase);
     });
 }
 

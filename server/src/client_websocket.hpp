@@ -4,15 +4,17 @@
 // The server is not trusted: what it may send is bounded, and however it behaves the I/O thread ends within the close
 // timeout once the connection is over.
 //
-// Receiving. Message bytes go from the socket straight into one flat buffer, which keeps its memory from message to message
-// and grows with what has really come, not with what a frame header announces. Reading stops at the end of a message until
-// read_next(): so the receiver decodes in place, on a thread of its own choice, while the I/O thread goes on sending.
+// Receiving. Message bytes go from the socket straight into flat memory, which is used again for later messages and grows with
+// what has really come, not with what a frame header announces. Reading stops at the end of a message until read_next(): so
+// the receiver decodes in place, on a thread of its own choice, while the I/O thread goes on sending. It may keep what it
+// borrows: the next message then gets other memory.
 //
 // Sending. Messages wait in a ring of buffers that are swapped with the sender's, and are written one after the other.
 #pragma once
 
 #include "uri.hpp"
 
+#include <chiral/byte_buffer.hpp>
 #include <chiral/engine.hpp>
 
 #include <cstddef>
@@ -41,8 +43,9 @@ public:
     public:
         /// The first bytes of a message are here. False: none is due, the connection is closed.
         virtual bool message_due() = 0;
-        /// A whole message. Its bytes stay until read_next() is called, which may be later and on any thread.
-        virtual void received(std::span<const std::uint8_t> message) = 0;
+        /// A whole message. Its bytes stay until read_next() is called, which may be later and on any thread, and as long as
+        /// `memory` is referred to.
+        virtual void received(std::span<const std::uint8_t> message, Loan& memory) = 0;
         virtual void sent(bool counted) = 0;
         /// The connection is over, and why. Told once at most, and not after close().
         virtual void over(std::string reason) = 0;
@@ -75,8 +78,8 @@ public:
     /// Swaps `message` into the ring; it gets back memory to reuse. False: the ring is full, nothing was taken; sent() is
     /// called when there is room. `counted` comes back in sent().
     bool send(std::vector<std::uint8_t>& message, bool counted);
-    /// Gives the bytes of the last message back.
-    void read_next();
+    /// Gives the bytes of the last message back. The next one will begin at an address that is `phase` modulo 16.
+    void read_next(std::size_t phase);
     /// Closes with a closing handshake and does not wait for it. `flush`: after all that send() took. A reason longer than
     /// a close frame holds is cut. A second call has no effect.
     void close(std::uint16_t code, const std::string& reason, bool flush);

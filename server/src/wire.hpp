@@ -104,8 +104,13 @@ struct Response {
 /// version does not know counts as stale, so that nobody takes it for fresh.
 void decode_response(Bytes message, Response& out, const Limits& limits = {});
 
-/// The same, but decodes the observation into `obs` and leaves out.result.obs alone.
-void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits = {});
+/// The same, but decodes the observation into `obs` and leaves out.result.obs alone. With a lender, which keeps `message`
+/// readable and unchanged, images and depths borrow from it instead of being copied, except for depths that lie where floats
+/// may not.
+void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits = {}, Loan* lender = nullptr);
+
+/// Where the payload of a message begins, according to its first four bytes; 4 if there are fewer.
+std::size_t payload_offset(Bytes message) noexcept;
 
 void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out);
 

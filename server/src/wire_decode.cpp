@@ -7,6 +7,7 @@
 #include <bit>
 #include <climits>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 
@@ -154,8 +155,7 @@ Frame split(Bytes message, const Limits& limits) {
     if (message.size() < 4)
         throw DecodeError("frame: message is " + std::to_string(message.size()) +
                           " bytes, expected at least the 4 of the header length");
-    std::uint32_t length = 0;
-    std::memcpy(&length, message.data(), sizeof length);
+    const std::size_t length = payload_offset(message) - 4;
     const Bytes rest = message.subspan(4);
     if (length > limits.max_header_bytes)
         throw DecodeError("frame: header of " + std::to_string(length) + " bytes, at most " +
@@ -304,7 +304,7 @@ void decode_currency(const Where& where, const Value& fields, Source& source) {
 }
 
 void decode_pixels(const Where& where, const Value& fields, const PixelFormat& format, Payload& payload,
-                   CameraInfo& camera) {
+                   CameraInfo& camera, Loan* lender) {
     require_dtype(where, fields, format.dtype_key, format.dtype_name);
     std::vector<int>& shape = camera.*format.shape;
     const std::size_t elements =
@@ -315,19 +315,22 @@ void decode_pixels(const Where& where, const Value& fields, const PixelFormat& f
         fail(where, std::string(format.what) + " is " + std::to_string(size) + " bytes, shape " + shape_text(shape) +
                         ' ' + format.dtype_name + " needs " + std::to_string(expected));
     const Bytes bytes = payload.claim(where, format.what, require_count(where, fields, format.offset_key), size);
-    (camera.*format.bytes).assign(bytes.data(), bytes.data() + bytes.size());
+    const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % format.element_size == 0;
+    ByteBuffer& pixels = camera.*format.bytes;
+    if (lender != nullptr && aligned && !bytes.empty()) pixels.borrow(bytes.data(), bytes.size(), *lender);
+    else pixels.assign(bytes.data(), bytes.data() + bytes.size());
     (camera.*format.dtype).assign(format.dtype_name);
 }
 
-void decode_camera(const Where& where, const Value& fields, Payload& payload, CameraInfo& camera) {
+void decode_camera(const Where& where, const Value& fields, Payload& payload, CameraInfo& camera, Loan* lender) {
     camera.timestamp = require_number(where, fields, "timestamp");
     require_matrix(where, fields, "intrinsics", camera.intrinsics);
     require_matrix(where, fields, "extrinsics", camera.extrinsics);
     decode_currency(where, fields, camera);
-    decode_pixels(where, fields, image_format, payload, camera);
+    decode_pixels(where, fields, image_format, payload, camera, lender);
     camera.has_depth = given(fields, "depth_shape") != nullptr;
     if (camera.has_depth) {
-        decode_pixels(where, fields, depth_format, payload, camera);
+        decode_pixels(where, fields, depth_format, payload, camera, lender);
     } else {
         camera.depth_data.clear();
         camera.depth_shape.clear();
@@ -364,13 +367,14 @@ void decode_sources(const Where& where, const Value& header, const char* list, c
     });
 }
 
-void decode_observation(const Where& where, const Value& header, Bytes bytes, Observation& obs, const Limits& limits) {
+void decode_observation(const Where& where, const Value& header, Bytes bytes, Observation& obs, const Limits& limits,
+                        Loan* lender) {
     Payload payload(bytes);
     obs.timestamp = require_number(where, header, "timestamp");
     obs.snapshot_time = number_or_zero(where, header, "snapshot_time");
     decode_sources(where, header, "cameras", "camera", limits.max_cameras, obs.cameras,
                    [&](const Where& camera_at, const Value& fields, CameraInfo& camera) {
-                       decode_camera(camera_at, fields, payload, camera);
+                       decode_camera(camera_at, fields, payload, camera, lender);
                    });
     decode_sources(where, header, "proprios", "proprio", limits.max_proprios, obs.proprios,
                    [&](const Where& proprio_at, const Value& fields, ProprioInfo& proprio) {
@@ -385,6 +389,12 @@ void decode_observation(const Where& where, const Value& header, Bytes bytes, Ob
 }
 
 }  // namespace
+
+std::size_t payload_offset(Bytes message) noexcept {
+    std::uint32_t length = 0;
+    if (message.size() >= sizeof length) std::memcpy(&length, message.data(), sizeof length);
+    return sizeof length + length;
+}
 
 void decode_request(Bytes message, Request& out, const Limits& limits) {
     const Frame frame = split(message, limits);
@@ -402,7 +412,7 @@ void decode_response(Bytes message, Response& out, const Limits& limits) {
     decode_response(message, out, out.result.obs, limits);
 }
 
-void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits) {
+void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits, Loan* lender) {
     const Frame frame = split(message, limits);
     const Value& header = parse_header(frame.header, limits);
     out.type = response_type(header);
@@ -418,7 +428,7 @@ void decode_response(Bytes message, Response& out, Observation& obs, const Limit
             fail(where, "payload is " + std::to_string(frame.payload.size()) + " bytes, expected none");
         return;
     }
-    decode_observation(where, header, frame.payload, obs, limits);
+    decode_observation(where, header, frame.payload, obs, limits, lender);
     if (out.type == ResponseType::obs_response) return;
     if (const Value* info = given(header, "info")) decode_info(where, "info", *info, out.result.info);
     if (out.type == ResponseType::step_response) {

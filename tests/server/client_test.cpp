@@ -64,22 +64,78 @@ TEST(ClientRequests, ReuseTheMemoryOfTheObservationTheyFill) {
     client.connect();
     Observation obs;
     client.get_obs(obs);
-    const auto buffers = [&] {
-        return std::vector<const void*>{std::as_const(obs.cameras[0].image).data(), obs.proprios[0].data.data(),
-                                        std::as_const(obs.cameras[0].depth_data).data(), obs.cameras.data(),
-                                        std::as_const(obs.cameras[1].image).data()};
-    };
-    const auto before = buffers();
+    const auto own = [&] { return std::vector<const void*>{obs.proprios[0].data.data(), obs.cameras.data()}; };
+    const auto before = own();
+    // One message is borrowed from while the next one is received.
+    std::set<const void*> messages;
     for (int seed = 2; seed <= 20; ++seed) {
         client.get_obs(obs);
         expect_sample(obs, seed);
-        EXPECT_EQ(buffers(), before);
+        EXPECT_EQ(own(), before);
+        for (const CameraInfo& camera : obs.cameras) {
+            EXPECT_TRUE(camera.image.borrowed());
+            EXPECT_EQ(camera.depth_data.borrowed(), camera.has_depth);
+        }
+        messages.insert(std::as_const(obs.cameras[0].image).data());
     }
+    EXPECT_EQ(messages.size(), 2u);
     StepResult result;
     result.obs = std::move(obs);
     client.step(sample_action(), result);
     expect_sample(result.obs, 0);
-    EXPECT_EQ(std::as_const(result.obs.cameras[0].image).data(), before[0]);
+}
+
+TEST(ClientObservations, ThatAreKeptStayWhatTheyAreWhateverComesLaterAndOutliveTheClient) {
+    std::vector<Observation> kept;
+    CameraInfo camera;
+    {
+        RobotServer robot;
+        PolicyClient client(robot.uri(), quiet_options());
+        client.connect();
+        for (int seed = 1; seed <= 20; ++seed) kept.push_back(client.get_obs());
+        Observation obs;
+        for (int seed = 21; seed <= 40; ++seed) client.get_obs(obs);
+        camera = std::move(obs.cameras[0]);
+    }
+    for (int seed = 1; seed <= 20; ++seed) expect_sample(kept[static_cast<std::size_t>(seed - 1)], seed);
+    EXPECT_TRUE(camera.image == sample_observation(40).cameras[0].image);
+}
+
+TEST(ClientObservations, OwnTheirPixelsWhenTheyAreCopiedOrChanged) {
+    RobotServer robot;
+    PolicyClient client(robot.uri(), quiet_options());
+    client.connect();
+    Observation obs = client.get_obs();
+    const Observation copy = obs;
+    EXPECT_FALSE(copy.cameras[0].image.borrowed());
+    obs.cameras[0].image[0] = 99;
+    EXPECT_FALSE(obs.cameras[0].image.borrowed());
+    EXPECT_TRUE(obs.cameras[1].image.borrowed());
+    expect_sample(copy, 1);
+    client.get_obs(obs);
+    expect_sample(obs, 2);
+    expect_sample(copy, 1);
+}
+
+// Where the payload begins depends on the header, whose length is anybody's guess.
+TEST(ClientObservations, HaveTheirDepthWhereFloatsMayBeWhateverTheLengthOfTheHeader) {
+    ScriptedServer server([](Peer& peer) {
+        peer.accept();
+        for (int seed = 1;; ++seed) {
+            peer.expect_request(wire::RequestType::obs_request);
+            Observation obs = sample_observation(seed);
+            obs.extra["text"] = std::string(static_cast<std::size_t>(seed * 7 % 23), 'x');
+            peer.send(obs_response(obs));
+        }
+    });
+    PolicyClient client(server.uri(), quiet_options());
+    client.connect();
+    Observation obs;
+    for (int seed = 1; seed <= 60; ++seed) {
+        client.get_obs(obs);
+        expect_sample(obs, seed);
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(std::as_const(obs.cameras[0].depth_data).data()) % alignof(float), 0u) << seed;
+    }
 }
 
 TEST(ClientRequests, FromManyThreadsAreOutstandingOneAtATimeAndEachGetsAnAnswer) {

@@ -146,6 +146,40 @@ TEST(RoundTrip, ObservationInEveryAnswer) {
     EXPECT_TRUE(response.result.truncated);
 }
 
+TEST(RoundTrip, ObservationBorrowsWhatLiesWhereItMay) {
+    struct Lender final : Loan {
+        void add_ref() noexcept override { ++references; }
+        void drop_ref() noexcept override { --references; }
+        int references{0};
+    };
+    wire::ObservationEncoder encoder;
+    const Observation sent = sample_observation(2);
+    encoder.encode_obs_response(sent);
+    const std::vector<std::uint8_t> message = joined(encoder);
+    int depths_borrowed = 0, depths = 0;
+    for (std::size_t offset = 0; offset < alignof(float); ++offset) {
+        std::vector<std::uint8_t> memory(message.size() + offset);
+        std::copy(message.begin(), message.end(), memory.begin() + static_cast<std::ptrdiff_t>(offset));
+        Lender lender;
+        wire::Response response;
+        Observation obs;
+        wire::decode_response(wire::Bytes(memory).subspan(offset), response, obs, {}, &lender);
+        expect_equal(obs, sent);
+        int borrowed = 0;
+        for (const CameraInfo& camera : obs.cameras) {
+            EXPECT_EQ(camera.image.borrowed(), !camera.image.empty());
+            borrowed += camera.image.borrowed() + camera.depth_data.borrowed();
+            depths += !camera.depth_data.empty();
+            depths_borrowed += camera.depth_data.borrowed();
+            EXPECT_EQ(reinterpret_cast<std::uintptr_t>(camera.depth_data.data()) % alignof(float), 0u);
+        }
+        EXPECT_EQ(lender.references, borrowed);
+        wire::decode_response(message, response, obs);  // without a lender
+        EXPECT_EQ(lender.references, 0);
+    }
+    EXPECT_EQ(depths_borrowed * 4, depths) << "one place in four is right for a depth";
+}
+
 TEST(RoundTrip, ObservationGoesToTheGivenPlace) {
     wire::ObservationEncoder encoder;
     const Observation sent = sample_observation(2);

@@ -1,9 +1,10 @@
-// Pixels that are either owned or borrowed from a pinned engine slot.
+// Pixels that are either owned or borrowed: from a pinned engine slot, or from a received message.
 //
 // A ByteBuffer stands where the documented API has std::vector<uint8_t>, and converts to and from it. An Observation
 // made by PolicyServer::make_obs() borrows: its pixels lie in the slots of the engine, which stay pinned until the
 // last buffer that borrows from the snapshot is gone. Nothing waits for that: a kept observation only occupies one
-// of the server's readers.
+// of the server's readers. One that a PolicyClient has received borrows from the memory of its message, which stays as a whole
+// as long as one buffer borrows from it.
 //
 // Thread rule: like a std::vector. Copying always yields an owned buffer; moving keeps the loan; mutable access to a
 // borrowed buffer copies it first.

@@ -91,11 +91,15 @@ public:
     /// Whether calls can succeed, as far as is known without trying: false as soon as the server has closed.
     bool connected() const noexcept;
 
+    // Observations borrow their pixels from the memory that the message was received in, which they keep, also beyond the
+    // client's life; they are not copied. Copies of an observation own their pixels, and so does a buffer that is changed
+    // (ByteBuffer). Depths are aligned for float.
+
     InfoMap get_metadata();
     std::pair<Observation, InfoMap> reset();
     Observation get_obs();
-    /// Decodes into `obs`, reusing its memory: its buffers are not allocated again once they have the size. After an error
-    /// its content is unspecified.
+    /// Decodes into `obs`, reusing its memory and giving back what it has borrowed: nothing is allocated once two messages of
+    /// that size have come. After an error its content is unspecified.
     void get_obs(Observation& obs);
     /// Legacy: sends the action and waits for the step response. Refuses actions and attaches times like apply_action().
     StepResult step(const Action& action);
