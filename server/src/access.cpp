@@ -27,7 +27,13 @@ int hexadecimal(char c) {
 
 }  // namespace
 
-std::string_view path_of(std::string_view target) noexcept { return target.substr(0, target.find('?')); }
+std::string_view path_of(std::string_view target) noexcept {
+    target = target.substr(0, target.find('?'));
+    const std::size_t scheme_end = target.starts_with('/') ? std::string_view::npos : target.find("://");
+    if (scheme_end == std::string_view::npos) return target;
+    const std::size_t path = target.find('/', scheme_end + 3);  // the absolute form: RFC 7230, 5.3.2
+    return path == std::string_view::npos ? "/" : target.substr(path);
+}
 
 std::optional<std::string> query_value(std::string_view target, std::string_view key) {
     const std::size_t mark = target.find('?');
@@ -58,12 +64,23 @@ bool token_accepted(const AccessOptions& access, const AccessRequest& request) {
     return in_query && equal_in_constant_time(*in_query, access.bearer_token);
 }
 
+// A host that no stranger can have the name of. Other names may be theirs, and lead here when they like: a page of theirs then
+// has the robot for its own host (DNS rebinding).
+static bool is_nobodys_domain(std::string_view host) {
+    if (host.starts_with('[')) return true;  // an IPv6 address
+    host = host.substr(0, host.find(':'));
+    const bool ipv4 = host.find_first_not_of("0123456789.") == std::string_view::npos;
+    const bool one_label = host.find('.') == std::string_view::npos;
+    return ipv4 || one_label || (host.size() > 6 && equal_without_case(host.substr(host.size() - 6), ".local"));
+}
+
 bool origin_accepted(const AccessOptions& access, const AccessRequest& request) {
     if (request.origin.empty()) return true;
-    // The server's own page: its origin is scheme://Host.
+    // The server's own page: its origin is scheme://Host. A stranger's page does not know the token.
     const std::size_t scheme_end = request.origin.find("://");
     if (scheme_end != std::string_view::npos && !request.host.empty() &&
-        equal_without_case(request.origin.substr(scheme_end + 3), request.host))
+        equal_without_case(request.origin.substr(scheme_end + 3), request.host) &&
+        (!access.bearer_token.empty() || is_nobodys_domain(request.host)))
         return true;
     return std::any_of(access.allowed_origins.begin(), access.allowed_origins.end(),
                        [&](const std::string& allowed) { return equal_without_case(allowed, request.origin); });

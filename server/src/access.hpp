@@ -17,7 +17,7 @@ struct AccessRequest {
     std::string_view origin;         ///< field Origin; empty where there is none
 };
 
-/// The path of a target, without its query.
+/// The path of a target, without its query, and without scheme and authority where they are there.
 std::string_view path_of(std::string_view target) noexcept;
 /// The value of a key in the query of a target, percent signs undone; nothing if the key is not there.
 std::optional<std::string> query_value(std::string_view target, std::string_view key);

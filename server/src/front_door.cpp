@@ -86,10 +86,19 @@ void FrontDoor::on_request(error_code error) {
     if (error) {
         if (error != http::error::end_of_stream) count(core_.stats.protocol_errors);
         if (!core_.tls && begins_tls(input_)) {
-            core_.log(peer_ + ": begins with TLS, which this server does not speak");
+            core_.log_connection(ServerCore::Who::stranger, peer_ + ": begins with TLS, which this server does not speak");
             return answer(http::status::bad_request, "text/plain", "This server does not speak TLS: use ws:// or http://.\n");
         }
-        return finish("handshake failed: " + error.message());
+        const std::string why = "handshake failed: " + error.message();
+        if (error.category() != make_error_code(http::error::bad_method).category() || error == http::error::end_of_stream ||
+            error == http::error::partial_message)
+            return finish(why);
+        core_.log_connection(ServerCore::Who::stranger, peer_ + ": " + why);
+        if (error == http::error::header_limit)
+            return answer(http::status::request_header_fields_too_large, "text/plain", "More than 8 kB of header.\n");
+        if (error == http::error::body_limit)
+            return answer(http::status::payload_too_large, "text/plain", "Requests have no body here.\n");
+        return answer(http::status::bad_request, "text/plain", "This is not HTTP as it should be: " + error.message() + ".\n");
     }
     const auto& message = request_->get();
     const auto view = [](boost::beast::string_view text) { return std::string_view(text.data(), text.size()); };
@@ -120,7 +129,14 @@ void FrontDoor::upgrade(const AccessRequest& request) {
                       "Pages of this origin may not connect to this robot.\n");
 
     std::unique_ptr<ObservationSource::Seat> seat;
-    const bool observes = path_of(request.target) == "/observe";
+    const std::string_view path = path_of(request.target);
+    const bool observes = path == "/observe" || path == "/observe/";
+    if (!observes && path.starts_with("/observe"))  // whoever means to watch must not get control by a slip
+        return refuse(http::status::not_found, "no such path: " + printable(path), "Observers connect to /observe.\n");
+    const auto takeover = query_value(request.target, "takeover");
+    const bool take_over = takeover && *takeover != "0";
+    if (observes && take_over)
+        return refuse(http::status::forbidden, "an observer that wants to take over", "An observer takes nothing over.\n");
     if (observes) {
         seat = core_.source->take_seat();
         if (!seat)
@@ -128,15 +144,16 @@ void FrontDoor::upgrade(const AccessRequest& request) {
                           "All " + std::to_string(core_.options.max_observers) +
                               " seats for observers are taken: try again when one has gone.\n");
     }
-    const auto takeover = query_value(request.target, "takeover");
-    const bool take_over = takeover && *takeover != "0";
-    if (take_over && !core_.options.allow_takeover)
-        return refuse(http::status::forbidden, "takeover is not allowed here",
-                      "This robot does not let a client take over from another one.\n");
+    if (!observes && core_.busy())
+        return refuse(http::status::service_unavailable, "the hooks are busy with former clients",
+                      "The robot is still busy with what former clients asked for: try again later.\n");
 
     const auto session = std::make_shared<Session>(std::move(link_), peer_, core_, std::move(seat));
-    if (!observes && !core_.take_control(session.get(), take_over)) {
+    if (!observes && !core_.take_control(session.get(), take_over && core_.options.allow_takeover)) {
         link_ = session->give_back();
+        if (take_over)
+            return refuse(http::status::forbidden, "takeover is not allowed here",
+                          "This robot does not let a client take over from another one.\n");
         return refuse(http::status::service_unavailable, "a client is connected already",
                       "Another client controls this robot. One client at a time: try again when it has gone.\n");
     }
@@ -183,7 +200,7 @@ void FrontDoor::get(const AccessRequest& request) {
 
 void FrontDoor::refuse(http::status status, const std::string& why, const std::string& text) {
     count(core_.stats.refused);
-    core_.log("refused " + peer_ + ": " + why);
+    core_.log_connection(ServerCore::Who::stranger, "refused " + peer_ + ": " + why);
     answer(status, "text/plain", text);
 }
 
@@ -206,29 +223,19 @@ void FrontDoor::answer(http::status status, std::string_view content_type, std::
     if (request_->get().method() == http::verb::head) answer_->body().clear();
     http::async_write(link_, *answer_, [self = shared_from_this()](error_code, std::size_t) {
         // The peer may have gone; nothing more is said to it.
-        self->link_.async_shutdown([self](error_code) { self->await_hang_up(); });
+        self->link_.async_hang_up([self] { self->finish(""); });
     });
 }
 
 void FrontDoor::answer_plain_http() {
-    core_.log(peer_ + ": speaks no TLS, which this server asks for");
+    core_.log_connection(ServerCore::Who::stranger, peer_ + ": speaks no TLS, which this server asks for");
     constexpr std::string_view text = "HTTP/1.1 400 Bad Request\r\nServer: chiral\r\nContent-Type: text/plain\r\n"
                                       "Content-Length: 51\r\nConnection: close\r\n\r\n"
                                       "This server speaks TLS only: use wss:// or https://";
     boost::asio::async_write(link_.tcp(), boost::asio::buffer(text), [self = shared_from_this()](error_code, std::size_t) {
         error_code ignored;  // the peer may have gone
         self->link_.socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
-        self->await_hang_up();
-    });
-}
-
-// Closing while something that the peer sent is unread would reset the connection, and the answer could be lost.
-void FrontDoor::await_hang_up() {
-    if (finished_) return;
-    input_.clear();
-    link_.tcp().async_read_some(input_.prepare(4096), [self = shared_from_this()](error_code error, std::size_t) {
-        if (error) self->finish("");
-        else self->await_hang_up();
+        self->link_.async_drain([self] { self->finish(""); });
     });
 }
 
@@ -237,7 +244,7 @@ void FrontDoor::finish(const std::string& why) {
     finished_ = true;
     error_code ignored;  // closing a socket that is broken already is not an event
     link_.socket().close(ignored);
-    if (!why.empty()) core_.log(peer_ + ": " + why);
+    if (!why.empty()) core_.log_connection(ServerCore::Who::stranger, peer_ + ": " + why);
     core_.leave(this);
 }
 

@@ -5,7 +5,8 @@
 //     GET /healthz   "ok" while the server serves
 //     GET /metrics   figures as Prometheus reads them
 //     WebSocket /observe    observe only
-//     WebSocket elsewhere   control, if nobody else does; ?takeover=1 replaces who does, where that is allowed
+//     WebSocket elsewhere   control, if nobody else does; ?takeover=1 replaces who does, where that is allowed. Not below
+//                           /observe: whoever means to watch must not get control by a slip
 //
 // Thread rule: network thread.
 #pragma once
@@ -34,6 +35,7 @@ public:
     void start();
     void shut_down() override { finish("the server is stopping"); }
     void abort() override { finish("dropped"); }
+    bool stranger() const override { return true; }
 
 private:
     void read_request();
@@ -43,7 +45,6 @@ private:
     void refuse(boost::beast::http::status status, const std::string& why, const std::string& text);
     void answer(boost::beast::http::status status, std::string_view content_type, std::string text);
     void answer_plain_http();
-    void await_hang_up();
     void finish(const std::string& why);
 
     ServerCore& core_;

@@ -36,6 +36,7 @@ struct Job {
     std::weak_ptr<Session> sender;     // of apply_action: who is told when the hook fails
     std::shared_ptr<const Lease> lease;  // of what moves the robot
     std::string rejected;              // of action: why the gate rejected it; it is answered all the same
+    bool moves{false};                 // the robot: an action that the gate has passed
     std::function<void()> task;        // instead of all that, something rare to do
     bool last{false};                  // ends the thread
 };

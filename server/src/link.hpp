@@ -16,6 +16,7 @@
 #include <boost/beast/core/role.hpp>
 #include <boost/beast/websocket/teardown.hpp>
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -86,20 +87,31 @@ public:
         socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, error);
         boost::asio::post(get_executor(), boost::beast::bind_front_handler(std::forward<Handler>(handler), error));
     }
+    /// Drops what comes until the other end has closed, or the time of the TCP stream is over. Closing while something is
+    /// unread would reset the connection, and what was said last could be lost.
+    template <class Handler>
+    void async_drain(Handler handler) {
+        tcp().async_read_some(boost::asio::buffer(transport_->dropped),
+                              [this, handler = std::move(handler)](boost::system::error_code error, std::size_t) mutable {
+                                  if (error) handler();
+                                  else async_drain(std::move(handler));
+                              });
+    }
+    /// Says that nothing more will be sent, and drains.
+    template <class Handler>
+    void async_hang_up(Handler handler) {
+        async_shutdown([this, handler = std::move(handler)](boost::system::error_code) mutable { async_drain(std::move(handler)); });
+    }
 
     // Found by Beast's WebSocket stream.
     //
     // Beast ends a connection, also one on which the other end broke the protocol, by reading until that closes it, and
-    // reports only then. A server that keeps it open would keep the client's caller waiting. So a client's teardown does
-    // nothing; it says goodbye afterwards, when it may limit the time.
+    // reports only then: the other end would decide how long it stays in control. So a teardown does nothing; goodbye is said
+    // afterwards, when everybody knows.
     template <class Handler>
-    friend void async_teardown(boost::beast::role_type role, Link& link, Handler&& handler) {
-        using boost::beast::async_teardown;
-        if (role == boost::beast::role_type::client)
-            boost::asio::post(link.get_executor(), boost::beast::bind_front_handler(std::forward<Handler>(handler),
-                                                                                    boost::system::error_code()));
-        else if (link.transport_->tls) link.transport_->tls->async_shutdown(std::forward<Handler>(handler));
-        else async_teardown(role, link.transport_->tcp, std::forward<Handler>(handler));
+    friend void async_teardown(boost::beast::role_type, Link& link, Handler&& handler) {
+        boost::asio::post(link.get_executor(),
+                          boost::beast::bind_front_handler(std::forward<Handler>(handler), boost::system::error_code()));
     }
     friend void teardown(boost::beast::role_type, Link&, boost::system::error_code&) = delete;
 
@@ -107,6 +119,7 @@ private:
     struct Transport {
         explicit Transport(Socket socket) : tcp(std::move(socket)) {}
         TcpStream tcp;
+        std::array<char, 4096> dropped;
         std::optional<boost::asio::ssl::stream<TcpStream&>> tls;
     };
     std::unique_ptr<Transport> transport_;

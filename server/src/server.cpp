@@ -65,14 +65,17 @@ ServerOptions completed(ServerOptions options) {
             "0 to 11");
     require(options.engine.readers >= 0 && options.engine.readers <= kMaxReaders - options.max_observers, "engine.readers",
             number(options.engine.readers), ("0 to " + number(kMaxReaders - options.max_observers) + " beside the observers").c_str());
-    require(options.max_observer_hz > 0 && options.max_observer_hz <= 1e6, "max_observer_hz", number(options.max_observer_hz),
-            "more than 0, and at most 1000000");
-    require(options.max_messages_per_second > 0, "max_messages_per_second", number(options.max_messages_per_second), "at least 1");
+    require(options.max_observer_hz >= 1e-3 && options.max_observer_hz <= 1e6, "max_observer_hz", number(options.max_observer_hz),
+            "0.001 to 1000000");
+    require(options.max_messages_per_second > 0 && options.max_messages_per_second <= 1'000'000'000, "max_messages_per_second",
+            number(options.max_messages_per_second), "1 to 1000000000");
     require(options.max_connections > 0, "max_connections", number(options.max_connections), "at least 1");
     require(options.action_timeout >= Duration::zero(), "action_timeout", number(options.action_timeout.count()) + " ns",
             "zero (never) or more");
     options.action_timeout = std::min<Duration>(options.action_timeout, std::chrono::hours(24 * 365));
     options.heartbeat_timeout = checked_timeout("heartbeat_timeout", options.heartbeat_timeout);
+    require(options.heartbeat_timeout >= std::chrono::milliseconds(10), "heartbeat_timeout",
+            number(options.heartbeat_timeout.count()) + " ns", "at least 10 ms");
     const AccessOptions& access = options.access;
     require(access.tls_certificate_file.empty() == access.tls_private_key_file.empty(), "access", "only one of the TLS files",
             "tls_certificate_file and tls_private_key_file, or neither");
@@ -209,7 +212,7 @@ void PolicyServer::Impl::warn_if_open_to_all(const tcp::endpoint& endpoint) {
 void PolicyServer::Impl::accept(Serving& s) {
     s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, Link::Socket socket) {
         if (!s.acceptor.is_open()) return;
-        if (!error && s.core.full()) {
+        if (!error && !s.core.make_room()) {
             count(stats.refused);  // closed with its socket
         } else if (!error) {
             try {
@@ -315,7 +318,9 @@ std::string PolicyServer::Impl::guarded(const char* name, Hook&& hook) noexcept 
 
 void PolicyServer::Impl::run_request(Job& job) noexcept {
     Reply& reply = job.session->reply(job.reply);
-    if (job.type == wire::RequestType::metadata)
+    if (job.session->gone())
+        reply.error = "the client has gone";
+    else if (job.type == wire::RequestType::metadata)
         reply.error = guarded("get_metadata", [&] { reply.metadata = server.get_metadata(); });
     else
         reply.error = guarded("get_obs", [&] { reply.result.obs = server.get_obs(); });

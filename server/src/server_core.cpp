@@ -57,7 +57,7 @@ ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counte
 
 void ServerCore::enter(std::shared_ptr<Connection> connection) {
     Connection* key = connection.get();
-    connections_.emplace(key, std::move(connection));
+    connections_.emplace(key, Entered{std::move(connection), entered_++});
 }
 
 void ServerCore::leave(Connection* connection) {
@@ -65,11 +65,41 @@ void ServerCore::leave(Connection* connection) {
     if (stopping_ && connections_.empty()) force_.cancel();
 }
 
+bool ServerCore::make_room() {
+    if (connections_.size() < options.max_connections) return true;
+    std::shared_ptr<Connection> oldest;
+    std::uint64_t number = entered_;
+    for (const auto& [key, entered] : connections_)
+        if (entered.number < number && entered.connection->stranger()) {
+            oldest = entered.connection;
+            number = entered.number;
+        }
+    if (oldest) oldest->abort();
+    return oldest != nullptr;
+}
+
+bool ServerCore::busy() const noexcept {
+    constexpr std::size_t most_requests = 16, most_beside_actions = 64;
+    return requests.pending() > most_requests || actions.pending() > options.max_queued_actions + most_beside_actions;
+}
+
+void ServerCore::log_connection(Who who, const std::string& line) {
+    constexpr std::uint64_t most = 100;
+    LoggedLines& logged = logged_[static_cast<std::size_t>(who)];
+    const TimePoint now = Clock::now();
+    if (now - logged.second >= std::chrono::seconds(1)) {
+        if (logged.count > most) log("left out " + std::to_string(logged.count - most) + " lines on connections that came and went");
+        logged = {now, 0};
+    }
+    if (++logged.count <= most) log(line);
+}
+
 void ServerCore::shut_down() {
     if (stopping_) return;
     stopping_ = true;
+    if (former_lease_) former_lease_->revoked.store(true, std::memory_order_release);
     const auto open = connections_;  // they leave while we go through them
-    for (const auto& [key, connection] : open) connection->shut_down();
+    for (const auto& [key, entered] : open) entered.connection->shut_down();
     if (connections_.empty()) return;
     force_.expires_after(std::chrono::seconds(2));
     force_.async_wait([this](boost::system::error_code error) {
@@ -79,12 +109,13 @@ void ServerCore::shut_down() {
 
 void ServerCore::abort_connections() {
     const auto open = connections_;
-    for (const auto& [key, connection] : open) connection->abort();
+    for (const auto& [key, entered] : open) entered.connection->abort();
 }
 
 // ---- control ----
 
 bool ServerCore::take_control(Session* session, bool take_over) {
+    if (take_over && former_lease_) former_lease_->revoked.store(true, std::memory_order_release);
     if (controller_ && controller_ != session) {
         if (!take_over) return false;
         controller_->lose_control("another client has taken over");
@@ -106,7 +137,7 @@ void ServerCore::end_lease(Session* session, const std::string& reason, bool ord
     controller_ = nullptr;
     if (!lease_) return;  // it never got as far as that
     if (!orderly) lease_->revoked.store(true, std::memory_order_release);
-    lease_.reset();
+    former_lease_ = std::move(lease_);
     watching_action_age_ = false;
     action_age_.cancel();
     Job job;
@@ -129,8 +160,8 @@ void ServerCore::watch_action_age(TimePoint deadline) {
         const TimePoint now = Clock::now();
         const TimePoint due = last_action_ + options.action_timeout;
         if (now < due) return watch_action_age(due);
-        // Actions wait, unread or in the queue: it is not the client who is late.
-        if (reading_paused_.load(std::memory_order_relaxed) || actions.pending() > 0)
+        // Actions wait for the robot, in the queue or because it is full: it is not the client who is late.
+        if (reading_paused_.load(std::memory_order_relaxed) || waiting_moves_.load(std::memory_order_relaxed) > 0)
             return watch_action_age(now + options.action_timeout);
         watching_action_age_ = false;
         Job job;
@@ -145,6 +176,11 @@ void ServerCore::watch_action_age(TimePoint deadline) {
 
 // ---- actions ----
 
+void ServerCore::queue_action(Job&& job) {
+    if (job.moves) waiting_moves_.fetch_add(1, std::memory_order_relaxed);
+    actions.push(std::move(job));
+}
+
 bool ServerCore::wait_for_room() {
     // The flag and the count are sequentially consistent: either action_done() sees the flag, or we see the room.
     reading_paused_.store(true, std::memory_order_seq_cst);
@@ -154,6 +190,7 @@ bool ServerCore::wait_for_room() {
 }
 
 void ServerCore::action_done(Job& job) {
+    if (job.moves) waiting_moves_.fetch_sub(1, std::memory_order_relaxed);
     if (job.action.data.capacity() > 0) used_actions_.try_enqueue(std::move(job.action));
     // Half empty, so that the connection is not stopped and started for every action.
     if (actions.pending() <= options.max_queued_actions / 2 && reading_paused_.exchange(false, std::memory_order_seq_cst))

@@ -17,6 +17,7 @@
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -52,6 +53,8 @@ public:
     virtual void shut_down() = 0;
     /// Drops the connection.
     virtual void abort() = 0;
+    /// Whether it is nobody yet, or nobody any more: neither in control nor an observer.
+    virtual bool stranger() const = 0;
 };
 
 /// What the server's owner does when asked.
@@ -82,13 +85,19 @@ public:
 
     /// Any thread.
     void log(const std::string& line) const { options.log(line); }
+    /// What anybody who reaches the port can cause: a bounded number of lines a second, apart for those who were let in.
+    enum class Who { stranger, let_in };
+    void log_connection(Who who, const std::string& line);
 
     // ---- connections ----
 
     /// Keeps the connection alive until it leaves: one that waits for room holds no operation that would.
     void enter(std::shared_ptr<Connection> connection);
     void leave(Connection* connection);
-    bool full() const noexcept { return connections_.size() >= options.max_connections; }
+    /// Drops the oldest connection of a stranger if there are too many. False: there is none.
+    bool make_room();
+    /// Whether the hooks are so far behind that nobody else should be given control.
+    bool busy() const noexcept;
 
     /// Closes all connections, the stubborn ones by force after a while; the event loop then runs out of work.
     void shut_down();
@@ -109,6 +118,8 @@ public:
 
     // ---- actions ----
 
+    /// For the action thread. `moves`: an action that the gate has passed.
+    void queue_action(Job&& job);
     bool room_for_actions() const noexcept { return actions.pending() < options.max_queued_actions; }
     /// Asks for Session::resume() of the session in control when there is room. False if there is room by now.
     bool wait_for_room();
@@ -124,12 +135,24 @@ private:
     void watch_action_age(TimePoint deadline);
 
     HookCalls& hooks_;
-    std::map<Connection*, std::shared_ptr<Connection>> connections_;
+    struct Entered {
+        std::shared_ptr<Connection> connection;
+        std::uint64_t number;
+    };
+    std::map<Connection*, Entered> connections_;
+    std::uint64_t entered_{0};
     Session* controller_{nullptr};
     std::shared_ptr<Lease> lease_;
+    std::shared_ptr<Lease> former_lease_;  // of a client that has gone in order: what it has sent may still be waiting
+    struct LoggedLines {
+        TimePoint second{};
+        std::uint64_t count{0};
+    };
+    std::array<LoggedLines, 2> logged_;  // of each Who
     bool stopping_{false};
     boost::asio::steady_timer force_{io};
     std::atomic<bool> reading_paused_{false};
+    std::atomic<std::size_t> waiting_moves_{0};  // actions that the gate has passed, in the queue or in the hook
     HandlerMemory resume_memory_;  // one resumption at a time: the next one follows the next pause
     moodycamel::ConcurrentQueue<Action> used_actions_;
 

@@ -24,7 +24,9 @@
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -57,11 +59,14 @@ public:
     /// Closes with "going away".
     void shut_down() override;
     void abort() override;
+    bool stranger() const override { return phase_ == Phase::finished; }
     /// Another client is in control now.
     void lose_control(const std::string& reason);
     /// Reads on after the action queue was full.
     void resume();
 
+    /// Hook threads: nobody waits for an answer any more.
+    bool gone() const noexcept { return gone_.load(std::memory_order_relaxed); }
     /// Hook threads, for the reply that they were given.
     Reply& reply(std::size_t index) noexcept { return replies_[index]; }
     /// Hook threads: the reply is filled.
@@ -79,9 +84,9 @@ private:
     void beat();
     void on_beat();
     void read();
+    std::string lost(TimePoint now);
     bool too_many_messages();
-    void on_control_frame();
-    void watch_idle_client(bool watch);
+    void on_control_frame(std::size_t bytes);
     void on_read(boost::beast::error_code error);
     void handle_message();
     ActionGate::Verdict judge_action();
@@ -94,11 +99,15 @@ private:
     void malformed(boost::beast::websocket::close_code code, const std::string& reason);
     /// `orderly`: what the client sent before still counts.
     void close(boost::beast::websocket::close_code code, std::string reason, bool orderly = false);
-    void finish(const std::string& why, bool orderly);
+    /// `in_words`: what was said last is to arrive, so the connection itself ends a little later.
+    void finish(const std::string& why, bool orderly, bool in_words = false);
+    void hang_up();
+    void leave_seat();
     std::string why_ended(boost::beast::error_code error) const;
     std::string who() const;
 
     ServerCore& core_;
+    const bool observes_;
     std::unique_ptr<ObservationSource::Seat> seat_;  // before the replies, which hold what it lends
     std::shared_ptr<Lease> lease_;
     boost::beast::websocket::stream<Link, false> stream_;  // no compression: buffers go out as they are
@@ -113,22 +122,27 @@ private:
     bool writing_{false};
     bool pinging_{false};
     bool waiting_to_look_{false};
+    std::atomic<bool> gone_{false};
 
     std::uint64_t acknowledged_{0};  // bytes, by the client's machine
     TimePoint acknowledged_at_{};    // when that was last seen to grow, or nothing was left to acknowledge
     std::uint64_t taken_{0};         // the same, while an answer is being written
     TimePoint taken_at_{};
-    TimePoint message_began_{};
-    struct PerSecond {
-        TimePoint began{};
-        std::size_t count{0};
-        /// How many there were in the present second.
-        std::size_t until(TimePoint now) noexcept {
-            if (now - began >= std::chrono::seconds(1)) *this = {now, 0};
-            return count;
-        }
+    std::uint64_t heard_{0};         // bytes received, or messages where the system does not tell
+    TimePoint heard_at_{};           // when that was last seen to grow, or the client could not show that it lives
+    std::uint64_t messages_read_{0}, control_bytes_{0};
+    std::uint64_t messages_known_{0};  // when bytes_known_ had been received
+    std::uint64_t bytes_known_{0};
+    TimePoint message_began_{};        // at the earliest
+
+    /// So many a second, and a tenth of a second's worth at once.
+    struct Allowance {
+        TimePoint paid_until{};
+        void spend(TimePoint now, Duration each) noexcept { paid_until = std::max(paid_until, now) + each; }
     };
-    PerSecond messages_, control_frames_;
+    Allowance messages_, control_frames_;
+    const Duration each_message_;
+    bool flooding_{false};
     TimePoint next_look_{};
 
     ActionGate gate_;

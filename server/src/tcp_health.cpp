@@ -17,8 +17,9 @@ std::optional<TcpHealth> tcp_health([[maybe_unused]] int socket) noexcept {
     tcp_info info{};
     socklen_t size = sizeof info;
     if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-        size >= offsetof(tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
-        return TcpHealth{info.tcpi_unacked, info.tcpi_bytes_acked, std::chrono::microseconds(info.tcpi_rtt)};
+        size >= offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+        return TcpHealth{info.tcpi_unacked, info.tcpi_bytes_acked, info.tcpi_bytes_received,
+                         std::chrono::microseconds(info.tcpi_rtt)};
 #endif
     return std::nullopt;
 }

@@ -10,6 +10,7 @@ namespace chiral {
 struct TcpHealth {
     std::uint32_t unacknowledged{0};       ///< segments sent that the peer's kernel has not acknowledged
     std::uint64_t acknowledged_bytes{0};   ///< since the connection began
+    std::uint64_t received_bytes{0};       ///< likewise, by this kernel
     std::chrono::microseconds round_trip{0};  ///< smoothed
 };
 

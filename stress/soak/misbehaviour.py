@@ -79,12 +79,11 @@ async def too_many_connections(census):
         for _ in range(census.max_connections + 16):
             crowd.append(await Peer.open(census))
             ends.append(asyncio.create_task(crowd[-1].until_end("the server to drop one connection of many")))
-        # The last ones at once, the first ones when their time for the handshake is over.
-        opened_in_time = not ends[0].done()
+        # Each that is one too many takes the place of the oldest; what is left, when the time for the handshake is over.
+        opened_in_time = not ends[-1].done()
         first_end, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        # Others are connected as well, so that it need not be the last one; but it is not the oldest, whose time was over.
-        if opened_in_time and ends[0] in first_end:
-            raise Wrong(f"with {len(crowd)} connections open, none was dropped at once")
+        if opened_in_time and ends[-1] in first_end and ends[0] not in first_end:
+            raise Wrong(f"of {len(crowd)} connections the newest was dropped, not the oldest")
         await asyncio.gather(*ends)
     finally:
         for end in ends:

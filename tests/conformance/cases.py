@@ -346,8 +346,8 @@ def handshake_cases():
     yield "plain HTTP", "4.2.1", b"GET /robot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 426
     yield "plain HTTP for the live page", "4.2.1", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200
     yield "another method for the live page", "4.2.1", b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 405
-    yield "a request that is too large", "10.7", request(extra=["Cookie: " + "x" * 20000]), None
-    yield "no HTTP at all", "10.7", b"\x17\x03\x01\x02\x00\x01\x00\r\n\r\n", None
+    yield "a request that is too large", "10.7", request(extra=["Cookie: " + "x" * 20000]), 431
+    yield "no HTTP at all", "10.7", b"\x17\x03\x01\x02\x00\x01\x00\r\n\r\n", 400
     yield ("the beginning of a TLS handshake", "10.7", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400,
            {"note": "told that this port speaks no TLS"})
     yield ("a frame before the answer", "4.1",

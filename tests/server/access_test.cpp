@@ -74,6 +74,47 @@ TEST(AccessOrigin, IsThatOfTheServersOwnPageOrOneOfTheList) {
     EXPECT_FALSE(page_accepted("http://", "")) << "no host is nobody's";
 }
 
+// A page of a stranger's domain that leads to the robot has the robot for its own host.
+TEST(AccessOrigin, OfADomainThatMayBeAStrangersNeedsATokenOrTheList) {
+    for (const char* host : {"evil.example:8765", "evil.example", "local", "127.0.0.1.evil.example", "x.locals", ".local"}) {
+        const bool nobodys = std::string(host) == "local";  // one label is no domain
+        EXPECT_EQ(page_accepted("http://" + std::string(host), host), nobodys) << host;
+        AccessOptions with_token;
+        with_token.bearer_token = kToken;
+        const std::string origin = "http://" + std::string(host);
+        EXPECT_TRUE(origin_accepted(with_token, {"/", host, "", origin})) << host;
+    }
+    for (const char* host : {"127.0.0.1:8765", "10.0.0.7", "[::1]:8765", "[fe80::1]", "localhost:8765", "robot", "robot.local:8765",
+                             "Robot.LOCAL"})
+        EXPECT_TRUE(page_accepted("http://" + std::string(host), host)) << host;
+    EXPECT_TRUE(page_accepted("https://lab.example", "lab.example")) << "it is in the list";
+}
+
+TEST(AccessPath, IsWhatFollowsTheAuthorityAndPrecedesTheQuery) {
+    EXPECT_EQ(path_of("/observe?access_token=/x://y"), "/observe");
+    EXPECT_EQ(path_of("http://robot:8765/observe?x=1"), "/observe");
+    EXPECT_EQ(path_of("http://robot:8765"), "/");
+    EXPECT_EQ(path_of("http://robot?x=/healthz"), "/");
+    EXPECT_EQ(path_of("/a://b/c"), "/a://b/c");
+    EXPECT_EQ(path_of("*"), "*");
+    EXPECT_EQ(path_of(""), "");
+}
+
+TEST(Access, WhoMeansToObserveDoesNotGetControlByASlip) {
+    Served<HookedServer> served;
+    for (const char* target : {"/observe/", "http://127.0.0.1/observe", "http://robot:1/observe/?x=1"}) {
+        RawClient client(served->port());
+        EXPECT_TRUE(eventually([&] {
+            client = RawClient(served->port());
+            return client.handshake(target).status == 101;
+        })) << target;
+    }
+    for (const char* target : {"/observer", "/observe/left", "/observe2?x"})
+        EXPECT_EQ(RawClient(served->port()).handshake(target).status, 404) << target;
+    EXPECT_EQ(RawClient(served->port()).handshake("/observe?takeover=1").status, 403);
+    EXPECT_EQ(served->stats().connections, 0u);
+}
+
 // ---- in the handshake ----
 
 // The answer to a handshake with more fields, as soon as the client before has been let go.

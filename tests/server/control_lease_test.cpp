@@ -86,6 +86,9 @@ TEST(ControlLease, TakeoverIsRefusedUnlessItIsAllowed) {
     EXPECT_NE(answer.body.find("does not let a client take over"), std::string::npos) << answer.body;
     EXPECT_EQ(first.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
     EXPECT_EQ(served->stats().refused, 1u);
+    // Where there is nobody to take over from, who asks for it is a client like any other.
+    first.close();
+    EXPECT_TRUE(eventually([&] { return RawClient(served->port()).handshake("/?takeover=1").status == 101; }));
 }
 
 TEST(ControlLease, WhoDoesNotAskForTakeoverIsTurnedAwayThoughItIsAllowed) {

@@ -365,10 +365,24 @@ TEST(Http, OtherPathsAndMethodsAreToldWhatThereIs) {
     expect_serves_the_next_client(served);
 }
 
+TEST(Http, WhatIsNoHttpIsToldSo) {
+    Served<HookedServer> served;
+    for (const char* bytes : {"no HTTP\r\n\r\n", "GET / HTTP/1.1\r\nno field\r\n\r\n", "GET / HTTP/3.7\r\n\r\n", "\r\n\x01\r\n\r\n"}) {
+        RawClient client(served->port());
+        client.send_bytes(bytes_of(bytes));
+        const RawClient::HttpAnswer answer = client.read_http();
+        EXPECT_EQ(answer.status, 400) << bytes;
+        EXPECT_NE(answer.body.find("not HTTP as it should be"), std::string::npos) << answer.body;
+        client.read_to_end();
+    }
+    expect_serves_the_next_client(served);
+}
+
 TEST(Http, ABodyIsNotReadAndBreaksNothing) {
     Served<HookedServer> served;
     RawClient client(served->port());
     client.send_bytes(bytes_of("POST /metrics HTTP/1.1\r\nHost: robot\r\nContent-Length: 100000\r\n\r\n"));
+    EXPECT_EQ(client.read_http().status, 413);
     client.read_to_end();
     ASSERT_TRUE(eventually([&] { return served->stats().protocol_errors == 1; }));
     expect_serves_the_next_client(served);

@@ -1,6 +1,7 @@
 // What one client can take of the server: bounded in connections, bytes, nesting, rate and time.
 #include "support.hpp"
 
+#include <deque>
 #include <limits>
 
 namespace chiral::test {
@@ -97,23 +98,50 @@ TEST(Limits, AFloodOfPingsEndsTheConnectionAndManyOfThemDoNot) {
     EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
 }
 
-TEST(Limits, AConnectionAboveTheLimitIsDroppedAtOnceAndTheOthersStay) {
+TEST(Limits, AConnectionAboveTheLimitTakesThePlaceOfTheOldestThatHasNotGotThroughItsHandshake) {
     Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
         options.max_connections = 4;
-        options.handshake_timeout = std::chrono::hours(1);  // the mute ones stay
+        options.handshake_timeout = std::chrono::hours(1);  // the mute ones would stay
     });
     RawClient client = served.connect();
-    std::vector<RawClient> mute;
+    std::deque<RawClient> mute;
     for (int i = 0; i < 3; ++i) mute.emplace_back(served->port());
+    for (int above = 0; above < 5; ++above) {
+        mute.emplace_back(served->port());
+        mute.front().read_to_end();
+        mute.pop_front();
+    }
+    EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
+    // Who does get through it is served however many hold the port.
+    EXPECT_EQ(status_of_healthz(served->port()), 200);
+    mute.pop_front();  // for that one
+    for (RawClient& late : mute) {  // the newest of them are still there
+        late.handshake("/observe");
+        late.disconnect();
+    }
+    EXPECT_TRUE(eventually([&] { return served->stats().observers == 2; }));
+}
+
+TEST(Limits, AClientInControlAndObserversMakeNoRoomForAnybody) {
+    Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
+        options.max_connections = 3;
+        options.max_observers = 2;
+    });
+    RawClient client = served.connect();
+    std::vector<RawClient> observers;
+    for (int i = 0; i < 2; ++i) {
+        observers.emplace_back(served->port());
+        ASSERT_EQ(observers.back().handshake("/observe").status, 101);
+    }
     for (std::uint64_t above = 1; above <= 3; ++above) {
         RawClient dropped(served->port());
         dropped.read_to_end();
         EXPECT_EQ(served->stats().refused, above);
     }
-    EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
-    mute.pop_back();
+    for (RawClient* one : {&client, &observers[0], &observers[1]})
+        EXPECT_EQ(one->ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
+    observers.pop_back();
     EXPECT_TRUE(eventually([&] { return status_of_healthz(served->port()) == 200; }));
-    EXPECT_EQ(client.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
 }
 
 TEST(Limits, AMessageThatDoesNotEndIsDroppedAndAClientThatIsAlwaysInOneAndEndsItStays) {
@@ -155,6 +183,22 @@ TEST(Limits, AMessageThatDoesNotEndIsDroppedAndAClientThatIsAlwaysInOneAndEndsIt
     EXPECT_EQ(control->stats().connections, 1u);
     control->stop();
     other.join();
+    expect_serves_the_next_client(served);
+}
+
+TEST(Limits, LinesAboutConnectionsAreBoundedInNumberWhateverComes) {
+    constexpr std::uint64_t kConnections = 500;
+    Served<HookedServer> served;
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::uint64_t i = 0; i < kConnections; ++i) {
+        RawClient stranger(served->port());
+        stranger.send_bytes(bytes_of("no HTTP\r\n\r\n"));
+        stranger.read_to_end();
+    }
+    ASSERT_TRUE(eventually([&] { return served->stats().protocol_errors == kConnections; }));
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin).count();
+    EXPECT_GT(served.log.count("handshake failed"), 0u);
+    EXPECT_LE(served.log.count("handshake failed"), 100u * static_cast<std::size_t>(seconds + 2));
     expect_serves_the_next_client(served);
 }
 
@@ -209,6 +253,7 @@ TEST(Limits, TheHeaderOfAHandshakeIsBounded) {
     EXPECT_EQ(client.read_http().status, 101);
     RawClient verbose(served->port());
     verbose.send_bytes(handshake_with(9'000));
+    EXPECT_EQ(verbose.read_http().status, 431);
     verbose.read_to_end();
     EXPECT_TRUE(served.log.wait_for("handshake failed"));
     EXPECT_EQ(served->stats().protocol_errors, 1u);

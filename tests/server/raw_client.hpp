@@ -129,6 +129,16 @@ public:
         return client;
     }
 
+    /// Whether a connection to the port is taken.
+    static bool listens(int port) {
+        try {
+            RawClient{port};
+            return true;
+        } catch (const std::system_error&) {
+            return false;
+        }
+    }
+
     int descriptor() const { return socket_; }
 
     // ---- sending ----

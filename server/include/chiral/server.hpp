@@ -73,7 +73,8 @@ struct AccessOptions {
     /// asked for. /healthz and the frame of the live page need none.
     std::string bearer_token;
     /// Browsers tell the Origin of the page that opens a WebSocket. Allowed are those listed here ("https://lab.example"),
-    /// and the server's own page. Programs send none and are not concerned.
+    /// and the server's own page: at an address, a name without a dot or in .local, and with a token also at other names,
+    /// which may be a stranger's that lead here. Programs send no Origin and are not concerned.
     std::vector<std::string> allowed_origins;
     /// PEM files; both, or neither for no TLS.
     std::string tls_certificate_file, tls_private_key_file;
@@ -97,7 +98,8 @@ struct ServerOptions {
     /// an answer; or a message that it began does not end.
     Duration idle_timeout = std::chrono::seconds(20);
     /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this. A busy or stopped
-    /// client on a machine that lives is not. Linux only; elsewhere idle_timeout finds it.
+    /// client on a machine that lives is not. If it had not read what came before, so that nothing can be sent, idle_timeout
+    /// finds it; also elsewhere than on Linux.
     Duration heartbeat_timeout = std::chrono::seconds(1);
     /// on_action_timeout() is called when the client in control has sent actions and then none for so long; those that the
     /// gate rejects do not count. Zero: never.
@@ -105,7 +107,7 @@ struct ServerOptions {
     /// Messages a second that are read from one client; more of them wait in the network. A client that sends more pings and
     /// pongs than that, which do not wait, is closed with code 1008.
     std::size_t max_messages_per_second = 10'000;
-    /// Connections at once, of all kinds; more of them are dropped at once.
+    /// Connections at once, of all kinds. One more takes the place of the oldest that has not got through its handshake.
     std::size_t max_connections = 64;
     /// A client that connects with "?takeover=1" replaces the one in control. False: it is turned away like any other.
     bool allow_takeover = false;
@@ -170,8 +172,9 @@ public:
 
     /// A client is in control now; `peer` is its address. Action thread, before its first action. Default: nothing.
     virtual void on_connect(const std::string& peer);
-    /// It no longer is. Action thread, after its last action. What it sent before it closed the connection in order is still
-    /// executed; what was waiting when the connection broke, or another client took over, is dropped. Default: nothing.
+    /// It no longer is. Action thread, after its last action. What it sent before it closed the connection in order, or before
+    /// a message that is malformed, is still executed, unless the server is stopped or another client takes over; what was
+    /// waiting when the connection broke is dropped. Default: nothing.
     virtual void on_disconnect(const std::string& reason);
     /// No action for ServerOptions::action_timeout: stop, hold, or slow down. Action thread; called once, until the next
     /// action has come. Default: nothing.
