@@ -51,11 +51,15 @@ void start_counting() { counting = true; }
 
 void leave_out_this_thread() { left_out = true; }
 
-ProcessCounters process_counters() {
+std::int64_t user_ns_by_ticks(int who) {
     rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const std::int64_t user = std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
-    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user, kernel_calls.load(), allocations.load()};
+    ::getrusage(who, &usage);
+    return std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
+}
+
+ProcessCounters process_counters() {
+    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user_ns_by_ticks(RUSAGE_SELF), kernel_calls.load(),
+            allocations.load()};
 }
 
 }  // namespace chiral::bench

@@ -26,5 +26,7 @@ void start_counting();
 /// The calling thread's system calls do not count.
 void leave_out_this_thread();
 ProcessCounters process_counters();
+/// User time so far of RUSAGE_SELF or RUSAGE_THREAD.
+std::int64_t user_ns_by_ticks(int who);
 
 }  // namespace chiral::bench
