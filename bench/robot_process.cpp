@@ -7,7 +7,6 @@
 #include <chiral/server.hpp>
 
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <pthread.h>
@@ -101,8 +100,6 @@ public:
         return std::int64_t{used.tv_sec} * 1'000'000'000 + used.tv_nsec;
     }
 
-    /// Of that, in user space by the kernel's ticks, when the last frames had been published.
-    std::int64_t sensor_user_ns() const { return sensor_user_ns_.load(); }
 
 private:
     // Every pixel is new each time, as a sensor's noise makes it.
@@ -128,14 +125,12 @@ private:
         while (!stopping_) {
             pacer.wait(stopping_);
             publish();
-            sensor_user_ns_ = user_ns_by_ticks(RUSAGE_THREAD);
         }
     }
 
     std::uint64_t number_{0};
     std::atomic<bool> stopping_{false};
     std::atomic<bool> wait_{false};
-    std::atomic<std::int64_t> sensor_user_ns_{0};
     std::vector<std::uint64_t> seen_;
     std::mutex latencies_mutex_;
     Values latencies_;
@@ -183,7 +178,6 @@ void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, 
             if (what == 'c') {
                 ProcessCounters counters = process_counters();
                 counters.cpu_ns -= robot.sensor_cpu_ns();
-                counters.user_by_ticks_ns -= robot.sensor_user_ns();
                 send_whole(control, &counters, sizeof counters);
             } else if (what == 'a') {
                 const Values values = robot.latencies();
