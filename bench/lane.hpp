@@ -42,7 +42,7 @@ public:
 
     /// One repetition: a writer and all readers, for the duration of the case.
     void repeat(const ContentionCase& setup) {
-        constexpr std::size_t most = 3000;
+        constexpr std::size_t most = 6000;
         const std::size_t threads = readers_.size() + 1;
         std::latch ready(static_cast<std::ptrdiff_t>(threads));
         // A lock that prefers readers (std::shared_mutex of glibc) never lets the writer in beside enough of them.

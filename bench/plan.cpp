@@ -39,11 +39,11 @@ Plan plan_for(Effort effort) {
             break;
         case Effort::quick:
             plan.repetitions = 33;
-            plan.contention = {{64, {0, 1, 8}, flat_out, Load::idle, milliseconds(4)},
+            plan.contention = {{64, {0, 1, 8}, flat_out, Load::idle, milliseconds(3)},
                                {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(12)},
                                {kVgaBytes, {1}, flat_out, Load::idle, milliseconds(4)},
-                               {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(12)},
-                               {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(12)}};
+                               {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(10)},
+                               {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(10)}};
             plan.hold_up_bytes = {kVgaBytes};
             plan.age_bytes = {kVgaBytes};
             plan.age_repetition = milliseconds(10);

@@ -133,7 +133,7 @@ def summarise(results):
     summary["commit_pin_8cam_ns_by_width"] = {
         str(width): results.cost(f"commit_and_pin_8_cameras/{width}") for width in (64, 640, 1920)}
     rtt = {"rtt_over_floor_p50": {}, "rtt_over_floor_p99": {}, "rtt_plain_over_floor_p50": {}, "rtt_plain_over_floor_p99": {}}
-    cost, ticks, floor_cost, calls, allocations = {}, {}, {}, {}, {}
+    cost, ticks, user, floor_cost, calls, allocations = {}, {}, {}, {}, {}, {}
     for row in results.all("round_trip", way="bare_tcp"):
         name = str(row["cameras"]) if "640x480" in row["observation"] else row["observation"]
         for way, key in (("policy_client", "rtt_over_floor"), ("plain_websocket", "rtt_plain_over_floor")):
@@ -144,11 +144,14 @@ def summarise(results):
         used = [r for r in results.all("server_cost", observation=row["observation"]) if r["way"] != "bare_tcp"]
         cost[name] = max(r["outside_calls_us"] for r in used)
         ticks[name] = max(r["user_by_ticks_us"] for r in used)
+        # Time outside of calls has all user time in it, so where the few ticks say more they are wrong.
+        user[name] = max(min(r["user_by_ticks_us"], r["outside_calls_us"]) for r in used)
         calls[name] = max(r["kernel_calls"] for r in used)
         allocations[name] = max(r["allocations"] for r in used)
     summary.update(rtt)
     summary["server_cpu_us_per_obs"] = cost
     summary["server_cpu_by_ticks_us_per_obs"] = ticks
+    summary["server_user_cpu_us_per_obs"] = user
     summary["bare_tcp_cpu_us_per_obs"] = floor_cost
     summary["server_kernel_calls_per_obs"] = calls
     summary["allocs_per_obs"] = max(allocations.values())
@@ -225,9 +228,9 @@ def lines(results, summary):
     few, many = results.writer("engine", 0), results.writer("engine", 8)
     factors, pairs = summary["writer_p999_ratio_8_readers_by_comparator"], summary["writer_p999_ratio_8_readers_of_repetitions"]
     slow = results.writer("mutex", 8)
+    paired = f"{times(middle(pairs))} in the median of the {len(pairs)} repetitions that have both" if pairs else "too few for repetitions"
     limited("writer's p99.9, 8 readers / none", summary["writer_p999_ratio_8_readers"], 1.2,
-            f"p99.9 is {tail_text(many)} beside 8 readers and {tail_text(few)} without ({times(middle(pairs))} in the median of "
-            f"{len(pairs)} repetitions that have both); the longest update of all took {say(many['max_ns'])} and "
+            f"p99.9 is {tail_text(many)} beside 8 readers and {tail_text(few)} without ({paired}); the longest update of all took {say(many['max_ns'])} and "
             f"{say(few['max_ns'])}. In place the factor is {times(factors['engine_in_place'])}, with a mutex "
             f"{at_least(slow)}{times(factors['mutex'])}, for memcpy beside 8 other readers {times(factors['bare_memcpy'])}; without "
             "readers, designs with one buffer begin lower, so compare times, not factors")
@@ -263,11 +266,11 @@ def lines(results, summary):
     if hd:
         line("round trip / bare TCP, 4 x 1080p, p50", f"{summary['rtt_over_floor_p50']['4 x 1920x1080 RGB']:.3g} x", "", None,
              f"an observation of four 1080p cameras takes {say(hd['p50_ns'])}")
-    bound, ticks = summary["server_cpu_us_per_obs"], summary["server_cpu_by_ticks_us_per_obs"]
-    worst = max(ticks, key=ticks.get)
-    line("server's user-space CPU per observation", f"{ticks[worst]:.3g} us, at most {max(bound.values()):.3g} us", "<= 200 us",
-         ticks[worst] <= 200,
-         f"by the kernel's ticks, at its largest ({worst if ' ' in worst else worst + ' cameras'}). The second figure is an upper "
+    bound, user = summary["server_cpu_us_per_obs"], summary["server_user_cpu_us_per_obs"]
+    worst = max(user, key=user.get)
+    line("server's user-space CPU per observation", f"{user[worst]:.3g} us, at most {max(bound.values()):.3g} us", "<= 200 us",
+         user[worst] <= 200,
+         f"by the kernel's ticks of 4 ms, at its largest ({worst if ' ' in worst else worst + ' cameras'}). The second figure is an upper "
          "bound, CPU time outside system calls, with interrupts and the network's soft interrupts in it, at its largest as well; "
          f"measured alike, a bare TCP loop has up to {max(summary['bare_tcp_cpu_us_per_obs'].values()):.3g} us")
     limited("allocations per observation", summary["allocs_per_obs"], 0, "the robot's process allocates nothing in the steady state", "")

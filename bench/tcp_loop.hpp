@@ -1,6 +1,6 @@
 // The floor under an observation's round trip: one byte asks, gather writes of the same buffers answer, and a loop of reads
 // takes it into memory that is used again. Sockets on loopback with TCP_NODELAY and the system's buffer sizes, which is what
-// the server's have. The buffers go in steps of one megabyte, the fastest of those that were tried: see tcp_loop.cpp.
+// the server's have. The buffers go in steps of the size that was fastest of those tried: see tcp_loop.cpp.
 #pragma once
 
 #include <sys/uio.h>

@@ -46,7 +46,7 @@ class ATinyRun(unittest.TestCase):
             with self.subTest(key):
                 self.assertFigure(summary[key])
         for key in ("rtt_over_floor_p50", "rtt_over_floor_p99", "rtt_plain_over_floor_p50", "server_cpu_us_per_obs",
-                    "server_cpu_by_ticks_us_per_obs", "bare_tcp_cpu_us_per_obs"):
+                    "server_user_cpu_us_per_obs", "server_cpu_by_ticks_us_per_obs", "bare_tcp_cpu_us_per_obs"):
             for cameras in ("1", "4", "8"):
                 with self.subTest(key, cameras=cameras):
                     self.assertFigure(summary[key][cameras])
