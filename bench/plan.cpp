@@ -20,14 +20,14 @@ Plan plan_for(Effort effort) {
                 {kFullHdBytes, {0, 1, 8}, flat_out, Load::idle, milliseconds(25)},
                 {64, {1, 8}, flat_out, Load::busy, milliseconds(15)},
                 {kVgaBytes, {8}, flat_out, Load::busy, milliseconds(20)},
-                {kFullHdBytes, {1, 8}, flat_out, Load::busy, milliseconds(20)},
+                {kFullHdBytes, {8}, flat_out, Load::busy, milliseconds(20)},
                 // Enough for 1000 updates in all repetitions together; with one reader, for a p99.
                 {64, {8}, at_rate, Load::idle, milliseconds(36)},
-                {64, {8}, at_rate, Load::busy, milliseconds(36)},
+                {64, {8}, at_rate, Load::busy, milliseconds(42)},
                 {kVgaBytes, {1}, at_rate, Load::idle, milliseconds(15)},
                 {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(72)},
                 {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(80)},
-                {kFullHdBytes, {8}, at_rate, Load::idle, milliseconds(72)}};
+                {kFullHdBytes, {8}, at_rate, Load::idle, milliseconds(80)}};
             plan.hold_up_bytes = {64, kVgaBytes};
             plan.age_bytes = {kFullHdBytes};
             plan.age_repetition = milliseconds(50);
