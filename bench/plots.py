@@ -132,7 +132,7 @@ def held_up(results, out):
     axis.set_xscale("log")
     axis.set_xlim(min(values) / 3, max(longest) * 8)
     axis.xaxis.set_major_formatter(time_axis)
-    axis.set_xlabel("longest update meanwhile: median of all stops (bar) and longest (tick)")
+    axis.set_xlabel("longest update meanwhile: median (bar), most (tick)")
     axis.set_title(f"a reader is stopped for 20 ms, looking at {size_text(hold_up_bytes(results))}")
     axis.grid(True, axis="x", which="major", color="#dddddd", linewidth=0.6)
     return finish(fig, out / "held_up_by_a_stopped_reader.svg")
