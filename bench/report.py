@@ -213,14 +213,14 @@ def lines(results, summary):
         def rated(row):
             return f"p50 {say(row['p50_ns'])}, p99 {say(row['p99_ns'])}, p99.9 {tail_text(row)}, max {at_least(row)}{say(row['max_ns'])}"
         factor = ratio(mutex["p50_ns"], engine["p50_ns"])
-        word = "faster" if factor < 0.95 else "slower" if factor > 1.05 else "as fast"
+        word = "not compared" if factor is None else "faster" if factor < 0.95 else "slower" if factor > 1.05 else "as fast"
         enough = p999(mutex) is not None and p999(engine) is not None
         far, worse = ("p99.9", ratio(p999(mutex), p999(engine))) if enough else ("longest", ratio(mutex["max_ns"], engine["max_ns"]))
         line(f"at rate, 8 readers, {'every core busy' if load == 'busy' else 'idle'}, {size / 1e6:.2g} MB",
              f"p50 {say(engine['p50_ns'])}, mutex {say(mutex['p50_ns'])}", "", None,
              f"an update of {picture} 500 times a second, beside readers that look at periods of their own: {rated(engine)} "
              f"({engine['samples']} updates); with a mutex {rated(mutex)}{ended_by_us(mutex)}: at this rate a mutex is {word} "
-             f"in the median, and its {far} is {worse:.3g} times this engine's")
+             f"in the median, and its {far} is {times(worse)} this engine's")
     middles, maxima = (summary[f"writer_held_up_by_stopped_reader_{key}_ns"] for key in ("p50", "max"))
     line("held up by a stopped reader", f"{say(middles['engine'])}, mutex {say(middles['mutex'])}", "", None,
          "while a reader is stopped for 20 ms in the middle of a look, the longest update takes this long in the median of "
