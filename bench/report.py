@@ -211,7 +211,8 @@ def lines(results, summary):
         picture = "a 640x480 image" if size == VGA else "a 1920x1080 image"
 
         def rated(row):
-            return f"p50 {say(row['p50_ns'])}, p99 {say(row['p99_ns'])}, p99.9 {tail_text(row)}, max {at_least(row)}{say(row['max_ns'])}"
+            return (f"p50 {say(row['p50_ns'])}, p99 {say(row['p99_ns'])}, p99.9 {tail_text(row)}, "
+                    f"max {at_least(row)}{say(row['max_ns'])}")
         factor = ratio(mutex["p50_ns"], engine["p50_ns"])
         word = "not compared" if factor is None else "faster" if factor < 0.95 else "slower" if factor > 1.05 else "as fast"
         enough = p999(mutex) is not None and p999(engine) is not None
@@ -229,7 +230,9 @@ def lines(results, summary):
     few, many = results.writer("engine", 0), results.writer("engine", 8)
     factors, pairs = summary["writer_p999_ratio_8_readers_by_comparator"], summary["writer_p999_ratio_8_readers_of_repetitions"]
     slow = results.writer("mutex", 8)
-    paired = f"{times(middle(pairs))} in the median of the {len(pairs)} repetitions that have both" if pairs else "too few for repetitions"
+    paired = "too few samples to compare in single repetitions"
+    if pairs:
+        paired = f"{times(middle(pairs))} in the median of the {len(pairs)} repetitions that have both"
     limited("writer's p99.9, 8 readers / none", summary["writer_p999_ratio_8_readers"], 1.2,
             f"p99.9 is {tail_text(many)} beside 8 readers and {tail_text(few)} without ({paired}); the longest update of all took {say(many['max_ns'])} and "
             f"{say(few['max_ns'])}. In place the factor is {times(factors['engine_in_place'])}, with a mutex "

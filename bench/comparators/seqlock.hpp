@@ -1,10 +1,10 @@
 // A sequence lock over relaxed atomic words (Boehm, "Can seqlocks get along with programming language memory models?",
 // 2012).
 //
-// The writer never waits. A reader waits for the end of an update, for about as long as one takes, copies, and tries again when
-// the writer came in between, which it also looks for after every page: what is no longer whole needs no more copying. Beside
-// a writer that leaves no gap it may never get a value: it gives up after kAttempts. The words must be atomic for the program to be free of races,
-// and that keeps the compiler from making one memcpy of the loop.
+// The writer never waits. A reader waits for the end of an update, for about as long as one takes, copies, and tries again
+// when the writer came in between. It looks for that after every page, too: what is no longer whole needs no more copying.
+// Beside a writer that leaves no gap it may never get a value: it gives up after kAttempts. The words must be atomic for the
+// program to be free of races, and that keeps the compiler from making one memcpy of the loop.
 #pragma once
 
 #include "channel.hpp"

@@ -37,8 +37,9 @@ class ATinyRun(unittest.TestCase):
             self.assertIn(row["sentence"], self.run_.stdout)
 
     def writer(self, comparator, readers):
-        return next(row for row in self.result["rows"] if row["experiment"] == "contention" and row["role"] == "writer" and
-                    (row["comparator"], row["readers"], row["bytes"], row["pace"]) == (comparator, readers, 640 * 480 * 3, "flat_out"))
+        about = {"experiment": "contention", "role": "writer", "comparator": comparator, "readers": readers,
+                 "bytes": 640 * 480 * 3, "pace": "flat_out"}
+        return next(row for row in self.result["rows"] if all(row.get(key) == value for key, value in about.items()))
 
     def test_summary_has_every_key(self):
         summary = self.result["summary"]
@@ -81,7 +82,8 @@ class ATinyRun(unittest.TestCase):
         self.assertEqual([len(values) for values in few + many], [2, 2, 2, 2])
         ratios = [a / b for a, b in zip(many[1], few[1]) if a and b]
         self.assertEqual(self.result["summary"]["writer_p999_ratio_8_readers_of_repetitions"], ratios)
-        self.assertEqual(self.result["summary"]["writer_p999_ratio_8_readers_paired"], sorted(ratios)[len(ratios) // 2] if ratios else None)
+        self.assertEqual(self.result["summary"]["writer_p999_ratio_8_readers_paired"],
+                         sorted(ratios)[len(ratios) // 2] if ratios else None)
 
     def test_says_where_and_with_what_it_was_made(self):
         for key in ("cpu", "cores", "kernel", "compiler", "build", "commit"):
