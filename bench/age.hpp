@@ -7,7 +7,8 @@
 
 namespace chiral::bench {
 
-/// A writer at 200 Hz and one reader that looks without a pause, per comparator by turns: appends one row each.
+/// A writer at 200 Hz and one reader that waits, without sleeping, for a number that the writer counts up after each update,
+/// and looks then; per comparator by turns: appends one row each.
 void measure_ages(const Plan& plan, ProgressLine& progress, Json& rows);
 double ages_work(const Plan& plan);
 

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -19,6 +20,7 @@ namespace {
 ClientOptions quiet_client() {
     ClientOptions options;
     options.log = [](const std::string&) {};
+    options.retry_interval = std::chrono::milliseconds(5);  // while the robot is still busy with the last client's end
     return options;
 }
 
@@ -62,6 +64,15 @@ Json row_of(const char* experiment, const ObservationCase& setup) {
 }
 
 constexpr double kCameraHz = 30;
+// As good as 30, but 30 would meet the kernel's ticks, every 4 ms, at the same three places of a frame each time.
+constexpr double kCameraHzBetweenTicks = 29.826;
+constexpr int kWarmUps = 5;
+constexpr int kStreamingWarmUps = 15;
+
+// Of one way in one repetition, in milliseconds, about.
+double fetch_work(const ObservationCase& setup, std::size_t bytes) {
+    return (kWarmUps + setup.per_repetition) * static_cast<double>(bytes) / 3e6;
+}
 
 Json cost_row(const ObservationCase& setup, const char* way, const ProcessCounters& cost, std::uint64_t observations) {
     const auto each = [&](auto value) { return static_cast<double>(value) / static_cast<double>(observations); };
@@ -86,83 +97,81 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     RobotProcess robot(setup, 0);
     pin_reader(0);
     Observation observation;
-    Values floor_times, plain_times, client_times, floor_p50, plain_p50, client_p50;
-    ProcessCounters floor_cost, plain_cost, client_cost;
-    std::uint64_t observations = 0;
-
-    const auto median = [](Values values) {
-        std::sort(values.begin(), values.end());
-        return static_cast<float>(quantile(values, 0.5));
+    // One way to fetch, and what came of it.
+    struct Way {
+        const char* name;
+        const char* cost_name;
+        std::function<void()> connect, fetch, close;
+        Values times, p50s;
+        ProcessCounters cost;
     };
-    for (int repetition = 0; repetition < plan.repetitions; ++repetition) {
-        // One client at a time is served, so all connect anew in every repetition, and fetch twice before it counts.
-        Values times;
-        {
-            FloorReader floor(robot.floor_port(), bytes);
-            for (int i = 0; i < 2; ++i) floor.fetch();
+    std::optional<FloorReader> floor;
+    std::optional<PolicyClient> client;
+    std::optional<PlainWebSocket> plain;
+    std::vector<Way> ways(3);
+    ways[0] = {"bare_tcp", "bare_tcp", [&] { floor.emplace(robot.floor_port(), bytes); }, [&] { floor->fetch(); },
+               [&] { floor.reset(); }, {}, {}, {}};
+    ways[1] = {"policy_client", "one_after_the_other",
+               [&] {
+                   client.emplace(uri(robot), quiet_client());
+                   client->connect();
+               },
+               [&] { client->get_obs(observation); },
+               [&] {
+                   client->close();
+                   client.reset();
+               },
+               {}, {}, {}};
+    ways[2] = {"plain_websocket", "one_after_the_other_not_decoded",
+               [&] {
+                   while (!plain) try {
+                       plain.emplace(robot.server_port());
+                   } catch (const std::runtime_error& refused) {
+                       if (std::string(refused.what()).find("503") == std::string::npos) throw;  // the last client is still going
+                   }
+               },
+               [&] { plain->fetch(); }, [&] { plain.reset(); }, {}, {}, {}};
+
+    for (int repetition = 0; repetition < plan.repetitions; ++repetition)
+        for (std::size_t i = 0; i < ways.size(); ++i) {
+            // One client at a time is served, so all connect anew in every repetition, each time another one first, and fetch
+            // some before it counts: the congestion window and the buffers of a new connection grow.
+            Way& way = ways[(i + static_cast<std::size_t>(repetition)) % ways.size()];
+            way.connect();
+            for (int k = 0; k < kWarmUps; ++k) way.fetch();
+            Values times;
             const ProcessCounters before = robot.counters();
-            time_calls(times, setup.per_repetition, [&] { floor.fetch(); });
-            floor_cost = floor_cost + (robot.counters() - before);
-            floor_times.insert(floor_times.end(), times.begin(), times.end());
-            floor_p50.push_back(median(times));
+            time_calls(times, setup.per_repetition, way.fetch);
+            way.cost = way.cost + (robot.counters() - before);
+            way.close();
+            way.times.insert(way.times.end(), times.begin(), times.end());
+            std::sort(times.begin(), times.end());
+            way.p50s.push_back(static_cast<float>(quantile(times, 0.5)));
+            progress.step(fetch_work(setup, bytes), fmt::format("observations, {}", setup.name));
         }
-        {
-            times.clear();
-            PolicyClient client(uri(robot), quiet_client());
-            client.connect();
-            for (int i = 0; i < 2; ++i) client.get_obs(observation);
-            const ProcessCounters before = robot.counters();
-            time_calls(times, setup.per_repetition, [&] { client.get_obs(observation); });
-            client_cost = client_cost + (robot.counters() - before);
-            observations += static_cast<std::uint64_t>(setup.per_repetition);
-            client_times.insert(client_times.end(), times.begin(), times.end());
-            client_p50.push_back(median(times));
-            client.close();
-        }
-        {
-            times.clear();
-            std::optional<PlainWebSocket> plain;
-            while (!plain) try {
-                plain.emplace(robot.server_port());
-            } catch (const std::runtime_error& refused) {
-                if (std::string(refused.what()).find("503") == std::string::npos) throw;  // the last client is still going
-            }
-            for (int i = 0; i < 2; ++i) plain->fetch();
-            const ProcessCounters before = robot.counters();
-            time_calls(times, setup.per_repetition, [&] { plain->fetch(); });
-            plain_cost = plain_cost + (robot.counters() - before);
-            plain_times.insert(plain_times.end(), times.begin(), times.end());
-            plain_p50.push_back(median(times));
-        }
-        progress.step(3.0 * setup.per_repetition * static_cast<double>(bytes) / 1.5e6, fmt::format("observations, {}", setup.name));
-    }
     unpin();
 
-    const auto add = [&](const char* way, Values& times, const Values& p50s) {
+    for (Way& way : ways) {
         Json row = row_of("round_trip", setup);
-        row["way"] = way;
+        row["way"] = way.name;
         row["bytes"] = bytes;
         row["repetitions"] = plan.repetitions;
-        row.update(summarise(std::move(times)));
-        row["p50_of_repetitions_ns"] = p50s;
+        row.update(summarise(std::move(way.times)));
+        row["p50_of_repetitions_ns"] = way.p50s;
         rows.push_back(std::move(row));
-    };
-    add("bare_tcp", floor_times, floor_p50);
-    add("plain_websocket", plain_times, plain_p50);
-    add("policy_client", client_times, client_p50);
-    rows.push_back(cost_row(setup, "bare_tcp", floor_cost, observations));
-    rows.push_back(cost_row(setup, "one_after_the_other", client_cost, observations));
-    rows.push_back(cost_row(setup, "one_after_the_other_not_decoded", plain_cost, observations));
+    }
+    const auto observations = static_cast<std::uint64_t>(plan.repetitions) * static_cast<std::uint64_t>(setup.per_repetition);
+    for (const Way& way : ways) rows.push_back(cost_row(setup, way.cost_name, way.cost, observations));
 }
 
 // Every observation shows frames that no other has shown, which is when the server looks at their content.
 void measure_streaming_cost(const ObservationCase& setup, int count, ProgressLine& progress, Json& rows) {
-    RobotProcess robot(setup, kCameraHz);
+    RobotProcess robot(setup, kCameraHzBetweenTicks);
     PolicyClient client(uri(robot), quiet_client());
     client.connect();
     robot.wait_for_frames(true);
     Observation observation;
-    for (int i = 0; i < 5; ++i) client.get_obs(observation);
+    for (int i = 0; i < kStreamingWarmUps; ++i) client.get_obs(observation);
     const ProcessCounters before = robot.counters();
     for (int i = 0; i < count; ++i) {
         client.get_obs(observation);
@@ -229,6 +238,7 @@ void measure_client_age(const ObservationCase& setup, int count, ProgressLine& p
 }
 
 int ages_of(const Plan& plan) { return std::max(3, plan.actions / 20); }
+int streamed(const Plan& plan) { return 2 * ages_of(plan); }
 
 }  // namespace
 
@@ -236,16 +246,15 @@ double observations_work(const Plan& plan) {
     double work = 0;
     for (const ObservationCase& setup : plan.observations) {
         const std::vector<std::size_t> sizes = piece_sizes(setup);
-        work += 3.0 * plan.repetitions * setup.per_repetition *
-                static_cast<double>(std::accumulate(sizes.begin(), sizes.end(), std::size_t{0})) / 1.5e6;
+        work += 3.0 * plan.repetitions * fetch_work(setup, std::accumulate(sizes.begin(), sizes.end(), std::size_t{0}));
     }
-    return work + static_cast<double>(plan.observations.size()) * ages_of(plan) * 1000 / kCameraHz;
+    return work + static_cast<double>(plan.observations.size()) * streamed(plan) * 1000 / kCameraHz;
 }
 
 void measure_observations(const Plan& plan, ProgressLine& progress, Json& rows) {
     for (const ObservationCase& setup : plan.observations) {
         measure_case(setup, plan, progress, rows);
-        measure_streaming_cost(setup, ages_of(plan), progress, rows);
+        measure_streaming_cost(setup, streamed(plan), progress, rows);
     }
 }
 

@@ -15,10 +15,11 @@ enum class WriterPace { flat_out, at_rate };
 constexpr const char* to_string(Load load) { return load == Load::busy ? "busy" : "idle"; }
 constexpr const char* to_string(WriterPace pace) { return pace == WriterPace::at_rate ? "at_rate" : "flat_out"; }
 
-/// One combination of payload, readers, pace and load, in which all comparators are measured by turns.
+/// One combination of payload, pace and load, in which all comparators are measured by turns, with each of these numbers of
+/// readers right after each other: what is compared is measured in the same moment.
 struct ContentionCase {
     std::size_t bytes;
-    int readers;
+    std::vector<int> readers;
     WriterPace pace;
     Load load;
     std::chrono::milliseconds repetition;

@@ -42,6 +42,7 @@ def finish(fig, path, legend_from=None):
     fig.tight_layout()
     fig.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(fig)
+    return path
 
 
 def log_time(axis, label):
@@ -68,7 +69,7 @@ def against_readers(results, out):
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
         axis.set_ylim(low, high)
-    finish(fig, out / "update_against_readers.svg", axes[0])
+    return finish(fig, out / "update_against_readers.svg", axes[0])
 
 
 def against_size(results, out):
@@ -91,7 +92,7 @@ def against_size(results, out):
         axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: size_text(int(round(size)))))
         axis.set_xlabel("payload")
         axis.set_title(f"{title}, one reader, both without a pause")
-    finish(fig, out / "cost_against_size.svg", axes[0])
+    return finish(fig, out / "cost_against_size.svg", axes[0])
 
 
 def bars(axis, names, spans, label):
@@ -120,19 +121,21 @@ def held_up(results, out):
     fig, axes = figure(1, 3.4)
     axis = axes[0]
     values = [rows[name]["longest_update_p50_ns"] for name in names]
+    longest = [rows[name]["longest_update_max_ns"] for name in names]
     axis.barh(range(len(names)), values, color=[STYLE[name]["color"] for name in names], height=0.6)
-    for position, value in enumerate(values):
-        axis.text(value * 1.15, position, say(value), va="center", fontsize=8)
+    axis.plot(longest, range(len(names)), "k|", markersize=9)
+    for position, (value, most) in enumerate(zip(values, longest)):
+        axis.text(max(value, most) * 1.2, position, say(value), va="center", fontsize=8)
     axis.set_yticks(range(len(names)))
     axis.set_yticklabels([LABELS[name] for name in names])
     axis.invert_yaxis()
     axis.set_xscale("log")
-    axis.set_xlim(min(values) / 3, max(values) * 8)
+    axis.set_xlim(min(values) / 3, max(longest) * 8)
     axis.xaxis.set_major_formatter(time_axis)
-    axis.set_xlabel("longest update meanwhile")
+    axis.set_xlabel("longest update meanwhile: median (bar), most (tick)")
     axis.set_title(f"a reader is stopped for 20 ms, looking at {size_text(hold_up_bytes(results))}")
     axis.grid(True, axis="x", which="major", color="#dddddd", linewidth=0.6)
-    finish(fig, out / "held_up_by_a_stopped_reader.svg")
+    return finish(fig, out / "held_up_by_a_stopped_reader.svg")
 
 
 def ages(results, out):
@@ -142,8 +145,8 @@ def ages(results, out):
     rows = [results.find("reader_age", comparator=name, bytes=size) for name in names]
     fig, axes = figure(1, 3.4)
     bars(axes[0], names, [(r["p50_ns"], r["max_ns"]) for r in rows], "age when a reader holds it: median (dot) to longest (tick)")
-    axes[0].set_title(f"{size_text(size)} at 200 Hz, one reader that looks without a pause")
-    finish(fig, out / "age_at_a_reader.svg")
+    axes[0].set_title(f"{size_text(size)} at 200 Hz, one reader that waits for the next one without sleeping")
+    return finish(fig, out / "age_at_a_reader.svg")
 
 
 def round_trips(results, out):
@@ -168,13 +171,10 @@ def round_trips(results, out):
     axis.set_xticklabels([case.replace(" RGB", "\nRGB") for case in cases])
     axis.set_title("one observation, asked for and received")
     axis.legend(frameon=False, fontsize=8, loc="upper left")
-    finish(fig, out / "observation_round_trip.svg")
+    return finish(fig, out / "observation_round_trip.svg")
 
 
-def draw(results, summary, out):
+def draw(results, out):
+    """Returns the files."""
     out.mkdir(parents=True, exist_ok=True)
-    against_readers(results, out)
-    against_size(results, out)
-    held_up(results, out)
-    ages(results, out)
-    round_trips(results, out)
+    return [plot(results, out) for plot in (against_readers, against_size, held_up, ages, round_trips)]

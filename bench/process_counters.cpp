@@ -20,6 +20,7 @@ namespace {
 std::atomic<bool> counting{false};
 thread_local bool left_out = false;
 std::atomic<std::int64_t> in_kernel{0};
+std::atomic<std::int64_t> user_by_ticks{0};
 std::atomic<std::uint64_t> kernel_calls{0};
 std::atomic<std::uint64_t> allocations{0};
 
@@ -29,12 +30,23 @@ std::int64_t cpu_time(clockid_t clock) {
     return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
+// What the calling thread has spent in user space since it was here last.
+void add_user_time() {
+    thread_local std::int64_t before = 0;
+    rusage usage{};
+    ::getrusage(RUSAGE_THREAD, &usage);
+    const std::int64_t now = std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
+    user_by_ticks.fetch_add(now - before, std::memory_order_relaxed);
+    before = now;
+}
+
 template <class Call>
 auto timed(Call&& call) {
     if (!counting.load(std::memory_order_relaxed) || left_out) return call();
     const std::int64_t start = cpu_time(CLOCK_THREAD_CPUTIME_ID);
     const auto result = call();
     const int error = errno;
+    add_user_time();
     in_kernel.fetch_add(cpu_time(CLOCK_THREAD_CPUTIME_ID) - start, std::memory_order_relaxed);
     kernel_calls.fetch_add(1, std::memory_order_relaxed);
     errno = error;
@@ -52,10 +64,7 @@ void start_counting() { counting = true; }
 void leave_out_this_thread() { left_out = true; }
 
 ProcessCounters process_counters() {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const std::int64_t user = std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
-    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user, kernel_calls.load(), allocations.load()};
+    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user_by_ticks.load(), kernel_calls.load(), allocations.load()};
 }
 
 }  // namespace chiral::bench

@@ -5,8 +5,10 @@
 //   outside calls   the process's CPU time less that in the system calls that the server makes, which are wrapped (-Wl,--wrap) and
 //                   timed on the thread's CPU clock. Exact in time, but what the kernel does outside of calls counts as the
 //                   server's: interrupts and the network's soft interrupts, page faults, the scheduler. An upper bound
-//   by ticks        getrusage(): the kernel looks 250 times a second whether the thread is in user space. Nothing is mistaken, but
-//                   it is a count of few: of 100 observations of 5 ms, some 125 looks
+//   by ticks        getrusage() of each thread that makes such calls, after each of them: the kernel looks 250 times a second
+//                   whether the thread is in user space. It is a count of few: of 200 observations of 5 ms, some 250 looks,
+//                   so that one more or less is 20 us per observation. Until the kernel has once found a new thread in a
+//                   call, it takes all of that thread's time for user time, therefore threads are warmed up before
 #pragma once
 
 #include <cstdint>

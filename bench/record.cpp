@@ -8,10 +8,11 @@ Json tail(const Values& sorted, double q) {
     return quantile(sorted, q);
 }
 
-Json median(Values values) {
-    if (values.empty()) return nullptr;
-    std::sort(values.begin(), values.end());
-    return quantile(values, 0.5);
+// One per repetition, null where it has too few samples.
+Json of_repetitions(const Values& values) {
+    Json all = Json::array();
+    for (const float value : values) all.push_back(value > 0 ? Json(value) : Json(nullptr));
+    return all;
 }
 
 }  // namespace
@@ -26,12 +27,16 @@ Json summarise(SampleSet&& set) {
     row["p50_ns"] = set.typical().empty() ? Json(nullptr) : Json(quantile(set.typical(), 0.5));
     row["p99_ns"] = tail(single, 0.99);
     row["p999_ns"] = tail(single, 0.999);
-    row["max_ns"] = single.empty() ? Json(nullptr) : Json(single.back());
-    row["p999_of_repetitions_ns"] = median(set.repetition_p999);
-    row["p50_of_repetitions_ns"] = set.repetition_p50;
+    row["max_ns"] = single.empty() ? Json(nullptr) : Json(set.longest);
+    row["p999_of_repetitions_ns"] = of_repetitions(set.repetition_p999);
+    row["p50_of_repetitions_ns"] = of_repetitions(set.repetition_p50);
+    row["calls"] = set.calls;
     row["slept"] = set.slept;
+    row["slept_and_preempted"] = set.slept_and_preempted;
+    row["preempted_batches"] = set.preempted_batches;
     row["failed"] = set.failed;
-    row["preempted"] = {{"samples", set.preempted.size()},
+    row["preempted"] = {{"calls", set.preempted_calls},
+                        {"samples", set.preempted.size()},
                         {"p50_ns", set.preempted.empty() ? Json(nullptr) : Json(quantile(set.preempted, 0.5))},
                         {"max_ns", set.preempted.empty() ? Json(nullptr) : Json(set.preempted.back())}};
     return row;

@@ -66,32 +66,74 @@ class Results:
         raise KeyError(f"{name} is not in the single calls that were measured")
 
 
+def p999(row):
+    """None with fewer than 1000 samples, of which the longest says less."""
+    return row["p999_ns"]
+
+
 def tail(row):
-    """p99.9; of a row with fewer than 1000 samples the longest, which then is at most that far out."""
-    return row["p999_ns"] if row["p999_ns"] is not None else row["max_ns"]
+    """p99.9, or the longest of a row that has none: to be shown, not to be compared."""
+    return row["max_ns"] if p999(row) is None else p999(row)
+
+
+def starved(row):
+    """Repetitions that ended only because the readers were stopped: the real figures are larger, nobody knows how much."""
+    return row["starved_repetitions"]
+
+
+def at_least(row):
+    return ">= " if starved(row) else ""
+
+
+def tail_text(row):
+    return at_least(row) + say(tail(row)) + (f" (longest of {row['samples']})" if p999(row) is None else "")
+
+
+def ended_by_us(row):
+    return f", ended by us in {starved(row)} of {row['repetitions']} repetitions" if starved(row) else ""
+
+
+def times_text(row):
+    """p50, p99.9 and max of a writer."""
+    return f"p50 {say(row['p50_ns'])}, p99.9 {tail_text(row)}, max {at_least(row)}{say(row['max_ns'])}{ended_by_us(row)}"
 
 
 def ratio(a, b):
     return None if a is None or not b else a / b
 
 
-def paired(over, under):
-    """Median over the repetitions of the ratio of their medians: what disturbs a repetition disturbs both alike."""
-    ratios = sorted(a / b for a, b in zip(over["p50_of_repetitions_ns"], under["p50_of_repetitions_ns"]) if b)
-    return ratios[len(ratios) // 2] if ratios else None
+def tail_ratio(many, few):
+    """Of p99.9. In the place of one that is missing may stand the longest above, where it can only add, and never below."""
+    return ratio(tail(many), p999(few))
+
+
+def of_repetitions(over, under, key):
+    """The ratio in every repetition that has both: what disturbs a repetition disturbs both alike."""
+    return [a / b for a, b in zip(over[key], under[key]) if a and b]
+
+
+def middle(ratios):
+    return sorted(ratios)[len(ratios) // 2] if ratios else None
+
+
+def times(value):
+    return "-" if value is None else f"{value:.3g} x"
 
 
 def summarise(results):
     summary = {}
     engine, floor = results.writer("engine", 0), results.writer("bare_memcpy", 0)
     summary["update_over_memcpy_p50"] = ratio(engine["p50_ns"], floor["p50_ns"])
-    summary["update_over_memcpy_paired"] = paired(engine, floor)
+    summary["update_over_memcpy_paired"] = middle(of_repetitions(engine, floor, "p50_of_repetitions_ns"))
     summary["update_over_memcpy_one_buffer_p50"] = ratio(engine["p50_ns"], results.writer("bare_memcpy_one", 0)["p50_ns"])
+    summary["update_over_memcpy_p50_by_bytes"] = {
+        str(row["bytes"]): ratio(row["p50_ns"], results.writer("bare_memcpy", 0, row["bytes"])["p50_ns"])
+        for row in results.all("contention", comparator="engine", readers=0, pace="flat_out", load="idle", role="writer")}
     summary["commit_pin_8cam_ns"] = results.cost("commit_and_pin_8_cameras/640")
     summary["commit_pin_8cam_ns_by_width"] = {
         str(width): results.cost(f"commit_and_pin_8_cameras/{width}") for width in (64, 640, 1920)}
     rtt = {"rtt_over_floor_p50": {}, "rtt_over_floor_p99": {}, "rtt_plain_over_floor_p50": {}, "rtt_plain_over_floor_p99": {}}
-    cost, ticks, floor_cost, calls, allocations = {}, {}, {}, {}, {}
+    cost, ticks, user, floor_cost, calls, allocations = {}, {}, {}, {}, {}, {}
     for row in results.all("round_trip", way="bare_tcp"):
         name = str(row["cameras"]) if "640x480" in row["observation"] else row["observation"]
         for way, key in (("policy_client", "rtt_over_floor"), ("plain_websocket", "rtt_plain_over_floor")):
@@ -101,24 +143,32 @@ def summarise(results):
         floor_cost[name] = results.find("server_cost", way="bare_tcp", observation=row["observation"])["outside_calls_us"]
         used = [r for r in results.all("server_cost", observation=row["observation"]) if r["way"] != "bare_tcp"]
         cost[name] = max(r["outside_calls_us"] for r in used)
-        # The sensor thread, which is left out of all else, is in the ticks; it is there only at 30 Hz.
-        ticks[name] = max(r["user_by_ticks_us"] for r in used if r["way"] != "every_frame_at_30_hz")
+        ticks[name] = max(r["user_by_ticks_us"] for r in used)
+        # Time outside of calls has all user time in it, so where the few ticks say more they are wrong.
+        user[name] = max(min(r["user_by_ticks_us"], r["outside_calls_us"]) for r in used)
         calls[name] = max(r["kernel_calls"] for r in used)
         allocations[name] = max(r["allocations"] for r in used)
     summary.update(rtt)
     summary["server_cpu_us_per_obs"] = cost
     summary["server_cpu_by_ticks_us_per_obs"] = ticks
+    summary["server_user_cpu_us_per_obs"] = user
     summary["bare_tcp_cpu_us_per_obs"] = floor_cost
     summary["server_kernel_calls_per_obs"] = calls
     summary["allocs_per_obs"] = max(allocations.values())
-    ratios = {}
+    ratios, tails, ended = {}, {}, {}
     for name in LABELS:
         few, many = results.writer(name, 0), results.writer(name, 8)
-        ratios[name] = ratio(tail(many), tail(few))
+        ratios[name], tails[name], ended[name] = tail_ratio(many, few), p999(many), starved(many)
     summary["writer_p999_ratio_8_readers"] = ratios["engine"]
     summary["writer_p999_ratio_8_readers_by_comparator"] = ratios
-    summary["writer_held_up_by_stopped_reader_ns"] = {
-        r["comparator"]: r["longest_update_p50_ns"] for r in results.all("hold_up", bytes=hold_up_bytes(results))}
+    each = of_repetitions(results.writer("engine", 8), results.writer("engine", 0), "p999_of_repetitions_ns")
+    summary["writer_p999_ratio_8_readers_paired"] = middle(each)
+    summary["writer_p999_ratio_8_readers_of_repetitions"] = each
+    summary["writer_p999_8_readers_ns_by_comparator"] = tails
+    summary["starved_repetitions_8_readers_by_comparator"] = ended
+    for key in ("p50", "max"):
+        summary[f"writer_held_up_by_stopped_reader_{key}_ns"] = {
+            r["comparator"]: r[f"longest_update_{key}_ns"] for r in results.all("hold_up", bytes=hold_up_bytes(results))}
     summary["action_latency_us"] = {
         r["load"]: {"p50": r["p50_ns"] / 1e3, "p99": (r["p99_ns"] or r["max_ns"]) / 1e3} for r in results.all("action")}
     return summary
@@ -143,29 +193,71 @@ def lines(results, summary):
             line(what, f"{value:.3g} {unit}".strip(), f"<= {limit} {unit}".strip(), value <= limit, sentence)
 
     engine, mutex = results.writer("engine", 8), results.writer("mutex", 8)
-    line("held up by 8 readers, p99.9", f"{say(tail(engine))}, mutex {say(tail(mutex))}", "", None,
-         f"a sensor thread that updates a 640x480 image beside 8 readers waits up to {say(tail(engine))} per update here, "
-         f"and up to {say(tail(mutex))} with a mutex")
-    stopped = summary["writer_held_up_by_stopped_reader_ns"]
-    line("held up by a stopped reader", f"{say(stopped['engine'])}, mutex {say(stopped['mutex'])}", "", None,
-         "while a reader is stopped for 20 ms in the middle of a look, the longest update takes this long")
+    line("held up by 8 readers, p99.9", f"{tail_text(engine)}, mutex {tail_text(mutex)}", "", None,
+         "a writer that is flat out, beside 8 readers that never pause, needs for an update of a 640x480 image "
+         f"{times_text(engine)}; with a mutex {times_text(mutex)}")
+    others = [name for name in LABELS if name not in FLOORS and name not in ("engine", "mutex")]
+    waiting = ("mutex_priority_inheritance", "shared_mutex")
+    line("the same in other designs, p99.9", ", ".join(
+        f"{short} {tail_text(results.writer(name, 8))}" for short, name in
+        (("shared_ptr", "shared_ptr_swap"), ("Boost", "boost_lockfree_queue"), ("moodycamel", "moodycamel_queue"))), "", None,
+        "this engine is one of the designs whose writer waits for nobody. Also: " + "; ".join(
+            f"{LABELS[name]} {tail_text(results.writer(name, 8))}{ended_by_us(results.writer(name, 8))}"
+            for name in others if name in waiting or name in ("engine_in_place", "seqlock")))
+    for size, load in ((VGA, "idle"), (VGA, "busy"), (1920 * 1080 * 3, "idle")):
+        engine, mutex = (results.writer(name, 8, size, "at_rate", load) for name in ("engine", "mutex"))
+        if not engine:
+            continue
+        picture = "a 640x480 image" if size == VGA else "a 1920x1080 image"
+
+        def rated(row):
+            return (f"p50 {say(row['p50_ns'])}, p99 {say(row['p99_ns'])}, p99.9 {tail_text(row)}, "
+                    f"max {at_least(row)}{say(row['max_ns'])}")
+        factor = ratio(mutex["p50_ns"], engine["p50_ns"])
+        word = "not compared" if factor is None else "faster" if factor < 0.95 else "slower" if factor > 1.05 else "as fast"
+        enough = p999(mutex) is not None and p999(engine) is not None
+        far, worse = ("p99.9", ratio(p999(mutex), p999(engine))) if enough else ("longest", ratio(mutex["max_ns"], engine["max_ns"]))
+        line(f"at rate, 8 readers, {'every core busy' if load == 'busy' else 'idle'}, {size / 1e6:.2g} MB",
+             f"p50 {say(engine['p50_ns'])}, mutex {say(mutex['p50_ns'])}", "", None,
+             f"an update of {picture} 500 times a second, beside readers that look at periods of their own: {rated(engine)} "
+             f"({engine['samples']} updates); with a mutex {rated(mutex)}{ended_by_us(mutex)}: at this rate a mutex is {word} "
+             f"in the median, and its {far} is {times(worse)} this engine's")
+    middles, maxima = (summary[f"writer_held_up_by_stopped_reader_{key}_ns"] for key in ("p50", "max"))
+    line("held up by a stopped reader", f"{say(middles['engine'])}, mutex {say(middles['mutex'])}", "", None,
+         "while a reader is stopped for 20 ms in the middle of a look, the longest update takes this long in the median of "
+         f"{results.find('hold_up', comparator='engine')['stops']} stops; at most {say(maxima['engine'])}, with a mutex "
+         f"{say(maxima['mutex'])}")
+    few, many = results.writer("engine", 0), results.writer("engine", 8)
+    factors, pairs = summary["writer_p999_ratio_8_readers_by_comparator"], summary["writer_p999_ratio_8_readers_of_repetitions"]
+    slow = results.writer("mutex", 8)
+    paired = "too few samples to compare in single repetitions"
+    if pairs:
+        paired = f"{times(middle(pairs))} in the median of the {len(pairs)} repetitions that have both"
     limited("writer's p99.9, 8 readers / none", summary["writer_p999_ratio_8_readers"], 1.2,
-            "readers hardly lengthen the longest updates; "
-            f"with a mutex the factor is {summary['writer_p999_ratio_8_readers_by_comparator']['mutex'] or 0:.3g}, for memcpy "
-            f"beside 8 other readers {summary['writer_p999_ratio_8_readers_by_comparator']['bare_memcpy'] or 0:.3g}")
+            f"p99.9 is {tail_text(many)} beside 8 readers and {tail_text(few)} without ({paired}); the longest update of all took {say(many['max_ns'])} and "
+            f"{say(few['max_ns'])}. In place the factor is {times(factors['engine_in_place'])}, with a mutex "
+            f"{at_least(slow)}{times(factors['mutex'])}, for memcpy beside 8 other readers {times(factors['bare_memcpy'])}; without "
+            "readers, designs with one buffer begin lower, so compare times, not factors")
     limited("update / memcpy, p50", summary["update_over_memcpy_p50"], 1.05,
             "an update of a 640x480 image costs what copying it into the next of two buffers costs "
-            f"({say(results.writer('engine', 0)['p50_ns'])}; one buffer, over and over: "
-            f"{say(results.writer('bare_memcpy_one', 0)['p50_ns'])})")
+            f"({say(results.writer('engine', 0)['p50_ns'])}). One buffer over and over stays in the cache and is cheaper: memcpy "
+            f"{say(results.writer('bare_memcpy_one', 0)['p50_ns'])}, and a mutex that nobody else wants "
+            f"{say(results.writer('mutex', 0)['p50_ns'])}")
+    small = results.writer("engine", 0, 64)
+    line("update / memcpy, 64 B, p50", times(summary["update_over_memcpy_p50_by_bytes"]["64"]), "", None,
+         f"small values are above: {say(small['p50_ns'])}, which are two clock readings and bookkeeping, for 64 bytes that memcpy "
+         f"copies in {say(results.writer('bare_memcpy', 0, 64)['p50_ns'])} and a mutex protects for "
+         f"{say(results.writer('mutex', 0, 64)['p50_ns'])}")
     limited("commit and pin 8 cameras", summary["commit_pin_8cam_ns"], 1000,
-            "eight RGB-D cameras filled in place are published and pinned for a reader in this time, whatever their size", "ns")
+            "eight RGB-D cameras filled in place are published with their poses and pinned for a reader in this time, whatever "
+            "their size; on one thread, back to back, caches warm", "ns")
     for cameras in ("1", "4", "8"):
         observation = f"{cameras} x 640x480 RGB-D"
         took = results.find("round_trip", way="policy_client", observation=observation)
         floor = results.find("round_trip", way="bare_tcp", observation=observation)
         plain = summary["rtt_plain_over_floor_p50"][cameras]
         sentence = (f"an observation of {cameras} RGB-D camera{'s' if cameras != '1' else ''} takes {say(took['p50_ns'])}, the "
-                    f"same bytes over bare TCP {say(floor['p50_ns'])} (read but not decoded: {plain:.3g} x)")
+                    f"same bytes over bare TCP {say(floor['p50_ns'])} (read but not decoded: {plain:.3g} x); {took['samples']} of each")
         if cameras == "8":
             limited("round trip / bare TCP, 8 cameras, p50", summary["rtt_over_floor_p50"][cameras], 1.15, sentence)
             limited("round trip / bare TCP, 8 cameras, p99", summary["rtt_over_floor_p99"][cameras], 1.3,
@@ -178,26 +270,32 @@ def lines(results, summary):
     if hd:
         line("round trip / bare TCP, 4 x 1080p, p50", f"{summary['rtt_over_floor_p50']['4 x 1920x1080 RGB']:.3g} x", "", None,
              f"an observation of four 1080p cameras takes {say(hd['p50_ns'])}")
-    worst = max(summary["server_cpu_us_per_obs"], key=summary["server_cpu_us_per_obs"].get)
-    limited("server's own CPU per observation", summary["server_cpu_us_per_obs"][worst], 200,
-            f"CPU time outside system calls, at its largest ({worst if ' ' in worst else worst + ' cameras'}, "
-            f"{summary['server_kernel_calls_per_obs'][worst]:.0f} system calls). Interrupts and the measuring itself are in it: "
-            f"measured alike, a bare TCP loop has {summary['bare_tcp_cpu_us_per_obs'][worst]:.3g} us; by the kernel's own ticks, "
-            f"back to back, {summary['server_cpu_by_ticks_us_per_obs'][worst]:.3g} us is the server's", "us")
+    bound, user = summary["server_cpu_us_per_obs"], summary["server_user_cpu_us_per_obs"]
+    worst = max(user, key=user.get)
+    line("server's user-space CPU per observation", f"{user[worst]:.3g} us, at most {max(bound.values()):.3g} us", "<= 200 us",
+         user[worst] <= 200,
+         f"by the kernel's ticks of 4 ms, at its largest ({worst if ' ' in worst else worst + ' cameras'}). The second figure is an upper "
+         "bound, CPU time outside system calls, with interrupts and the network's soft interrupts in it, at its largest as well; "
+         f"measured alike, a bare TCP loop has up to {max(summary['bare_tcp_cpu_us_per_obs'].values()):.3g} us")
     limited("allocations per observation", summary["allocs_per_obs"], 0, "the robot's process allocates nothing in the steady state", "")
-    for load, sentence in (("idle", "an action reaches apply_action() this long after it was received"),
+    for load, sentence in (("idle", "an action reaches apply_action() this long after its whole message was read and decoded; mostly the "
+                                    "waking of a sleeping core"),
                            ("observations", "the same while four cameras are observed at 30 Hz"),
-                           ("busy", "the same with every core busy as well; above all the scheduler's time")):
+                           ("busy", "the same with every core busy as well: no core has to be woken, but the thread may have to wait "
+                                    "for its turn")):
         value = summary["action_latency_us"][load]
         line(f"action, {load}", f"{say(value['p50'] * 1e3)}, p99 {say(value['p99'] * 1e3)}", "", None, sentence)
-    for row in results.all("reader_age"):
-        if row["bytes"] == max(r["bytes"] for r in results.all("reader_age")) and row["comparator"] in ("engine", "engine_in_place", "mutex"):
-            line(f"age at a reader: {LABELS[row['comparator']]}", f"{say(row['p50_ns'])}, max {say(row['max_ns'])}", "", None,
-                 f"from the driver having {row['bytes'] / 1e6:.2g} MB of pixels to a reader holding them")
+    largest = max(r["bytes"] for r in results.all("reader_age"))
+    for name in ("engine", "engine_in_place", "mutex"):
+        row = results.find("reader_age", comparator=name, bytes=largest)
+        line(f"age at a reader: {LABELS[name]}", f"{say(row['p50_ns'])}, max {say(row['max_ns'])}", "", None,
+             f"from the driver having {largest / 1e6:.2g} MB of pixels to a reader holding them, which waits for a number that "
+             f"says that there are new ones, without sleeping; {row['samples']} updates")
     for asks, sentence in (("next", "of the picture that a client holds, if get_obs() waits for the next one"),
                            ("newest", "the same if it sends the newest there is: up to a period of the camera, 33 ms, is waiting to be asked")):
         row = results.find("client_age", asks_for=asks)
-        line(f"age at the client, {asks} frame", f"{say(row['p50_ns'])}, max {say(row['max_ns'])}", "", None, sentence)
+        line(f"age at the client, {asks} frame", f"{say(row['p50_ns'])}, max {say(row['max_ns'])}", "", None,
+             f"{sentence}; {row['samples']} observations")
     return out
 
 
@@ -243,24 +341,28 @@ def main():
     parser.add_argument("costs", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path, required=True, help="where to write results and summary")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the plots")
+    parser.add_argument("--commit", help="which sources were measured, if they are not those that the programs name")
     parser.add_argument("--plots", action="store_true", help="draw them; needs matplotlib")
     parser.add_argument("--save", action="store_true", help="make these the stored results")
     arguments = parser.parse_args()
 
     results = Results(json.loads(arguments.measured.read_text()), json.loads(arguments.costs.read_text()))
+    if arguments.commit:
+        results.measured["machine"]["commit"] = arguments.commit
     summary = summarise(results)
     table = lines(results, summary)
     calls = [{key: b[key] for key in ("run_name", "aggregate_name", "real_time", "cpu_time", "time_unit")}
              for b in results.costs["benchmarks"] if b.get("run_type") == "aggregate"]
     write(arguments.json, {"summary": summary, "table": table, **results.measured, "single_calls": calls})
     print_table(table)
+    drawn = []
     if arguments.plots:
         import plots
-        plots.draw(results, summary, arguments.out)
+        drawn = plots.draw(results, arguments.out)
     if arguments.save:
         STORED.mkdir(exist_ok=True)
         shutil.copy(arguments.json, STORED / "result.json")
-        for plot in arguments.out.glob("*.svg"):
+        for plot in drawn:
             shutil.copy(plot, STORED / plot.name)
         put_between_markers(ROOT / "README.md", markdown(table, results.measured["machine"]))
     print(f"raw results: {arguments.json}" + (f", plots: {arguments.out}/*.svg" if arguments.plots else ""))

@@ -100,6 +100,7 @@ public:
         return std::int64_t{used.tv_sec} * 1'000'000'000 + used.tv_nsec;
     }
 
+
 private:
     // Every pixel is new each time, as a sensor's noise makes it.
     void publish() {

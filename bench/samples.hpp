@@ -2,7 +2,7 @@
 //
 // Calls in which the scheduler took the core away (getrusage: involuntary context switches) are kept apart: on a machine
 // with fewer cores than threads they measure the machine. Calls in which the thread gave the core up by itself stay:
-// sleeping on a lock is what a lock costs.
+// sleeping on a lock is what a lock costs. Calls in which both happened stay too, and are counted.
 //
 // A call is timed with the clock's own cost in it, about 25 ns, and nothing is subtracted. Calls that cost less than a
 // microsecond are also timed in batches, from which their typical cost is taken; their tail is taken from single calls,
@@ -24,6 +24,30 @@ using SteadyClock = std::chrono::steady_clock;
 /// Nanoseconds, of calls or of batches divided by their calls.
 using Values = std::vector<float>;
 
+/// At most `most` of the values that come, spread evenly over all of them: when there is no more room, every other one is
+/// dropped, and from then on half as many are taken. Allocates once.
+class ThinnedValues {
+public:
+    explicit ThinnedValues(std::size_t most) : most_(most) { values_.reserve(most); }
+    void keep(float value) {
+        if (seen_++ % stride_ != 0) return;
+        if (values_.size() == most_) {
+            for (std::size_t i = 0; 2 * i < most_; ++i) values_[i] = values_[2 * i];
+            values_.resize((most_ + 1) / 2);
+            stride_ *= 2;
+            if ((seen_ - 1) % stride_ != 0) return;
+        }
+        values_.push_back(value);
+    }
+    const Values& values() const { return values_; }
+
+private:
+    std::size_t most_;
+    std::size_t stride_{1};
+    std::uint64_t seen_{0};
+    Values values_;
+};
+
 /// The value that a share q of the sorted values does not exceed.
 inline double quantile(const Values& sorted, double q) {
     if (sorted.empty()) return 0;
@@ -35,10 +59,15 @@ struct SampleSet {
     Values single;     ///< one call each, not preempted
     Values batched;    ///< batches of calls, not preempted; empty for calls that are long enough
     Values preempted;  ///< one call each
-    std::uint64_t slept{0};   ///< single calls in which the thread gave the core up
-    std::uint64_t failed{0};  ///< looks that got nothing
-    Values repetition_p50;    ///< of each repetition
-    Values repetition_p999;   ///< of each repetition with at least 1000 single calls
+    float longest{0};  ///< of all single calls that were not preempted, also those that were thinned out
+    std::uint64_t calls{0};                ///< single calls that were timed
+    std::uint64_t preempted_calls{0};      ///< of all calls, kept apart
+    std::uint64_t slept{0};                ///< of all calls, in which the thread gave the core up; in `single`
+    std::uint64_t slept_and_preempted{0};  ///< of all calls, in which the core was taken away as well; in `single`
+    std::uint64_t preempted_batches{0};    ///< dropped
+    std::uint64_t failed{0};               ///< looks that got nothing
+    Values repetition_p50;   ///< of each repetition; 0 if it has no sample
+    Values repetition_p999;  ///< of each repetition; 0 if it has fewer than 1000 single calls
 
     const Values& typical() const { return batched.empty() ? single : batched; }
 
@@ -47,66 +76,92 @@ struct SampleSet {
         add(single, other.single);
         add(batched, other.batched);
         add(preempted, other.preempted);
+        longest = std::max(longest, other.longest);
+        calls += other.calls;
+        preempted_calls += other.preempted_calls;
         slept += other.slept;
+        slept_and_preempted += other.slept_and_preempted;
+        preempted_batches += other.preempted_batches;
         failed += other.failed;
     }
     /// Appends all samples of one repetition and notes its quantiles.
     void append_repetition(const SampleSet& other) {
         append(other);
-        Values sorted = other.typical();
-        if (sorted.empty()) return;
-        std::sort(sorted.begin(), sorted.end());
-        repetition_p50.push_back(static_cast<float>(quantile(sorted, 0.5)));
-        sorted = other.single;
-        if (sorted.size() < 1000) return;
-        std::sort(sorted.begin(), sorted.end());
-        repetition_p999.push_back(static_cast<float>(quantile(sorted, 0.999)));
+        const auto quantile_of = [](Values values, double q, std::size_t least) {
+            std::sort(values.begin(), values.end());
+            return values.size() < least ? 0.f : static_cast<float>(quantile(values, q));
+        };
+        repetition_p50.push_back(quantile_of(other.typical(), 0.5, 1));
+        repetition_p999.push_back(quantile_of(other.single, 0.999, 1000));
     }
 };
 
-/// Times calls of the current thread into a SampleSet; at most `most` of each kind, without allocating.
+/// What the scheduler did during a call.
+struct Disturbance {
+    bool slept, preempted;
+    bool only_preempted() const { return preempted && !slept; }
+};
+
+/// Times calls of the current thread; keeps at most `most` of each kind, evenly over the time, and does not allocate
+/// meanwhile.
 class Sampler {
 public:
     static constexpr int kBatch = 16;
-    Sampler(SampleSet& set, std::size_t most) : set_(set), most_(most) {
-        set.single.reserve(most);
-        set.batched.reserve(most);
-        set.preempted.reserve(most);
-        before_ = switches();
-    }
+    explicit Sampler(std::size_t most) : single_(most), batched_(most), preempted_(most) {}
 
-    /// Times one call of `call`. What else the thread does between two samples may sleep: see rest().
+    /// Times one call of `call`. The switches are counted from right before it: what the thread does between two samples may
+    /// sleep or be preempted.
     template <class Call>
-    void single(Call&& call) {
+    Disturbance single(Call&& call) {
+        const Switches before = switches();
         const auto start = SteadyClock::now();
         call();
         const auto end = SteadyClock::now();
-        const Switches after = switches();
-        const auto value = nanoseconds(end - start);
-        const bool slept = after.voluntary != before_.voluntary;
-        if (slept) ++set_.slept;
-        keep(after.involuntary != before_.involuntary && !slept ? set_.preempted : set_.single, value);
-        before_ = after;
+        const Disturbance disturbed = switches() - before;
+        const float value = nanoseconds(end - start);
+        ++counts_.calls;
+        if (disturbed.slept) ++counts_.slept;
+        if (disturbed.slept && disturbed.preempted) ++counts_.slept_and_preempted;
+        if (disturbed.only_preempted()) {
+            ++counts_.preempted_calls;
+            preempted_.keep(value);
+        } else {
+            counts_.longest = std::max(counts_.longest, value);
+            single_.keep(value);
+        }
+        return disturbed;
     }
 
     /// Times kBatch calls in a row. Only for calls that do not sleep of their own accord for long.
     template <class Call>
-    void batch(Call&& call) {
+    Disturbance batch(Call&& call) {
+        const Switches before = switches();
         const auto start = SteadyClock::now();
         for (int i = 0; i < kBatch; ++i) call();
         const auto end = SteadyClock::now();
-        const Switches after = switches();
-        if (after.involuntary == before_.involuntary || after.voluntary != before_.voluntary)
-            keep(set_.batched, nanoseconds(end - start) / kBatch);
-        before_ = after;
+        const Disturbance disturbed = switches() - before;
+        if (disturbed.only_preempted()) ++counts_.preempted_batches;
+        else batched_.keep(nanoseconds(end - start) / kBatch);
+        return disturbed;
     }
 
-    /// After the thread has slept between samples.
-    void rest() { before_ = switches(); }
+    /// A look that got nothing.
+    void count_failed() { ++counts_.failed; }
+
+    SampleSet samples() const {
+        SampleSet all = counts_;
+        all.single = single_.values();
+        all.batched = batched_.values();
+        all.preempted = preempted_.values();
+        return all;
+    }
 
 private:
     struct Switches {
         long voluntary, involuntary;
+        Disturbance operator-(const Switches& before) const {
+            return {voluntary != before.voluntary, involuntary != before.involuntary};
+        }
     };
     static Switches switches() {
         rusage usage{};
@@ -116,13 +171,9 @@ private:
     static float nanoseconds(SteadyClock::duration time) {
         return static_cast<float>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
     }
-    void keep(Values& values, float value) {
-        if (values.size() < most_) values.push_back(value);
-    }
 
-    SampleSet& set_;
-    std::size_t most_;
-    Switches before_{};
+    SampleSet counts_;
+    ThinnedValues single_, batched_, preempted_;
 };
 
 }  // namespace chiral::bench

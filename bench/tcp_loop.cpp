@@ -30,6 +30,16 @@ int open_socket() {
     return descriptor;
 }
 
+// Given all 17 MB of eight cameras at once, the socket has up to 4 MB in flight, which leave the cache before they are read.
+// Tried at 2, 9, 17 and 25 MB: steps of 128, 256 and 512 KiB, 1, 2 and 4 MiB, and everything; poll() and blocking calls. From
+// 9 MB on, 1 MiB is the fastest, by a fifth to a third against everything; at 2 MB, 256 KiB is, if it differs at all. How one
+// waits makes no difference.
+std::size_t most_per_call(const std::vector<iovec>& pieces) {
+    std::size_t bytes = 0;
+    for (const iovec& piece : pieces) bytes += piece.iov_len;
+    return std::size_t{bytes < (std::size_t{4} << 20) ? 256u : 1024u} << 10;
+}
+
 void no_delay(int descriptor) {
     const int yes = 1;
     ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
@@ -87,12 +97,19 @@ bool TcpSocket::read_all(void* data, std::size_t size) const {
 }
 
 void TcpSocket::write_all(std::vector<iovec> pieces) const {
+    const std::size_t most = most_per_call(pieces);
     std::size_t first = 0;
     while (first < pieces.size()) {
+        std::size_t last = first, bytes = 0;
+        while (last < pieces.size() && bytes < most) bytes += pieces[last++].iov_len;
+        // The last piece is cut for the call, and whole again for the next one.
+        const std::size_t cut = bytes > most ? bytes - most : 0;
+        pieces[last - 1].iov_len -= cut;
         msghdr message{};
         message.msg_iov = pieces.data() + first;
-        message.msg_iovlen = pieces.size() - first;
+        message.msg_iovlen = last - first;
         ssize_t sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        pieces[last - 1].iov_len += cut;
         if (sent < 0 && errno == EAGAIN) {
             pollfd entry{descriptor_, POLLOUT, 0};
             ::poll(&entry, 1, -1);

@@ -1,5 +1,6 @@
-// What the engine is compared with is correct: numbers of wrong code would be worth nothing.
+// What the engine is compared with is correct, and so is the sampling: numbers of wrong code would be worth nothing.
 #include "comparators/all.hpp"
+#include "samples.hpp"
 
 #include <gtest/gtest.h>
 
@@ -134,6 +135,48 @@ TEST(TheEngineInPlace, PublishesTheHeadOfTheUpdate) {
     const std::span<const std::byte> seen = reader.look();
     EXPECT_EQ(number_in(seen.first(EngineInPlace::kHead)), 7);
     reader.release();
+}
+
+// A reader whose copy is overtaken gives it up, and gets the next value.
+TEST(TheSeqlock, CopiesAgainWhenAnUpdateCameInTheMiddle) {
+    Seqlock channel(4096 * sizeof(std::uint64_t), 1);
+    Seqlock::Reader reader(channel);
+    Words words(4096, 1);
+    channel.update(bytes_of(words));
+    int pauses = 0;
+    const std::span<const std::byte> seen = reader.look([&] {
+        if (++pauses > 3) return;
+        std::fill(words.begin(), words.end(), 1 + static_cast<std::uint64_t>(pauses));
+        channel.update(bytes_of(words));
+    });
+    EXPECT_EQ(number_in(seen), 4);
+    EXPECT_EQ(pauses, 4);
+    EXPECT_TRUE(reader.look([&] { channel.update(bytes_of(words)); }).empty()) << "not for ever";
+}
+
+TEST(ThinnedValues, KeepsAllWhileThereIsRoomAndThenEveryOtherOneOfTheWholeTime) {
+    ThinnedValues values(8);
+    for (int i = 0; i < 8; ++i) values.keep(static_cast<float>(i));
+    EXPECT_EQ(values.values(), (Values{0, 1, 2, 3, 4, 5, 6, 7}));
+    const float* memory = values.values().data();
+    for (int i = 8; i < 16; ++i) values.keep(static_cast<float>(i));
+    EXPECT_EQ(values.values(), (Values{0, 2, 4, 6, 8, 10, 12, 14}));
+    for (int i = 16; i < 100; ++i) values.keep(static_cast<float>(i));
+    EXPECT_EQ(values.values(), (Values{0, 16, 32, 48, 64, 80, 96}));
+    EXPECT_EQ(values.values().data(), memory) << "nothing was allocated meanwhile";
+}
+
+TEST(ASampler, CountsASleepInTheCallAndNoneBesideIt) {
+    Sampler sampler(8);
+    const auto sleep = [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); };
+    EXPECT_TRUE(sampler.single(sleep).slept);
+    sleep();
+    EXPECT_FALSE(sampler.single([] {}).slept);
+    const SampleSet samples = sampler.samples();
+    EXPECT_EQ(samples.calls, 2u);
+    EXPECT_EQ(samples.slept, 1u);
+    EXPECT_EQ(samples.single.size() + samples.preempted_calls, 2u);
+    EXPECT_GE(samples.longest, 1e6);
 }
 
 TEST(CopyWithPause, CopiesAllAndPausesInTheMiddle) {

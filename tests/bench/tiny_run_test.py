@@ -36,22 +36,54 @@ class ATinyRun(unittest.TestCase):
             self.assertIn(row["what"], self.run_.stdout)
             self.assertIn(row["sentence"], self.run_.stdout)
 
+    def writer(self, comparator, readers):
+        about = {"experiment": "contention", "role": "writer", "comparator": comparator, "readers": readers,
+                 "bytes": 640 * 480 * 3, "pace": "flat_out"}
+        return next(row for row in self.result["rows"] if all(row.get(key) == value for key, value in about.items()))
+
     def test_summary_has_every_key(self):
         summary = self.result["summary"]
-        for key in ("update_over_memcpy_p50", "commit_pin_8cam_ns", "writer_p999_ratio_8_readers", "allocs_per_obs"):
+        for key in ("update_over_memcpy_p50", "commit_pin_8cam_ns", "allocs_per_obs"):
             with self.subTest(key):
                 self.assertFigure(summary[key])
-        for key in ("rtt_over_floor_p50", "rtt_over_floor_p99", "server_cpu_us_per_obs"):
+        for key in ("rtt_over_floor_p50", "rtt_over_floor_p99", "rtt_plain_over_floor_p50", "server_cpu_us_per_obs",
+                    "server_user_cpu_us_per_obs", "server_cpu_by_ticks_us_per_obs", "bare_tcp_cpu_us_per_obs"):
             for cameras in ("1", "4", "8"):
                 with self.subTest(key, cameras=cameras):
                     self.assertFigure(summary[key][cameras])
-        self.assertEqual(set(summary["writer_p999_ratio_8_readers_by_comparator"]), COMPARATORS)
-        for comparator, value in summary["writer_p999_ratio_8_readers_by_comparator"].items():
-            with self.subTest(comparator):
+        self.assertEqual(set(summary["update_over_memcpy_p50_by_bytes"]), {"64", str(640 * 480 * 3)})
+        for size, value in summary["update_over_memcpy_p50_by_bytes"].items():
+            with self.subTest(size):
                 self.assertFigure(value)
         for load in ("idle", "observations", "busy"):
             with self.subTest(load):
                 self.assertFigure(summary["action_latency_us"][load]["p50"])
+
+    def test_a_p999_is_compared_only_with_one_of_enough_samples(self):
+        summary = self.result["summary"]
+        for key in ("writer_p999_ratio_8_readers_by_comparator", "writer_p999_8_readers_ns_by_comparator",
+                    "starved_repetitions_8_readers_by_comparator", "writer_held_up_by_stopped_reader_p50_ns",
+                    "writer_held_up_by_stopped_reader_max_ns"):
+            self.assertEqual(set(summary[key]), COMPARATORS, key)
+        for comparator, value in summary["writer_p999_ratio_8_readers_by_comparator"].items():
+            with self.subTest(comparator):
+                few, many = self.writer(comparator, 0), self.writer(comparator, 8)
+                for row in (few, many):
+                    self.assertEqual(row["p999_ns"] is None, row["samples"] < 1000)
+                if few["p999_ns"] is None:
+                    self.assertIsNone(value)
+                else:
+                    self.assertAlmostEqual(value * few["p999_ns"], many["p999_ns"] or many["max_ns"], delta=1)
+        self.assertEqual(summary["writer_p999_ratio_8_readers"], summary["writer_p999_ratio_8_readers_by_comparator"]["engine"])
+
+    def test_8_readers_and_none_are_paired_in_every_repetition(self):
+        few, many = ([self.writer("engine", readers)[key] for key in ("p50_of_repetitions_ns", "p999_of_repetitions_ns")]
+                     for readers in (0, 8))
+        self.assertEqual([len(values) for values in few + many], [2, 2, 2, 2])
+        ratios = [a / b for a, b in zip(many[1], few[1]) if a and b]
+        self.assertEqual(self.result["summary"]["writer_p999_ratio_8_readers_of_repetitions"], ratios)
+        self.assertEqual(self.result["summary"]["writer_p999_ratio_8_readers_paired"],
+                         sorted(ratios)[len(ratios) // 2] if ratios else None)
 
     def test_says_where_and_with_what_it_was_made(self):
         for key in ("cpu", "cores", "kernel", "compiler", "build", "commit"):
@@ -64,15 +96,37 @@ class ATinyRun(unittest.TestCase):
         held_up = {row["comparator"]: row for row in self.result["rows"] if row["experiment"] == "hold_up"}
         stopped = held_up["mutex"]["reader_stopped_ns"]
         self.assertGreater(held_up["mutex"]["longest_update_p50_ns"], 0.9 * stopped)
+        self.assertGreaterEqual(held_up["mutex"]["longest_update_max_ns"], held_up["mutex"]["longest_update_p50_ns"])
         self.assertGreater(held_up["engine"]["updates"], 100 * held_up["mutex"]["updates"])
 
+    def test_disturbed_samples_are_counted(self):
+        for row in self.result["rows"]:
+            if row["experiment"] != "contention":
+                continue
+            if row["calls"] <= 3000:  # of more, some are thinned out
+                self.assertEqual(row["calls"], row["preempted"]["calls"] + row["samples"], row)
+            self.assertLessEqual(row["slept_and_preempted"], row["slept"])
+            self.assertGreaterEqual(row["preempted_batches"], 0)
+            if row["samples"]:
+                self.assertGreaterEqual(row["max_ns"], row["p99_ns"] or row["p50_ns"])
+
     def test_every_comparator_was_measured_as_often_as_the_others(self):
-        rows = [row for row in self.result["rows"] if row["experiment"] == "contention" and row["role"] == "writer"]
-        cases = {(row["bytes"], row["readers"], row["pace"], row["load"]) for row in rows}
-        for case in cases:
-            found = [row for row in rows if (row["bytes"], row["readers"], row["pace"], row["load"]) == case]
-            self.assertEqual({row["comparator"] for row in found}, COMPARATORS)
-            self.assertEqual({row["repetitions"] for row in found}, {2})
+        def about(row):
+            return tuple(row.get(key) for key in ("bytes", "readers", "pace", "load", "role"))
+
+        for experiment in ("contention", "hold_up", "reader_age"):
+            rows = [row for row in self.result["rows"] if row["experiment"] == experiment]
+            expected = COMPARATORS - {"bare_memcpy", "bare_memcpy_one"} if experiment == "reader_age" else COMPARATORS
+            for case in {about(row) for row in rows}:
+                found = [row for row in rows if about(row) == case]
+                self.assertEqual(sorted(row["comparator"] for row in found), sorted(expected), (experiment, case))
+                self.assertEqual({row.get("repetitions", row.get("stops")) for row in found}, {2}, (experiment, case))
+
+    def test_every_way_to_fetch_was_measured_as_often_as_the_others(self):
+        rows = [row for row in self.result["rows"] if row["experiment"] == "round_trip"]
+        for observation in {row["observation"] for row in rows}:
+            found = {row["way"]: row["samples"] for row in rows if row["observation"] == observation}
+            self.assertEqual(found, {"bare_tcp": 6, "policy_client": 6, "plain_websocket": 6})
 
 
 if __name__ == "__main__":
