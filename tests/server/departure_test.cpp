@@ -65,6 +65,11 @@ TEST(DeadClients, WhoseRequestsWaitForAHookAreBoundedInNumber) {
         };
     });
     const OpensAtEnd opener(gate);
+    {
+        RawClient first = served.connect();
+        first.send(RequestType::obs_request);
+        ASSERT_TRUE(gate.reached());
+    }
     RawClient::HttpAnswer answer;
     int let_in = 0;
     ASSERT_TRUE(eventually([&] {
