@@ -170,7 +170,7 @@ TEST(ClientRequests, FromManyThreadsAreOutstandingOneAtATimeAndEachGetsAnAnswer)
 
 // A thread that has just had its turn, as that of a fast stream, goes behind those who wait already.
 TEST(ClientRequests, AreServedInTheOrderInWhichTheyCame) {
-    constexpr int each = 100;
+    constexpr int each = 300;
     std::vector<RequestType> order;
     Robot robot;
     ScriptedServer server([&](Peer& peer) {
@@ -193,7 +193,9 @@ TEST(ClientRequests, AreServedInTheOrderInWhichTheyCame) {
     ASSERT_EQ(order.size(), std::size_t{2 * each});
     int changes = 0;
     for (std::size_t i = 1; i < order.size(); ++i) changes += order[i] != order[i - 1];
-    EXPECT_GT(changes, each / 2) << "of " << 2 * each - 1 << " if the two threads alternate from the first to the last";
+    // Without turns, whoever has just been served is first again: a handful of changes. With them, a busy machine may still let
+    // one thread run alone for a while.
+    EXPECT_GT(changes, each / 10) << "of " << 2 * each - 1 << " if the two threads alternate from the first to the last";
 }
 
 TEST(ClientRequests, SurviveFragmentsAndPings) {
