@@ -51,7 +51,12 @@ ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counte
       used_actions_(prepared_actions(server_options), 0, 1),  // one thread returns them, with no token
       action_age_(io.get_executor()),
       requests(32, [&hooks](Job& job) { hooks.run_request(job); }, [](Job&) {}),
-      actions(prepared_actions(server_options), [&hooks](Job& job) { hooks.run_action(job); },
+      actions(prepared_actions(server_options),
+              [this, &hooks](Job& job) {
+                  hooks.run_action(job);
+                  // While the job still counts as pending: whoever takes its place finds its memory.
+                  if (job.action.data.capacity() > 0) used_actions_.try_enqueue(std::move(job.action));
+              },
               [this](Job& job) { action_done(job); }),
       observers(32, [&hooks](Job& job) { hooks.run_observer(job); }, [](Job&) {}) {}
 
@@ -191,7 +196,6 @@ bool ServerCore::wait_for_room() {
 
 void ServerCore::action_done(Job& job) {
     if (job.moves) waiting_moves_.fetch_sub(1, std::memory_order_relaxed);
-    if (job.action.data.capacity() > 0) used_actions_.try_enqueue(std::move(job.action));
     // Half empty, so that the connection is not stopped and started for every action.
     if (actions.pending() <= options.max_queued_actions / 2 && reading_paused_.exchange(false, std::memory_order_seq_cst))
         boost::asio::post(io.get_executor(), PooledHandler(resume_memory_, [this] {
