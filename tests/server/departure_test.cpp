@@ -82,9 +82,12 @@ TEST(DeadClients, WhoseRequestsWaitForAHookAreBoundedInNumber) {
         return false;
     }));
     EXPECT_EQ(answer.status, 503);
+    EXPECT_GE(let_in, 10);
     EXPECT_LE(let_in, 30);
+    ASSERT_TRUE(eventually([&] { return served.log.count("gone") == static_cast<std::size_t>(let_in) + 1; }));
     gate.open();
     expect_serves_the_next_client(served);
+    EXPECT_EQ(served->calls.get(), (Events{"get_obs", "get_obs"})) << "what the dead asked for reaches no hook";
 }
 
 TEST(AClosedClient, IsNotInControlAnyMoreThoughItKeepsItsConnectionOpen) {
