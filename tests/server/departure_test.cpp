@@ -128,8 +128,10 @@ TEST(AClosedObserver, GivesItsSeatBackThoughItKeepsItsConnectionOpen) {
     std::vector<RawClient> stay;
     for (int i = 0; i < 3; ++i) {
         ASSERT_TRUE(eventually([&] {
-            stay.emplace_back(served->port());
-            return stay.back().handshake("/observe").status == 101;
+            RawClient observer(served->port());
+            if (observer.handshake("/observe").status != 101) return false;
+            stay.push_back(std::move(observer));
+            return true;
         }));
         EXPECT_EQ(stay.back().ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
         stay.back().send_frame(RawClient::kClose, ByteVector{1000 >> 8, 1000 & 255});
