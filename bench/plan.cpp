@@ -39,18 +39,18 @@ Plan plan_for(Effort effort) {
             break;
         case Effort::quick:
             plan.repetitions = 33;
-            plan.contention = {{64, {0, 1, 8}, flat_out, Load::idle, milliseconds(3)},
-                               {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(12)},
+            plan.contention = {{64, {0, 1, 8}, flat_out, Load::idle, milliseconds(2)},
+                               {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(9)},
                                {kVgaBytes, {1}, flat_out, Load::idle, milliseconds(4)},
-                               {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(10)},
-                               {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(10)}};
+                               {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(7)},
+                               {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(7)}};
             plan.hold_up_bytes = {kVgaBytes};
             plan.age_bytes = {kVgaBytes};
-            plan.age_repetition = milliseconds(10);
+            plan.age_repetition = milliseconds(6);
             plan.observations = {{"1 x 640x480 RGB-D", 1, 480, 640, true, 10},
                                  {"4 x 640x480 RGB-D", 4, 480, 640, true, 4},
                                  {"8 x 640x480 RGB-D", 8, 480, 640, true, 4}};
-            plan.actions = 300;
+            plan.actions = 200;
             break;
         case Effort::tiny:
             plan.repetitions = 2;
