@@ -102,7 +102,7 @@ void ServerCore::log_connection(Who who, const std::string& line) {
 void ServerCore::shut_down() {
     if (stopping_) return;
     stopping_ = true;
-    if (former_lease_) former_lease_->revoked.store(true, std::memory_order_release);
+    revoke_former_leases();
     const auto open = connections_;  // they leave while we go through them
     for (const auto& [key, entered] : open) entered.connection->shut_down();
     if (connections_.empty()) return;
@@ -120,7 +120,7 @@ void ServerCore::abort_connections() {
 // ---- control ----
 
 bool ServerCore::take_control(Session* session, bool take_over) {
-    if (take_over && former_lease_) former_lease_->revoked.store(true, std::memory_order_release);
+    if (take_over) revoke_former_leases();
     if (controller_ && controller_ != session) {
         if (!take_over) return false;
         controller_->lose_control("another client has taken over");
@@ -142,12 +142,19 @@ void ServerCore::end_lease(Session* session, const std::string& reason, bool ord
     controller_ = nullptr;
     if (!lease_) return;  // it never got as far as that
     if (!orderly) lease_->revoked.store(true, std::memory_order_release);
-    former_lease_ = std::move(lease_);
+    std::erase_if(former_leases_, [](const std::weak_ptr<Lease>& lease) { return lease.expired(); });
+    if (orderly) former_leases_.push_back(lease_);
+    lease_.reset();
     watching_action_age_ = false;
     action_age_.cancel();
     Job job;
     job.task = [this, reason] { hooks_.disconnected(reason); };
     actions.push(std::move(job));
+}
+
+void ServerCore::revoke_former_leases() {
+    for (const std::weak_ptr<Lease>& former : former_leases_)
+        if (const auto lease = former.lock()) lease->revoked.store(true, std::memory_order_release);
 }
 
 void ServerCore::action_arrived(TimePoint now) {

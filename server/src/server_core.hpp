@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace chiral {
 
@@ -133,6 +134,7 @@ public:
 
 private:
     void watch_action_age(TimePoint deadline);
+    void revoke_former_leases();
 
     HookCalls& hooks_;
     struct Entered {
@@ -143,7 +145,7 @@ private:
     std::uint64_t entered_{0};
     Session* controller_{nullptr};
     std::shared_ptr<Lease> lease_;
-    std::shared_ptr<Lease> former_lease_;  // of a client that has gone in order: what it has sent may still be waiting
+    std::vector<std::weak_ptr<Lease>> former_leases_;  // of clients that have gone in order: what they sent may still be waiting
     struct LoggedLines {
         TimePoint second{};
         std::uint64_t count{0};
