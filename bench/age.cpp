@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "age.hpp"
 
 #include "comparators/all.hpp"
@@ -16,8 +17,8 @@ namespace chiral::bench {
 namespace {
 
 // The bare memcpy shows its readers nothing, so there is no age.
-using Shown = ChannelList<EngineChannel, EngineInPlace, MutexChannel, InheritingMutexChannel, SharedMutexChannel, SharedPtrSwap,
-                          Seqlock, BoostQueueChannel, MoodycamelChannel>;
+using Shown = ChannelList<EngineChannel, EngineInPlace, MutexChannel, InheritingMutexChannel, SharedMutexChannel,
+                          SharedPtrSwap, Seqlock, BoostQueueChannel, MoodycamelChannel>;
 
 std::int64_t now_ns() { return std::chrono::nanoseconds(SteadyClock::now().time_since_epoch()).count(); }
 
@@ -87,7 +88,8 @@ private:
 double ages_work(const Plan& plan) {
     double work = 0;
     Shown::for_each([&]<class Channel> {
-        work += static_cast<double>(plan.age_bytes.size()) * plan.repetitions * static_cast<double>(plan.age_repetition.count() + 10);
+        work += static_cast<double>(plan.age_bytes.size()) * plan.repetitions *
+                static_cast<double>(plan.age_repetition.count() + 10);
     });
     return work;
 }
@@ -108,10 +110,14 @@ void measure_ages(const Plan& plan, ProgressLine& progress, Json& rows) {
         for (int repetition = 0; repetition < plan.repetitions; ++repetition)
             for (std::size_t i = 0; i < lanes.size(); ++i) {
                 lanes[(i + static_cast<std::size_t>(repetition)) % lanes.size()].repeat();
-                progress.step(static_cast<double>(plan.age_repetition.count() + 10), fmt::format("age at the reader, {} bytes", bytes));
+                progress.step(static_cast<double>(plan.age_repetition.count() + 10),
+                              fmt::format("age at the reader, {} bytes", bytes));
             }
         for (AnyLane& lane : lanes) {
-            Json row{{"experiment", "reader_age"}, {"comparator", lane.name}, {"bytes", bytes}, {"repetitions", plan.repetitions}};
+            Json row{{"experiment", "reader_age"},
+                     {"comparator", lane.name},
+                     {"bytes", bytes},
+                     {"repetitions", plan.repetitions}};
             row.update(summarise(std::move(lane.ages())));
             rows.push_back(std::move(row));
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How old a value is when a reader holds it: from the moment the driver had it to the moment the reader may use it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "contention.hpp"
 
 #include "comparators/all.hpp"
@@ -94,8 +95,9 @@ struct HoldUp {
 double contention_work(const Plan& plan) {
     double work = 0;
     for (const ContentionCase& setup : plan.contention)
-        AllChannels::for_each(
-            [&]<class Channel> { work += plan.repetitions * static_cast<double>(setup.readers.size()) * repetition_work(setup); });
+        AllChannels::for_each([&]<class Channel> {
+            work += plan.repetitions * static_cast<double>(setup.readers.size()) * repetition_work(setup);
+        });
     return work;
 }
 

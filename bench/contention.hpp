@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What an update and a look cost beside each other: comparators by turns, samples that were preempted apart.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-bench-costs: what single calls cost one thread that nobody disturbs. Google Benchmark fits here: calls of tens of
 // nanoseconds, repeated until the clock does not matter. bench/run asks for 33 repetitions in random order.
 //

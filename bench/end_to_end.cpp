@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "end_to_end.hpp"
 
 #include "plain_websocket.hpp"
@@ -109,9 +110,16 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     std::optional<PolicyClient> client;
     std::optional<PlainWebSocket> plain;
     std::vector<Way> ways(3);
-    ways[0] = {"bare_tcp", "bare_tcp", [&] { floor.emplace(robot.floor_port(), bytes); }, [&] { floor->fetch(); },
-               [&] { floor.reset(); }, {}, {}, {}};
-    ways[1] = {"policy_client", "one_after_the_other",
+    ways[0] = {"bare_tcp",
+               "bare_tcp",
+               [&] { floor.emplace(robot.floor_port(), bytes); },
+               [&] { floor->fetch(); },
+               [&] { floor.reset(); },
+               {},
+               {},
+               {}};
+    ways[1] = {"policy_client",
+               "one_after_the_other",
                [&] {
                    client.emplace(uri(robot), quiet_client());
                    client->connect();
@@ -121,16 +129,24 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
                    client->close();
                    client.reset();
                },
-               {}, {}, {}};
-    ways[2] = {"plain_websocket", "one_after_the_other_not_decoded",
+               {},
+               {},
+               {}};
+    ways[2] = {"plain_websocket",
+               "one_after_the_other_not_decoded",
                [&] {
                    while (!plain) try {
-                       plain.emplace(robot.server_port());
-                   } catch (const std::runtime_error& refused) {
-                       if (std::string(refused.what()).find("503") == std::string::npos) throw;  // the last client is still going
-                   }
+                           plain.emplace(robot.server_port());
+                       } catch (const std::runtime_error& refused) {
+                           if (std::string(refused.what()).find("503") == std::string::npos)
+                               throw;  // the last client is still going
+                       }
                },
-               [&] { plain->fetch(); }, [&] { plain.reset(); }, {}, {}, {}};
+               [&] { plain->fetch(); },
+               [&] { plain.reset(); },
+               {},
+               {},
+               {}};
 
     for (int repetition = 0; repetition < plan.repetitions; ++repetition)
         for (std::size_t i = 0; i < ways.size(); ++i) {
@@ -160,7 +176,8 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
         row["p50_of_repetitions_ns"] = way.p50s;
         rows.push_back(std::move(row));
     }
-    const auto observations = static_cast<std::uint64_t>(plan.repetitions) * static_cast<std::uint64_t>(setup.per_repetition);
+    const auto observations =
+        static_cast<std::uint64_t>(plan.repetitions) * static_cast<std::uint64_t>(setup.per_repetition);
     for (const Way& way : ways) rows.push_back(cost_row(setup, way.cost_name, way.cost, observations));
 }
 
@@ -180,8 +197,8 @@ void measure_streaming_cost(const ObservationCase& setup, int count, ProgressLin
     rows.push_back(cost_row(setup, "every_frame_at_30_hz", robot.counters() - before, static_cast<std::uint64_t>(count)));
 }
 
-void measure_actions(const char* load, const ObservationCase& setup, double camera_hz, bool observing, bool busy_cores, int count,
-                     ProgressLine& progress, Json& rows) {
+void measure_actions(const char* load, const ObservationCase& setup, double camera_hz, bool observing, bool busy_cores,
+                     int count, ProgressLine& progress, Json& rows) {
     RobotProcess robot(setup, camera_hz);
     PolicyClient client(uri(robot), quiet_client());
     client.connect();

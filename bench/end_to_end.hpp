@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From outside: observations over WebSocket against the bare TCP loop, what they cost the robot, and how late actions are.
 #pragma once
 

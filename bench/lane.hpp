@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The measuring loops of one comparator: its channel, its readers, and what was sampled so far.
 #pragma once
 

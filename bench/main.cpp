@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-bench: measures, and writes what it has measured as JSON. bench/run calls it and makes tables and plots of that.
 #include "age.hpp"
 #include "contention.hpp"
@@ -20,8 +21,7 @@ Json machine() {
     const chiral::stress::Machine machine = chiral::stress::this_machine();
     double load = 0;
     ::getloadavg(&load, 1);
-    return {{"load_average_before", load},
-            {"cpu", machine.cpu},           {"cores", machine.cores}, {"kernel", machine.kernel},
+    return {{"load_average_before", load},  {"cpu", machine.cpu},     {"cores", machine.cores},  {"kernel", machine.kernel},
             {"compiler", machine.compiler}, {"build", machine.build}, {"commit", machine.commit}};
 }
 

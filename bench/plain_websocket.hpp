@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 // A client that does nothing but fetch: asks for an observation and reads the message into memory that is used again,
 // decoding nothing. What is left of a round trip above the bare TCP loop is then the server's.
 #pragma once
 
 #include "tcp_loop.hpp"
 
-#include "wire.hpp"
+#include <chiral/wire.hpp>
 
 #include <stdexcept>
 #include <string>
@@ -38,7 +39,8 @@ public:
         socket_.write_all({{request_.data(), request_.size()}});
         std::uint8_t head[10];
         need(head, 2);
-        for (std::uint8_t ping[125]; head[0] == 0x89; need(head, 2)) need(ping, head[1]);  // of a server that we kept waiting
+        for (std::uint8_t ping[125]; head[0] == 0x89; need(head, 2))
+            need(ping, head[1]);  // of a server that we kept waiting
         const int code = head[1] & 127;
         const int length_bytes = code == 127 ? 8 : code == 126 ? 2 : 0;
         need(head + 2, static_cast<std::size_t>(length_bytes));

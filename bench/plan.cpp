@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "plan.hpp"
 
 namespace chiral::bench {
@@ -11,23 +12,22 @@ Plan plan_for(Effort effort) {
     switch (effort) {
         case Effort::full:
             plan.repetitions = 33;
-            plan.contention = {
-                {64, {0, 1, 2, 4, 8}, flat_out, Load::idle, milliseconds(8)},
-                {4096, {0, 1, 8}, flat_out, Load::idle, milliseconds(8)},
-                {65536, {0, 1, 8}, flat_out, Load::idle, milliseconds(8)},
-                {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(100)},
-                {kVgaBytes, {1, 2, 4}, flat_out, Load::idle, milliseconds(8)},
-                {kFullHdBytes, {0, 1, 8}, flat_out, Load::idle, milliseconds(25)},
-                {64, {1, 8}, flat_out, Load::busy, milliseconds(15)},
-                {kVgaBytes, {8}, flat_out, Load::busy, milliseconds(20)},
-                {kFullHdBytes, {8}, flat_out, Load::busy, milliseconds(20)},
-                // Enough for 1000 updates in all repetitions together; with one reader, for a p99.
-                {64, {8}, at_rate, Load::idle, milliseconds(36)},
-                {64, {8}, at_rate, Load::busy, milliseconds(42)},
-                {kVgaBytes, {1}, at_rate, Load::idle, milliseconds(15)},
-                {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(72)},
-                {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(80)},
-                {kFullHdBytes, {8}, at_rate, Load::idle, milliseconds(80)}};
+            plan.contention = {{64, {0, 1, 2, 4, 8}, flat_out, Load::idle, milliseconds(8)},
+                               {4096, {0, 1, 8}, flat_out, Load::idle, milliseconds(8)},
+                               {65536, {0, 1, 8}, flat_out, Load::idle, milliseconds(8)},
+                               {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(100)},
+                               {kVgaBytes, {1, 2, 4}, flat_out, Load::idle, milliseconds(8)},
+                               {kFullHdBytes, {0, 1, 8}, flat_out, Load::idle, milliseconds(25)},
+                               {64, {1, 8}, flat_out, Load::busy, milliseconds(15)},
+                               {kVgaBytes, {8}, flat_out, Load::busy, milliseconds(20)},
+                               {kFullHdBytes, {8}, flat_out, Load::busy, milliseconds(20)},
+                               // Enough for 1000 updates in all repetitions together; with one reader, for a p99.
+                               {64, {8}, at_rate, Load::idle, milliseconds(36)},
+                               {64, {8}, at_rate, Load::busy, milliseconds(42)},
+                               {kVgaBytes, {1}, at_rate, Load::idle, milliseconds(15)},
+                               {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(72)},
+                               {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(80)},
+                               {kFullHdBytes, {8}, at_rate, Load::idle, milliseconds(80)}};
             plan.hold_up_bytes = {64, kVgaBytes};
             plan.age_bytes = {kFullHdBytes};
             plan.age_repetition = milliseconds(50);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How much is measured: everything, the same in less time, or as little as shows that it works.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plots of bench/run, as SVG. Colours, order and names of the comparators are the same in all of them."""
 import matplotlib
 

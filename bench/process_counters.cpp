@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "process_counters.hpp"
 
 #include <semaphore.h>
@@ -35,7 +36,8 @@ void add_user_time() {
     thread_local std::int64_t before = 0;
     rusage usage{};
     ::getrusage(RUSAGE_THREAD, &usage);
-    const std::int64_t now = std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
+    const std::int64_t now =
+        std::int64_t{usage.ru_utime.tv_sec} * 1'000'000'000 + std::int64_t{usage.ru_utime.tv_usec} * 1000;
     user_by_ticks.fetch_add(now - before, std::memory_order_relaxed);
     before = now;
 }
@@ -64,17 +66,18 @@ void start_counting() { counting = true; }
 void leave_out_this_thread() { left_out = true; }
 
 ProcessCounters process_counters() {
-    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user_by_ticks.load(), kernel_calls.load(), allocations.load()};
+    return {cpu_time(CLOCK_PROCESS_CPUTIME_ID), in_kernel.load(), user_by_ticks.load(), kernel_calls.load(),
+            allocations.load()};
 }
 
 }  // namespace chiral::bench
 
 using chiral::bench::timed;
 
-#define CHIRAL_TIMED(result, name, parameters, arguments)    \
-    result __real_##name parameters;                         \
-    result __wrap_##name parameters;                         \
-    result __wrap_##name parameters {                        \
+#define CHIRAL_TIMED(result, name, parameters, arguments)      \
+    result __real_##name parameters;                           \
+    result __wrap_##name parameters;                           \
+    result __wrap_##name parameters {                          \
         return timed([&] { return __real_##name arguments; }); \
     }
 
@@ -90,8 +93,8 @@ CHIRAL_TIMED(int, epoll_ctl, (int fd, int what, int other, epoll_event* event), 
 CHIRAL_TIMED(int, timerfd_settime, (int fd, int flags, const itimerspec* time, itimerspec* old), (fd, flags, time, old))
 // Six arguments are what a system call has at most; those that it does not have are read and not looked at.
 CHIRAL_TIMED(long, syscall, (long number, long a, long b, long c, long d, long e, long f), (number, a, b, c, d, e, f))
-CHIRAL_TIMED(int, sem_wait, (sem_t* semaphore), (semaphore))
-CHIRAL_TIMED(int, sem_post, (sem_t* semaphore), (semaphore))
+CHIRAL_TIMED(int, sem_wait, (sem_t * semaphore), (semaphore))
+CHIRAL_TIMED(int, sem_post, (sem_t * semaphore), (semaphore))
 
 void* __libc_malloc(std::size_t) noexcept;
 void* __libc_calloc(std::size_t, std::size_t) noexcept;

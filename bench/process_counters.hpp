@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the process has used since it was told to count: CPU time, by whom, and allocations.
 //
 // Two ways to tell the server's own computing from the kernel's work for it; neither is exact, and they bracket it:
@@ -16,8 +17,8 @@
 namespace chiral::bench {
 
 struct ProcessCounters {
-    std::int64_t cpu_ns{0};          ///< of the whole process
-    std::int64_t in_kernel_ns{0};    ///< of that, in wrapped calls
+    std::int64_t cpu_ns{0};        ///< of the whole process
+    std::int64_t in_kernel_ns{0};  ///< of that, in wrapped calls
     std::int64_t user_by_ticks_ns{0};
     std::uint64_t kernel_calls{0};
     std::uint64_t allocations{0};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells how far the run is, in one line of standard error: written over on a terminal, now and then a new one elsewhere.
 #pragma once
 
@@ -25,7 +26,8 @@ public:
         const double spent = std::chrono::duration<double>(now - start_).count();
         std::string left;
         if (share > 0.02) left = ", " + std::to_string(static_cast<int>(spent * (1 - share) / share)) + " s left";
-        std::fprintf(stderr, terminal_ ? "\r\033[K%3.0f %%%s: %s" : "%3.0f %%%s: %s\n", 100 * share, left.c_str(), what.c_str());
+        std::fprintf(stderr, terminal_ ? "\r\033[K%3.0f %%%s: %s" : "%3.0f %%%s: %s\n", 100 * share, left.c_str(),
+                     what.c_str());
         std::fflush(stderr);
         next_ = now + (terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000));
     }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes of raw measurements what people read: a summary, a table with a sentence for each row, plots, and the README's numbers.
 
     report.py MEASURED.json COSTS.json --json RESULT.json --out DIR [--plots] [--save]

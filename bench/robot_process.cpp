@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "robot_process.hpp"
 
 #include "tcp_loop.hpp"
@@ -6,10 +7,10 @@
 
 #include <chiral/server.hpp>
 
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -83,7 +84,8 @@ public:
     void apply_action(const Action& action) override {
         const double now = to_seconds(Clock::now());
         const std::lock_guard lock(latencies_mutex_);
-        if (latencies_.size() < latencies_.capacity()) latencies_.push_back(static_cast<float>((now - action.received_at) * 1e9));
+        if (latencies_.size() < latencies_.capacity())
+            latencies_.push_back(static_cast<float>((now - action.received_at) * 1e9));
     }
     Values latencies() {
         const std::lock_guard lock(latencies_mutex_);
@@ -96,10 +98,10 @@ public:
     std::int64_t sensor_cpu_ns() {
         clockid_t clock;
         timespec used{};
-        if (sensors_.joinable() && ::pthread_getcpuclockid(sensors_.native_handle(), &clock) == 0) ::clock_gettime(clock, &used);
+        if (sensors_.joinable() && ::pthread_getcpuclockid(sensors_.native_handle(), &clock) == 0)
+            ::clock_gettime(clock, &used);
         return std::int64_t{used.tv_sec} * 1'000'000'000 + used.tv_nsec;
     }
-
 
 private:
     // Every pixel is new each time, as a sensor's noise makes it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The robot, in a process of its own: a PolicyServer, the bare TCP sender of the same bytes, and somebody to ask what they
 // used.
 //

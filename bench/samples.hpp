@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What was measured, sample by sample, and the clockwork around the measured calls.
 //
 // Calls in which the scheduler took the core away (getrusage: involuntary context switches) are kept apart: on a machine
@@ -56,18 +57,18 @@ inline double quantile(const Values& sorted, double q) {
 }
 
 struct SampleSet {
-    Values single;     ///< one call each, not preempted
-    Values batched;    ///< batches of calls, not preempted; empty for calls that are long enough
-    Values preempted;  ///< one call each
-    float longest{0};  ///< of all single calls that were not preempted, also those that were thinned out
+    Values single;                         ///< one call each, not preempted
+    Values batched;                        ///< batches of calls, not preempted; empty for calls that are long enough
+    Values preempted;                      ///< one call each
+    float longest{0};                      ///< of all single calls that were not preempted, also those that were thinned out
     std::uint64_t calls{0};                ///< single calls that were timed
     std::uint64_t preempted_calls{0};      ///< of all calls, kept apart
     std::uint64_t slept{0};                ///< of all calls, in which the thread gave the core up; in `single`
     std::uint64_t slept_and_preempted{0};  ///< of all calls, in which the core was taken away as well; in `single`
     std::uint64_t preempted_batches{0};    ///< dropped
     std::uint64_t failed{0};               ///< looks that got nothing
-    Values repetition_p50;   ///< of each repetition; 0 if it has no sample
-    Values repetition_p999;  ///< of each repetition; 0 if it has fewer than 1000 single calls
+    Values repetition_p50;                 ///< of each repetition; 0 if it has no sample
+    Values repetition_p999;                ///< of each repetition; 0 if it has fewer than 1000 single calls
 
     const Values& typical() const { return batched.empty() ? single : batched; }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The floor under an observation's round trip: one byte asks, gather writes of the same buffers answer, and a loop of reads
 // takes it into memory that is used again. Sockets on loopback with TCP_NODELAY and the system's buffer sizes, which is what
 // the server's have. The buffers go in steps of the size that was fastest of those tried: see tcp_loop.cpp.

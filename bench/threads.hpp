@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where threads run: pinned, so that a run does not depend on where the scheduler happens to put them, and busy cores.
 //
 // Writers are on core 0, readers on the others by turns: a writer that a reader holds up is then held up by the design, not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Cross-builds for the Arm robots with Debian's g++-aarch64-linux-gnu; programs run under qemu-user.
 #
 # Emulation on x86 checks code generation, alignment and the futex call. It does not reorder memory accesses as Arm does:

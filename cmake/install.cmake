@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # find_package(chiral) for the installed package: chiral::engine, and chiral::server where it was built.
 include(CMakePackageConfigHelpers)
 set(CHIRAL_CONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/chiral)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # How every target of this project is built: warnings are errors for our own code, and only for it.
 
 function(chiral_target_options target)

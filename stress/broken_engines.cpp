@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Engines that are broken on purpose: each does one step of WordStore's protocol wrong, so that the harness is seen to notice.
 #include "engines.hpp"
 #include "word_store.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How long calls took, by three clocks that tell a machine that was busy from a call that waited.
 //
 //   wall    what the sensor thread lost. Holds everything: the copy, the waiting, and other threads that had the core

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Who may be connected: the server serves one client at a time, so the harness' own client makes room for a faulty one.
 #pragma once
 

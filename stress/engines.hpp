@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engines that can be put under stress, by name.
 #pragma once
 

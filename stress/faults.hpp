@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What goes wrong around an engine in the field, done on purpose while it is under load: threads and clients that stop, die,
 // come too many or come again and again, and clocks that jump.
 //
@@ -29,21 +30,21 @@ struct FaultSite {
     const Progress& progress;
     WriterFaults& writers;
     ConnectionTurn& turn;
-    const LiveCounts& ws;             ///< of the harness' own client
+    const LiveCounts& ws;  ///< of the harness' own client
     const std::atomic<bool>& stop;
 
     Engine& engine() const { return *store.engine(); }
-    int port() const;                 ///< 0: nobody is served
+    int port() const;  ///< 0: nobody is served
 };
 
 struct FaultOutcome {
     std::string name;
     std::uint64_t happened{0};
-    std::string measured;             ///< what happened, with figures
-    std::string problem;              ///< what went wrong in it; empty: nothing
-    std::size_t resident_before{0};   ///< bytes of memory, after the fault has gone on for a while
-    std::size_t resident_after{0};    ///< at its end
-    std::string not_resumed;          ///< why a newcomer is not served; empty: it is
+    std::string measured;            ///< what happened, with figures
+    std::string problem;             ///< what went wrong in it; empty: nothing
+    std::size_t resident_before{0};  ///< bytes of memory, after the fault has gone on for a while
+    std::size_t resident_after{0};   ///< at its end
+    std::string not_resumed;         ///< why a newcomer is not served; empty: it is
 };
 
 /// Used by one thread. What it throws is its problem.

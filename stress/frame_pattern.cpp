@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "frame_pattern.hpp"
 
 #include <algorithm>
@@ -128,7 +129,8 @@ std::optional<std::uint64_t> matrix_number(std::span<const double> matrix, std::
     return static_cast<std::uint64_t>(number);
 }
 
-std::optional<std::uint64_t> proprio_number(std::span<const float> values, std::uint64_t about, std::size_t stream) noexcept {
+std::optional<std::uint64_t> proprio_number(std::span<const float> values, std::uint64_t about,
+                                            std::size_t stream) noexcept {
     if (values.empty()) return std::nullopt;
     return decode_float(values[0], about, proprio_offset(0, stream));
 }

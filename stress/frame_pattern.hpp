@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the stress harness writes into every buffer, and how it tells from any part of a buffer which frame wrote it.
 //
 // Every frame carries its number everywhere:
@@ -21,14 +22,14 @@ namespace chiral::stress {
 /// Elements of a buffer that a check looks at.
 struct Coverage {
     std::size_t first{0};
-    std::size_t stride{1};                 ///< 0: only `first`
+    std::size_t stride{1};  ///< 0: only `first`
     static constexpr Coverage all() noexcept { return {0, 1}; }
 };
 
 /// Where a buffer stops being what one frame wrote.
 struct Difference {
-    std::size_t element;                   ///< index of the first wrong byte (image) or value
-    std::optional<std::uint64_t> frame;    ///< the frame that lies there instead; empty if it is none
+    std::size_t element;                 ///< index of the first wrong byte (image) or value
+    std::optional<std::uint64_t> frame;  ///< the frame that lies there instead; empty if it is none
 };
 
 /// Images are checked in units of 8 bytes; the last one may be shorter.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Durations in logarithmic buckets of 3 % width, as HdrHistogram keeps them: constant memory, no allocation when recording.
 //
 // One thread at a time. The longest value is kept exactly, so a quantile never exceeds what was really measured.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral::Engine as a store under stress. Served, it is the engine inside a PolicyServer.
 #include "engines.hpp"
 
@@ -96,8 +97,8 @@ class LockfreeStore final : public SensorStore {
 public:
     explicit LockfreeStore(const StoreSetup& setup)
         : writes_(setup.writes),
-          server_(setup.served ? std::make_unique<Served>(setup.cameras, setup.proprios, "127.0.0.1", setup.listen.value_or(0),
-                                                          server_options(setup))
+          server_(setup.served ? std::make_unique<Served>(setup.cameras, setup.proprios, "127.0.0.1",
+                                                          setup.listen.value_or(0), server_options(setup))
                                : nullptr),
           own_(setup.served ? nullptr : std::make_unique<Engine>(setup.cameras, setup.proprios, engine_options(setup))),
           engine_(setup.served ? server_->engine() : *own_),
@@ -110,10 +111,8 @@ public:
     }
 
     void fill(std::size_t camera, Field field, const void* data, TimePoint captured) override {
-        if (writes_ == Writes::frame)
-            fill_in_place(*cameras_[camera].frame, field, data);
-        else
-            cameras_[camera].steps = std::max(cameras_[camera].steps, checked(update(camera, field, data, captured)));
+        if (writes_ == Writes::frame) fill_in_place(*cameras_[camera].frame, field, data);
+        else cameras_[camera].steps = std::max(cameras_[camera].steps, checked(update(camera, field, data, captured)));
     }
 
     void commit(std::size_t camera, TimePoint captured) override {
@@ -156,8 +155,12 @@ private:
                 std::copy_n(static_cast<const float*>(data), slot.size(), slot.begin());
                 break;
             }
-            case Field::intrinsics: frame.set_intrinsics(Eigen::Map<const RowMajor3>(static_cast<const double*>(data))); break;
-            case Field::extrinsics: frame.set_extrinsics(Eigen::Map<const RowMajor4>(static_cast<const double*>(data))); break;
+            case Field::intrinsics:
+                frame.set_intrinsics(Eigen::Map<const RowMajor3>(static_cast<const double*>(data)));
+                break;
+            case Field::extrinsics:
+                frame.set_extrinsics(Eigen::Map<const RowMajor4>(static_cast<const double*>(data)));
+                break;
         }
     }
 

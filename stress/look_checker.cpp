@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "look_checker.hpp"
 
 #include <algorithm>
@@ -7,7 +8,7 @@ namespace chiral::stress {
 namespace {
 
 constexpr std::size_t kExamples = 5;
-constexpr std::size_t kSamples = 4;             // pixels and depths that every look checks
+constexpr std::size_t kSamples = 4;  // pixels and depths that every look checks
 constexpr std::size_t kBytesPerDenseSample = 512;
 
 // The fractional parts of multiples of the golden ratio spread evenly, however many looks there are.
@@ -61,8 +62,8 @@ template <class... Values>
 void LookChecker::violation(std::uint64_t& count, fmt::format_string<Values...> format, Values&&... values) {
     ++count;
     if (tally_.examples.size() < kExamples)
-        tally_.examples.push_back(fmt::format("{}, look {}: {}", who_, tally_.looks,
-                                              fmt::format(format, std::forward<Values>(values)...)));
+        tally_.examples.push_back(
+            fmt::format("{}, look {}: {}", who_, tally_.looks, fmt::format(format, std::forward<Values>(values)...)));
 }
 
 void LookChecker::lent_slot_was_written() {
@@ -88,7 +89,8 @@ std::optional<Difference> LookChecker::sampled(std::size_t elements, bool new_fr
     if (new_frame)
         if (const auto difference = check(Coverage{tally_.looks % dense_stride, dense_stride})) return difference;
     for (std::size_t sample = 0; sample < kSamples; ++sample)
-        if (const auto difference = check(Coverage{spread(tally_.looks * kSamples + sample, elements), 0})) return difference;
+        if (const auto difference = check(Coverage{spread(tally_.looks * kSamples + sample, elements), 0}))
+            return difference;
     return std::nullopt;
 }
 
@@ -138,14 +140,12 @@ std::optional<std::uint64_t> LookChecker::check_field(std::size_t index, const C
     std::optional<Difference> difference;
     switch (kFieldOrder[field]) {
         case Field::image:
-            difference = sampled(image_units(elements), new_frame, full, kBytesPerDenseSample / 8, [&](Coverage coverage) {
-                return check_image(look.image, *number, index, coverage);
-            });
+            difference = sampled(image_units(elements), new_frame, full, kBytesPerDenseSample / 8,
+                                 [&](Coverage coverage) { return check_image(look.image, *number, index, coverage); });
             break;
         case Field::depth:
-            difference = sampled(elements, new_frame, full, kBytesPerDenseSample / sizeof(float), [&](Coverage coverage) {
-                return check_depth(look.depth, *number, coverage);
-            });
+            difference = sampled(elements, new_frame, full, kBytesPerDenseSample / sizeof(float),
+                                 [&](Coverage coverage) { return check_depth(look.depth, *number, coverage); });
             break;
         case Field::intrinsics: difference = check_matrix(look.intrinsics, *number, index); break;
         case Field::extrinsics: difference = check_matrix(look.extrinsics, *number, index); break;
@@ -203,10 +203,9 @@ void LookChecker::judge_progress(bool& frozen, std::uint64_t before, std::uint64
     if (number != before) frozen = false;
     if (number != before || number + kFrozenAfter >= floor) return;
     if (!frozen)
-        violation(tally_.frozen, "{} '{}' is frozen: its content is of frame {} still, but frame {} had been published", kind,
-                  name, number, floor);
-    else
-        ++tally_.frozen;
+        violation(tally_.frozen, "{} '{}' is frozen: its content is of frame {} still, but frame {} had been published",
+                  kind, name, number, floor);
+    else ++tally_.frozen;
     frozen = true;
     std::string source = fmt::format("{} '{}'", kind, name);
     if (std::ranges::find(tally_.frozen_sources, source) == tally_.frozen_sources.end())

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Judges what one reader sees, look by look, against what the engine promises.
 //
 //   torn        a buffer is not what one update wrote (I1), or the engine saw a write to something that it had lent
@@ -30,17 +31,17 @@ inline constexpr std::uint64_t kFrozenAfter = 10;
 struct Tally {
     std::uint64_t looks{0};
     std::uint64_t full_looks{0};
-    std::uint64_t torn{0};        ///< buffers
-    std::uint64_t incoherent{0};  ///< cameras in a look
-    std::uint64_t backwards{0};   ///< cameras and streams in a look
-    std::uint64_t stale{0};       ///< cameras and streams in a look
-    std::uint64_t frozen{0};      ///< cameras and streams in a look, which are stale as well
-    std::vector<std::string> frozen_sources;     ///< each once, in a few words
-    std::uint64_t mixed{0};       ///< cameras whose fields were of two frames, which update_* calls allow
-    std::uint64_t overruns{0};    ///< proprio reads that the engine gave up and said so
-    std::vector<std::uint64_t> missed_cameras;   ///< frames between two looks
+    std::uint64_t torn{0};                      ///< buffers
+    std::uint64_t incoherent{0};                ///< cameras in a look
+    std::uint64_t backwards{0};                 ///< cameras and streams in a look
+    std::uint64_t stale{0};                     ///< cameras and streams in a look
+    std::uint64_t frozen{0};                    ///< cameras and streams in a look, which are stale as well
+    std::vector<std::string> frozen_sources;    ///< each once, in a few words
+    std::uint64_t mixed{0};                     ///< cameras whose fields were of two frames, which update_* calls allow
+    std::uint64_t overruns{0};                  ///< proprio reads that the engine gave up and said so
+    std::vector<std::uint64_t> missed_cameras;  ///< frames between two looks
     std::vector<std::uint64_t> missed_proprios;
-    std::vector<std::string> examples;           ///< the first few violations, a sentence each
+    std::vector<std::string> examples;  ///< the first few violations, a sentence each
 
     std::uint64_t violations() const noexcept { return torn + incoherent + backwards + stale; }
     void merge(const Tally& other);
@@ -88,7 +89,8 @@ private:
                         const std::string& name);
 
     template <class Check>
-    std::optional<Difference> sampled(std::size_t elements, bool new_frame, bool full, std::size_t dense_stride, Check check);
+    std::optional<Difference> sampled(std::size_t elements, bool new_frame, bool full, std::size_t dense_stride,
+                                      Check check);
     template <class... Values>
     void violation(std::uint64_t& count, fmt::format_string<Values...> format, Values&&... values);
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where and with what a run was made, for whoever reads its figures later.
 #pragma once
 

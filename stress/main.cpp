@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-stress: proves no tearing and no stalls, or shows where they are. See --help.
 #include "options.hpp"
 #include "report.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The documented design, as the baseline: one std::mutex per camera over its four buffers, one per proprio stream. Every
 // field is updated by a call of its own; a reader locks a camera, copies its buffers into new memory, unlocks, and goes on
 // to the next. It has no frame transaction: between two updates of one frame a reader sees the first of them.

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 // Clients that misbehave, on plain sockets: a well-behaved library would not let them.
 #include "faults.hpp"
 #include "ws_reader.hpp"
 
-#include "wire.hpp"
+#include <chiral/wire.hpp>
 
 #include <chiral/server.hpp>
 
@@ -172,11 +173,11 @@ public:
     }
     void tell(FaultOutcome& outcome) const override {
         outcome.happened = in_the_middle_;
-        outcome.measured =
-            fmt::format("{} clients stopped in the middle of an observation and were dropped, {} frames of camera 0 came "
-                        "meanwhile{}",
-                        in_the_middle_, frames_,
-                        in_the_buffers_ ? fmt::format("; {} fitted into the kernel's buffers", in_the_buffers_) : "");
+        outcome.measured = fmt::format(
+            "{} clients stopped in the middle of an observation and were dropped, {} frames of camera 0 came "
+            "meanwhile{}",
+            in_the_middle_, frames_,
+            in_the_buffers_ ? fmt::format("; {} fitted into the kernel's buffers", in_the_buffers_) : "");
     }
 
 private:
@@ -217,8 +218,7 @@ public:
         if (pid_ <= 0) return false;
         ::kill(pid_, SIGKILL);
         int status = 0;
-        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-        }
+        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
         pid_ = -1;
         return WIFSIGNALED(status);
     }
@@ -284,8 +284,8 @@ public:
     }
     void tell(FaultOutcome& outcome) const override {
         outcome.happened = connections_;
-        outcome.measured = fmt::format("{} connections that ended without a goodbye, {} of them in an observation",
-                                       connections_, served_);
+        outcome.measured =
+            fmt::format("{} connections that ended without a goodbye, {} of them in an observation", connections_, served_);
     }
 
 private:

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "options.hpp"
 
 #include "verdict.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -84,8 +85,7 @@ std::string details() {
         "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
         "  chiral-stress --transport ws --listen 8765             the server's clients are yours, whatever they do\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
-        describe_rules(), describe_engines(engines()), describe_engines(broken_engines()),
-        describe_faults());
+        describe_rules(), describe_engines(engines()), describe_engines(broken_engines()), describe_faults());
 }
 
 }  // namespace
@@ -105,42 +105,53 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     std::vector<std::string> fault_names;
 
     app.add_option("--seconds", options.seconds, "How long to run")->check(CLI::Range(0.1, 1e6))->capture_default_str();
-    app.add_option("--cameras", cameras, "Number of cameras, RGB-D of --size. Default: two 640x480 RGB-D and one 1280x720 RGB")
+    app.add_option("--cameras", cameras,
+                   "Number of cameras, RGB-D of --size. Default: two 640x480 RGB-D and one 1280x720 RGB")
         ->check(CLI::Range(0, 32));
     app.add_option("--size", size_text, "WxH of all cameras, for example 640x480");
     CLI::Option* const depth_option =
         app.add_flag("--depth,!--no-depth", depth_flag, "All cameras with a depth map, or none");
-    app.add_option("--proprios", proprios, "Number of proprio streams of 7 values")->check(CLI::Range(0, 32))
+    app.add_option("--proprios", proprios, "Number of proprio streams of 7 values")
+        ->check(CLI::Range(0, 32))
         ->capture_default_str();
-    app.add_option("--camera-hz", options.camera_hz, "Frames a second of each camera")->check(CLI::Range(0.1, 5000.0))
+    app.add_option("--camera-hz", options.camera_hz, "Frames a second of each camera")
+        ->check(CLI::Range(0.1, 5000.0))
         ->capture_default_str();
-    app.add_option("--proprio-hz", options.proprio_hz, "Samples a second of each stream")->check(CLI::Range(0.1, 5000.0))
+    app.add_option("--proprio-hz", options.proprio_hz, "Samples a second of each stream")
+        ->check(CLI::Range(0.1, 5000.0))
         ->capture_default_str();
     app.add_option("--readers", options.readers, "Readers in this process")->check(CLI::Range(1, 14))->capture_default_str();
     app.add_option("--reader-hz", options.reader_hz, "Looks a second of each of them; 0: as fast as it can")
-        ->check(CLI::Range(0.0, 1e6))->capture_default_str();
+        ->check(CLI::Range(0.0, 1e6))
+        ->capture_default_str();
     app.add_option("--hold-ms", options.hold_ms, "How long a reader holds a look, twice a second; 0: never")
-        ->check(CLI::Range(0.0, 60000.0))->capture_default_str();
+        ->check(CLI::Range(0.0, 60000.0))
+        ->capture_default_str();
     app.add_option("--transport", options.transport,
                    "inproc: readers in this process only; ws: a server and a client over the loopback as well")
-        ->transform(CLI::CheckedTransformer(
-            std::map<std::string, Transport>{{"inproc", Transport::inproc}, {"ws", Transport::ws}}))
-        ->default_str("inproc")->option_text("inproc|ws");
+        ->transform(
+            CLI::CheckedTransformer(std::map<std::string, Transport>{{"inproc", Transport::inproc}, {"ws", Transport::ws}}))
+        ->default_str("inproc")
+        ->option_text("inproc|ws");
     app.add_option("--obs-hz", options.obs_hz, "Observations a second that the client asks for; 0: as fast as they come")
-        ->check(CLI::Range(0.0, 10000.0))->capture_default_str();
+        ->check(CLI::Range(0.0, 10000.0))
+        ->capture_default_str();
     app.add_option("--listen", options.listen,
                    "Let clients from outside in at this port of the loopback, 0: a free one; it is printed. The run's own "
                    "client then observes only, at 30 a second at most")
-        ->check(CLI::Range(0, 65535))->option_text("PORT");
+        ->check(CLI::Range(0, 65535))
+        ->option_text("PORT");
     app.add_option("--writes", options.writes, "frame: a transaction per frame; fields: update_image, update_depth, ...")
-        ->transform(CLI::CheckedTransformer(
-            std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
-        ->default_str("frame")->option_text("frame|fields");
-    app.add_option("--engine", engine, "What to put under stress, see below; list: print the names")
-        ->capture_default_str();
-    app.add_option("--fault", fault_names, "Do this while it runs, see below; may be repeated. all: one after the other; list: "
-                                           "print the names")
-        ->allow_extra_args(false)->option_text("NAME");
+        ->transform(
+            CLI::CheckedTransformer(std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
+        ->default_str("frame")
+        ->option_text("frame|fields");
+    app.add_option("--engine", engine, "What to put under stress, see below; list: print the names")->capture_default_str();
+    app.add_option("--fault", fault_names,
+                   "Do this while it runs, see below; may be repeated. all: one after the other; list: "
+                   "print the names")
+        ->allow_extra_args(false)
+        ->option_text("NAME");
     app.add_option("--json", options.json, "Write the results to this file");
 
     try {

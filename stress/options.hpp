@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the user asked for.
 #pragma once
 
@@ -27,7 +28,7 @@ struct Options {
     Writes writes{Writes::frame};
     const EngineEntry* engine{nullptr};
     std::vector<FaultEntry> faults;  ///< one after the other
-    std::string json;  ///< empty: none
+    std::string json;                ///< empty: none
     /// A thread that has not ended this long after it was told to is stuck. Not on the command line.
     std::chrono::seconds stop_timeout{30};
 };

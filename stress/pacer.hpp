@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Wakes a thread at absolute times, so that lateness does not add up, and tells how late it woke.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "private_store.hpp"
 
 #include <cstring>
@@ -19,7 +20,8 @@ struct Rotation {
 
 class PrivateStore final : public SensorStore {
 public:
-    PrivateStore(const StoreSetup& setup, std::size_t slots) : cameras_(setup.cameras.size()), proprios_(setup.proprios.size()) {
+    PrivateStore(const StoreSetup& setup, std::size_t slots)
+        : cameras_(setup.cameras.size()), proprios_(setup.proprios.size()) {
         for (std::size_t i = 0; i < cameras_.size(); ++i) {
             const CameraConfig& config = setup.cameras[i];
             const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);

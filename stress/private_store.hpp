@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A store that nobody reads: each writer copies into memory of its own.
 //
 // The canary threads write to it. They run the same code as the writers under test with the same load at the same time, so

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What has been published: the least that a reader who starts to look now must see.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The reading threads of this process: look, check, release, as often as they may.
 #pragma once
 
@@ -13,8 +14,8 @@
 namespace chiral::stress {
 
 struct ReaderPlan {
-    double hz{0.0};                       ///< 0: as fast as it can
-    Nanoseconds hold{0};                  ///< a look is held for this long before it is checked in full. 0: never
+    double hz{0.0};       ///< 0: as fast as it can
+    Nanoseconds hold{0};  ///< a look is held for this long before it is checked in full. 0: never
     Nanoseconds hold_every{500'000'000};
 };
 

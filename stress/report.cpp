@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "report.hpp"
 
 #include "duration_text.hpp"
@@ -20,10 +21,8 @@ using Json = nlohmann::ordered_json;
 
 Json quantiles(const Histogram& h, double unit_ns) {
     const auto in = [&](Nanoseconds value) { return static_cast<double>(value.count()) / unit_ns; };
-    return {{"p50", in(h.quantile(0.5))},
-            {"p99", in(h.quantile(0.99))},
-            {"p999", in(h.quantile(0.999))},
-            {"max", in(h.max())}};
+    return {
+        {"p50", in(h.quantile(0.5))}, {"p99", in(h.quantile(0.99))}, {"p999", in(h.quantile(0.999))}, {"max", in(h.max())}};
 }
 
 Json beside_canary(const Histogram& writers, const Histogram& canaries) {
@@ -61,18 +60,12 @@ Json configuration(const Options& options) {
     for (const CameraConfig& camera : options.cameras)
         cameras.push_back(
             {{"name", camera.name}, {"width", camera.width}, {"height", camera.height}, {"depth", camera.has_depth}});
-    return {{"engine", options.engine->name},
-            {"transport", to_string(options.transport)},
-            {"writes", to_string(options.writes)},
-            {"seconds", options.seconds},
-            {"cameras", std::move(cameras)},
-            {"proprios", options.proprios.size()},
-            {"camera_hz", options.camera_hz},
-            {"proprio_hz", options.proprio_hz},
-            {"readers", options.readers},
-            {"reader_hz", options.reader_hz},
-            {"hold_ms", options.hold_ms},
-            {"obs_hz", options.obs_hz}};
+    return {{"engine", options.engine->name},      {"transport", to_string(options.transport)},
+            {"writes", to_string(options.writes)}, {"seconds", options.seconds},
+            {"cameras", std::move(cameras)},       {"proprios", options.proprios.size()},
+            {"camera_hz", options.camera_hz},      {"proprio_hz", options.proprio_hz},
+            {"readers", options.readers},          {"reader_hz", options.reader_hz},
+            {"hold_ms", options.hold_ms},          {"obs_hz", options.obs_hz}};
 }
 
 Json faults(const RunResult& result) {
@@ -181,20 +174,23 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"writer_step_bound", count_or_null(result.writer_step_bound, result.writer_step_bound)},
         {"reader_max_steps", count_or_null(result.readers.max_steps, result.reader_step_bound)},
         {"reader_step_bound", count_or_null(result.reader_step_bound, result.reader_step_bound)},
-        {"lateness_us", per_kind(result, [](const KindTimes& kind) {
-             return beside_canary(kind.writers.lateness, kind.canaries.lateness);
-         })},
-        {"update_us", per_kind(result, [](const KindTimes& kind) {
-             return beside_canary(kind.writers.update.wall, kind.canaries.update.wall);
-         })},
-        {"update_cpu_us", per_kind(result, [](const KindTimes& kind) {
-             return beside_canary(kind.writers.update.cpu, kind.canaries.update.cpu);
-         })},
-        {"update_sleeps", per_kind(result, [](const KindTimes& kind) {
-             return Json{{"updates", kind.writers.update.calls()},
-                         {"slept", kind.writers.update.slept},
-                         {"canary", {{"updates", kind.canaries.update.calls()}, {"slept", kind.canaries.update.slept}}}};
-         })},
+        {"lateness_us",
+         per_kind(result,
+                  [](const KindTimes& kind) { return beside_canary(kind.writers.lateness, kind.canaries.lateness); })},
+        {"update_us",
+         per_kind(result,
+                  [](const KindTimes& kind) { return beside_canary(kind.writers.update.wall, kind.canaries.update.wall); })},
+        {"update_cpu_us",
+         per_kind(result,
+                  [](const KindTimes& kind) { return beside_canary(kind.writers.update.cpu, kind.canaries.update.cpu); })},
+        {"update_sleeps",
+         per_kind(result,
+                  [](const KindTimes& kind) {
+                      return Json{
+                          {"updates", kind.writers.update.calls()},
+                          {"slept", kind.writers.update.slept},
+                          {"canary", {{"updates", kind.canaries.update.calls()}, {"slept", kind.canaries.update.slept}}}};
+                  })},
         {"snapshot_us", quantiles(result.readers.look, 1e3)},
         {"rtt_ms", result.observations ? quantiles(result.ws.round_trip, 1e6) : Json(nullptr)},
         {"ws", nullptr},
@@ -202,12 +198,13 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"sources", sources(result)},
         {"faults", faults(result)},
         {"config", configuration(options)},
-        {"machine", {{"cpu", machine.cpu},
-                     {"cores", machine.cores},
-                     {"kernel", machine.kernel},
-                     {"compiler", machine.compiler},
-                     {"build", machine.build},
-                     {"commit", machine.commit}}},
+        {"machine",
+         {{"cpu", machine.cpu},
+          {"cores", machine.cores},
+          {"kernel", machine.kernel},
+          {"compiler", machine.compiler},
+          {"build", machine.build},
+          {"commit", machine.commit}}},
     };
     if (result.observations)
         root["ws"] = {{"observations", observed.looks},
@@ -216,19 +213,20 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
                       {"images_older_than_3_periods", result.ws.old_images}};
     if (result.server) {
         const ServerStats& server = *result.server;
-        root["server"] = {{"connections", server.connections},
-                          {"observers", server.observers},
-                          {"refused", server.refused},
-                          {"observations", server.observations},
-                          {"bytes_sent", server.bytes_sent},
-                          {"actions_received", server.actions_received},
-                          {"actions_applied", server.actions_applied},
-                          {"half_open", server.half_open},
-                          {"longest_half_open_ms", std::chrono::duration<double, std::milli>(server.longest_half_open).count()},
-                          {"protocol_errors", server.protocol_errors},
-                          {"hook_errors", server.hook_errors},
-                          {"update_errors", server.update_errors},
-                          {"copied_observations", server.copied_observations}};
+        root["server"] = {
+            {"connections", server.connections},
+            {"observers", server.observers},
+            {"refused", server.refused},
+            {"observations", server.observations},
+            {"bytes_sent", server.bytes_sent},
+            {"actions_received", server.actions_received},
+            {"actions_applied", server.actions_applied},
+            {"half_open", server.half_open},
+            {"longest_half_open_ms", std::chrono::duration<double, std::milli>(server.longest_half_open).count()},
+            {"protocol_errors", server.protocol_errors},
+            {"hook_errors", server.hook_errors},
+            {"update_errors", server.update_errors},
+            {"copied_observations", server.copied_observations}};
     }
     return root.dump(2) + "\n";
 }

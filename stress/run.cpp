@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "run.hpp"
 
 #include "private_store.hpp"
@@ -83,8 +84,8 @@ public:
         : options_(options),
           least_clock_step_(least_clock_step(options)),
           store_(options.engine->make(setup(options, options.transport == Transport::ws))),
-          canary_store_(make_private_store(setup(options, false),
-                                           std::max(store_->slots_per_field(), static_cast<std::size_t>(options.readers) + 2))),
+          canary_store_(make_private_store(
+              setup(options, false), std::max(store_->slots_per_field(), static_cast<std::size_t>(options.readers) + 2))),
           writers_(options),
           canaries_(options),
           readers_(static_cast<std::size_t>(options.readers)),
@@ -217,7 +218,8 @@ private:
                 std::fflush(stdout);
             }
             const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
-            const WsPlan ws{server()->port(), options_.listen.has_value(), options_.obs_hz, three_periods, least_clock_step_};
+            const WsPlan ws{server()->port(), options_.listen.has_value(), options_.obs_hz, three_periods,
+                            least_clock_step_};
             reading_.emplace_back("ws client", [this, ws] {
                 read_over_ws(*ws_checker_, writers_.progress, ws, turn_, stop_readers_, ws_live_, ws_times_);
             });
@@ -251,12 +253,13 @@ private:
             add(ws_live_);
             const std::uint64_t frames = total_frames();
             // Fits 80 columns, so that it can be overwritten.
-            std::string line = fmt::format("{:5.0f} s  {} snapshots, {:.0f}/s, {} full",
-                                           std::chrono::duration<double>(now - began).count(), looks,
-                                           static_cast<double>(looks - looks_before) / took, full);
+            std::string line =
+                fmt::format("{:5.0f} s  {} snapshots, {:.0f}/s, {} full", std::chrono::duration<double>(now - began).count(),
+                            looks, static_cast<double>(looks - looks_before) / took, full);
             if (options_.transport == Transport::ws)
                 line += fmt::format(", {} obs", ws_live_.looks.load(std::memory_order_relaxed));
-            line += fmt::format(", {:.0f} fps, {} violations", static_cast<double>(frames - frames_before) / took, violations);
+            line +=
+                fmt::format(", {:.0f} fps, {} violations", static_cast<double>(frames - frames_before) / took, violations);
             fmt::print("{}{}{}", tty ? "\r" : "", line, tty ? "\x1b[K" : "\n");
             std::fflush(stdout);
             looks_before = looks;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One stress run: starts everything, shows progress, ends everything, gathers what was measured.
 #pragma once
 
@@ -25,32 +26,32 @@ struct KindTimes {
 struct SourceCount {
     std::string name;
     std::uint64_t published{0};
-    double hz{0};                    ///< without the first frame, which was published before the clock began
+    double hz{0};  ///< without the first frame, which was published before the clock began
     double canary_hz{0};
-    std::uint64_t skipped{0};        ///< periods in which nothing was published
-    std::uint64_t missed{0};         ///< not seen by readers of this process, summed over them
+    std::uint64_t skipped{0};  ///< periods in which nothing was published
+    std::uint64_t missed{0};   ///< not seen by readers of this process, summed over them
     std::uint64_t missed_over_ws{0};
 };
 
 struct RunResult {
-    double seconds{0};               ///< that readers ran
-    double writing_seconds{0};       ///< that writers ran
+    double seconds{0};          ///< that readers ran
+    double writing_seconds{0};  ///< that writers ran
     bool interrupted{false};
-    std::shared_ptr<void> stuck;     ///< set if threads have not ended when told to: letting go of it waits for them
-    std::vector<std::string> errors; ///< threads that ended with an error or did not end
+    std::shared_ptr<void> stuck;      ///< set if threads have not ended when told to: letting go of it waits for them
+    std::vector<std::string> errors;  ///< threads that ended with an error or did not end
 
     KindTimes cameras;
     KindTimes proprios;
     std::vector<SourceCount> camera_sources;
     std::vector<SourceCount> proprio_sources;
 
-    Tally looks;                     ///< of all readers in this process
+    Tally looks;  ///< of all readers in this process
     ReaderTimes readers;
-    bool every_reader_checked{false};  ///< each reader made at least one full check
-    std::optional<Tally> observations; ///< what came over ws
+    bool every_reader_checked{false};   ///< each reader made at least one full check
+    std::optional<Tally> observations;  ///< what came over ws
     WsTimes ws;
     std::vector<FaultOutcome> faults;
-    std::optional<ServerStats> server; ///< where clients from outside were let in
+    std::optional<ServerStats> server;  ///< where clients from outside were let in
 
     std::uint32_t writer_step_bound{0};  ///< 0: the engine promises none
     std::uint32_t reader_step_bound{0};

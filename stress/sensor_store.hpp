@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the stress harness writes to and reads from: an engine under test, behind one small interface.
 //
 // An engine is one file that implements SensorStore and a line in engines.cpp. Writers drive it as sensor drivers would,
@@ -35,9 +36,9 @@ enum class Writes : std::uint8_t {
 /// One camera as a reader sees it. Sequences and times that an engine does not keep are 0.
 struct CameraLook {
     std::span<const std::uint8_t> image;
-    std::span<const float> depth;          ///< empty without depth
-    std::span<const double> intrinsics;    ///< 9 values, row-major
-    std::span<const double> extrinsics;    ///< 16 values, row-major
+    std::span<const float> depth;        ///< empty without depth
+    std::span<const double> intrinsics;  ///< 9 values, row-major
+    std::span<const double> extrinsics;  ///< 16 values, row-major
     std::array<std::uint64_t, kFields> sequence{};
     std::array<std::chrono::nanoseconds, kFields> captured{};
 };
@@ -46,14 +47,14 @@ struct ProprioLook {
     std::span<const float> values;
     std::uint64_t sequence{0};
     std::chrono::nanoseconds captured{0};
-    bool overrun{false};                   ///< the engine says that this is an old value, because the writer was too fast
+    bool overrun{false};  ///< the engine says that this is an old value, because the writer was too fast
 };
 
 /// Everything at one look. The views are valid until StoreReader::release().
 struct Look {
     std::vector<CameraLook> cameras;
     std::vector<ProprioLook> proprios;
-    std::uint32_t steps{0};                ///< on shared memory; 0: not counted
+    std::uint32_t steps{0};  ///< on shared memory; 0: not counted
 };
 
 /// The right to look. One thread at a time; no longer than the store.
@@ -111,10 +112,10 @@ inline constexpr int kObservers = 3;
 struct StoreSetup {
     std::vector<CameraConfig> cameras;
     std::vector<ProprioConfig> proprios;
-    int readers{1};          ///< StoreReaders that will exist at once; one more if served and server() is null
-    bool served{false};      ///< a WebSocket server will send what the store holds
+    int readers{1};      ///< StoreReaders that will exist at once; one more if served and server() is null
+    bool served{false};  ///< a WebSocket server will send what the store holds
     Writes writes{Writes::frame};
-    std::optional<int> listen{};  ///< the port, where clients from outside are let in
+    std::optional<int> listen{};                                       ///< the port, where clients from outside are let in
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds(20);  ///< a client that takes nothing is dropped after it
 };
 

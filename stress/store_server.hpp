@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves a store that has no server of its own, as the original server does: every observation is a copy.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "verdict.hpp"
 
 #include "duration_text.hpp"
@@ -21,7 +22,8 @@ constexpr int kWallFactor = 3;
 
 // The readers pull the slots into their caches, so a copy into a slot is slower than one into private memory even where
 // nobody waits for anybody: hence the factors.
-constexpr Limits kWallLimits{kWallFactor, std::chrono::microseconds(20), std::chrono::milliseconds(1), std::chrono::milliseconds(250)};
+constexpr Limits kWallLimits{kWallFactor, std::chrono::microseconds(20), std::chrono::milliseconds(1),
+                             std::chrono::milliseconds(250)};
 // Preemption does not show in cpu time, so less is forgiven.
 constexpr Limits kCpuLimits{kCpuFactor, std::chrono::microseconds(20), std::chrono::microseconds(300),
                             std::chrono::milliseconds(50)};
@@ -138,10 +140,8 @@ private:
 
     void steps() {
         const auto bounded = [&](const char* promise, std::uint32_t most, std::uint32_t bound) {
-            if (bound == 0)
-                add(promise, "this engine promises none", true);
-            else
-                add(promise, fmt::format("at most {} of {}", most, bound), most <= bound);
+            if (bound == 0) add(promise, "this engine promises none", true);
+            else add(promise, fmt::format("at most {} of {}", most, bound), most <= bound);
         };
         bounded("steps of a writer are bounded (I4)",
                 std::max(result_.cameras.writers.max_steps, result_.proprios.writers.max_steps), result_.writer_step_bound);
@@ -163,10 +163,10 @@ private:
         const auto compare = [&](const char* promise, const Histogram& mine, const Histogram& canary, const Limits& limits) {
             const std::string excess = excess_over_canary(mine, canary, limits);
             add(fmt::format("{} {}", name, promise),
-                !excess.empty()          ? excess
-                : updates < kFewestToJudge ? fmt::format("{} updates are too few to judge", updates)
-                                         : fmt::format("p99 {}, canary {}", text(mine.quantile(0.99)),
-                                                       text(canary.quantile(0.99))),
+                !excess.empty() ? excess
+                : updates < kFewestToJudge
+                    ? fmt::format("{} updates are too few to judge", updates)
+                    : fmt::format("p99 {}, canary {}", text(mine.quantile(0.99)), text(canary.quantile(0.99))),
                 excess.empty());
         };
         compare("updates are not delayed", writers.update.wall, canaries.update.wall, kWallLimits);
@@ -198,7 +198,8 @@ std::string excess_over_canary(const Histogram& under_test, const Histogram& can
     if (under_test.count() < kFewestToJudge || canary.count() < kFewestToJudge) return {};
     const auto excess = [&](const char* what, Nanoseconds mine, Nanoseconds its, Nanoseconds margin) {
         if (mine <= limits.factor * its + margin) return std::string();
-        return fmt::format("{} {}, canary {}: allowed is {}x + {}", what, text(mine), text(its), limits.factor, text(margin));
+        return fmt::format("{} {}, canary {}: allowed is {}x + {}", what, text(mine), text(its), limits.factor,
+                           text(margin));
     };
     // Of few calls, one in a hundred is one or two: the ninth-longest says more.
     const auto tail = [](const Histogram& h) { return h.all_but(std::max<std::uint64_t>(h.count() / 100, 8)); };
@@ -207,7 +208,8 @@ std::string excess_over_canary(const Histogram& under_test, const Histogram& can
     // Where about one call in a hundred is preempted, the 99 % quantile falls on either side of that by chance. So the
     // writers must also exceed what only one in a thousand of the canary's calls exceeded.
     if (found.empty() && tail(under_test) > canary.quantile(0.999))
-        found = excess(under_test.count() < 800 ? "ninth-longest" : "p99", tail(under_test), tail(canary), limits.tail_margin);
+        found =
+            excess(under_test.count() < 800 ? "ninth-longest" : "p99", tail(under_test), tail(canary), limits.tail_margin);
     if (found.empty()) found = excess("longest", under_test.max(), canary.max(), limits.longest_margin);
     return found;
 }
@@ -217,23 +219,28 @@ std::string describe_rules() {
         return fmt::format("      {:<9}above {}x the canary's + {} at p50, + {} at p99, + {} at the longest\n", what,
                            limits.factor, text(limits.median_margin), text(limits.tail_margin), text(limits.longest_margin));
     };
-    return fmt::format("  - A source frozen: its content is the same still after {} newer frames or samples were published.\n",
-                       kFrozenAfter) +
+    return fmt::format(
+               "  - A source frozen: its content is the same still after {} newer frames or samples were published.\n",
+               kFrozenAfter) +
            "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
            "    ended in an error or did not end; a reader without a full check; no observation over ws.\n"
-           "  - A fault that was asked for: it did not happen, memory grew by more than 2 MiB and two observations while it\n"
+           "  - A fault that was asked for: it did not happen, memory grew by more than 2 MiB and two observations while "
+           "it\n"
            "    went on, or a new reader and a new client got no fresh and coherent observation afterwards.\n"
            "  - Writers delayed by readers. Beside every writer a canary does the same, at the same rate, with memory that\n"
-           "    nobody reads: it shows the noise of the machine. Of each update the wall clock time and the thread's own cpu\n"
-           "    time are taken, and whether the thread slept in it: preemption is no sleep, so that tells waiting for a lock\n"
+           "    nobody reads: it shows the noise of the machine. Of each update the wall clock time and the thread's own "
+           "cpu\n"
+           "    time are taken, and whether the thread slept in it: preemption is no sleep, so that tells waiting for a "
+           "lock\n"
            "    from a busy machine.\n" +
            fmt::format("      {:<9}in more than {}x the canary's + {} + one in {} updates\n", "sleep", kSleepFactor,
                        kSleepsAllowed, kUpdatesPerExcusedSleep) +
            line("wall", kWallLimits) + line("cpu", kCpuLimits) + line("wake-up", kWakeLimits) +
            fmt::format("      {:<9}of the slowest source below half of the slowest canary's\n", "rate") +
-           fmt::format("    p99 must exceed the canary's p99.9 as well, and is the ninth-longest of fewer than 800 updates;\n"
-                       "    fewer than {} are not judged.\n",
-                       kFewestToJudge);
+           fmt::format(
+               "    p99 must exceed the canary's p99.9 as well, and is the ninth-longest of fewer than 800 updates;\n"
+               "    fewer than {} are not judged.\n",
+               kFewestToJudge);
 }
 
 Verdict judge(const Options& options, const RunResult& result) { return Judge(options, result).judge(); }

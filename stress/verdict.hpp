@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a run proved: one line per promise of the engine, kept or broken, with the figures.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "word_store.hpp"
 
 #include <algorithm>
@@ -20,8 +21,7 @@ void load(const std::vector<std::atomic<std::uint64_t>>& words, std::size_t firs
 }  // namespace
 
 WordStore::WordStore(const StoreSetup& setup, std::size_t slots)
-    : cameras_(setup.cameras.size()),
-      sources_(setup.cameras.size() + setup.proprios.size()) {
+    : cameras_(setup.cameras.size()), sources_(setup.cameras.size() + setup.proprios.size()) {
     for (std::size_t i = 0; i < sources_.size(); ++i) {
         Source& source = sources_[i];
         if (i < cameras_) {
@@ -158,8 +158,7 @@ public:
             store_.copy(store_.sources_[i], copy);
             if (i < store_.cameras_)
                 look_.cameras[i] = {copy.image, copy.depth, copy.intrinsics, copy.extrinsics, copy.sequence, copy.captured};
-            else
-                look_.proprios[i - store_.cameras_] = {copy.values, copy.sequence[0], copy.captured[0], false};
+            else look_.proprios[i - store_.cameras_] = {copy.values, copy.sequence[0], copy.captured[0], false};
         }
         return look_;
     }

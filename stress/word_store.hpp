@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A store of relaxed words: correct, plain, and every step of its protocol can be replaced. The engines that are broken on
 // purpose derive from it and do one step wrong each.
 //
@@ -43,10 +44,11 @@ protected:
         std::size_t bytes{0};
     };
     struct alignas(64) Source {
-        std::array<Part, kFields> parts{};  ///< of a proprio stream, the first only. After them, two words for each: its stamp
+        std::array<Part, kFields>
+            parts{};  ///< of a proprio stream, the first only. After them, two words for each: its stamp
         std::vector<Slot> slots;
         std::atomic<std::size_t> newest{0};
-        std::size_t writing{0};             ///< the writer's, as the number of the frame that it writes
+        std::size_t writing{0};  ///< the writer's, as the number of the frame that it writes
         std::uint64_t number{0};
     };
     /// What a reader has copied out of a slot.
@@ -79,7 +81,9 @@ protected:
     virtual void half_copied() const {}
 
     Source& source(std::size_t camera) noexcept { return sources_[camera]; }
-    static std::size_t words_of(const Source& source, std::size_t part) noexcept { return (source.parts[part].bytes + 7) / 8; }
+    static std::size_t words_of(const Source& source, std::size_t part) noexcept {
+        return (source.parts[part].bytes + 7) / 8;
+    }
 
 private:
     class CopyingReader;

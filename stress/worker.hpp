@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A thread of the harness: it ends when it is told to, its exception becomes a sentence, and it can be told from one that
 // is stuck in a call that never returns.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "writers.hpp"
 
 #include "frame_pattern.hpp"
@@ -99,7 +100,8 @@ void write_camera(SensorStore& store, const CameraConfig& config, std::size_t ca
         schedule, stop, times,
         [&](std::uint64_t number) {
             frame.capture(number, camera);
-            if (faults && faults->begin_early.load(std::memory_order_relaxed)) begin({});  // a frame gets its time in the end
+            if (faults && faults->begin_early.load(std::memory_order_relaxed))
+                begin({});  // a frame gets its time in the end
         },
         [&](std::uint64_t number) {
             const TimePoint captured = clock.capture_time(number);

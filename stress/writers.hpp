@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sensor threads: each publishes numbered frames or samples at a fixed rate and measures what that cost it.
 #pragma once
 
@@ -14,8 +15,8 @@ namespace chiral::stress {
 
 /// What a sensor thread measured. Its own until it has ended.
 struct WriterTimes {
-    Histogram lateness;        ///< of waking up, against the schedule
-    CallTimes update;          ///< begin, copy, commit; or one proprio update
+    Histogram lateness;  ///< of waking up, against the schedule
+    CallTimes update;    ///< begin, copy, commit; or one proprio update
     std::uint32_t max_steps{0};
     std::uint64_t published{0};
     std::uint64_t skipped{0};  ///< periods in which the thread was too late to publish at all
@@ -34,8 +35,8 @@ struct WriterFaults {
     explicit WriterFaults(std::size_t count) : cameras(count) {}
 
     struct alignas(64) Camera {
-        std::atomic<bool> in_frame{false};        ///< its writer has the image just now
-        std::atomic<std::uint64_t> refused{0};    ///< frames that were refused with WriterBusy, and came again a period later
+        std::atomic<bool> in_frame{false};      ///< its writer has the image just now
+        std::atomic<std::uint64_t> refused{0};  ///< frames that were refused with WriterBusy, and came again a period later
     };
     std::vector<Camera> cameras;
     /// Begin a frame as soon as the one before is out, as a driver does whose camera writes into the slot by itself.

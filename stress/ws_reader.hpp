@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A policy client in this process that asks for observations over the loopback and checks every pixel of each.
 #pragma once
 
@@ -14,16 +15,16 @@ namespace chiral::stress {
 
 struct WsPlan {
     int port{0};
-    bool observes{false};              ///< leaves control to others
-    double hz{30.0};                   ///< 0: the next request follows the answer
-    Nanoseconds old_image{0};          ///< images older than this when they have arrived are counted
+    bool observes{false};                             ///< leaves control to others
+    double hz{30.0};                                  ///< 0: the next request follows the answer
+    Nanoseconds old_image{0};                         ///< images older than this when they have arrived are counted
     Nanoseconds impossible_age = Nanoseconds::max();  ///< the drivers' clock has been set, so that this is no age
 };
 
 /// What the client measured. Its own until it has ended.
 struct WsTimes {
-    Histogram round_trip;              ///< request sent to observation decoded
-    Histogram age;                     ///< of the images in an arrived observation
+    Histogram round_trip;  ///< request sent to observation decoded
+    Histogram age;         ///< of the images in an arrived observation
     std::uint64_t bytes{0};
     std::uint64_t old_images{0};
 };

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The token that chiral-serve asks for and chiral-probe sends.
 #pragma once
 

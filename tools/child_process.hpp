@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A shell command that writes to a pipe which we read, and that cannot outlive us.
 //
 // The command is the leader of a process group of its own: Ctrl-C at the terminal does not reach it, and ending it ends

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "command_camera.hpp"
 
 #include <fmt/format.h>
@@ -46,8 +47,8 @@ CommandCameraConfig parse_command_camera(const std::string& text) {
     const std::string prefix = "cmd:";
     if (second == std::string::npos || first == 0 || text.compare(second + 1, prefix.size(), prefix) != 0 ||
         text.size() == second + 1 + prefix.size())
-        throw std::invalid_argument(
-            fmt::format("camera '{}': expected NAME,WIDTHxHEIGHT,cmd:COMMAND, such as clip,640x480,cmd:cat frames.rgb", text));
+        throw std::invalid_argument(fmt::format(
+            "camera '{}': expected NAME,WIDTHxHEIGHT,cmd:COMMAND, such as clip,640x480,cmd:cat frames.rgb", text));
     CommandCameraConfig config;
     config.name = text.substr(0, first);
     parse_size(text.substr(first + 1, second - first - 1), config.width, config.height);
@@ -102,7 +103,8 @@ bool CommandCamera::wait_readable() {
         const int ready = poll(files, 2, timeout_ms);
         if (ready == 0) {
             told_silence_ = true;
-            say(fmt::format("no frame yet after {} s; the command is expected to write raw RGB24 frames of {} bytes to its "
+            say(
+                fmt::format("no frame yet after {} s; the command is expected to write raw RGB24 frames of {} bytes to its "
                             "standard output",
                             patience.count(), config_.width * config_.height * 3));
         }
@@ -146,8 +148,8 @@ CommandCamera::Input CommandCamera::read_frame() {
 
 void CommandCamera::report_end(int wait_status) {
     const std::uint64_t count = frames();
-    std::string text = fmt::format("the command ended ({}) after {} frame{}", describe_end(wait_status), count,
-                                   count == 1 ? "" : "s");
+    std::string text =
+        fmt::format("the command ended ({}) after {} frame{}", describe_end(wait_status), count, count == 1 ? "" : "s");
     if (partial_bytes_ > 0)
         text += fmt::format(" and {} bytes of an unfinished one, which is dropped; a frame of {}x{} RGB24 has {} bytes",
                             partial_bytes_, config_.width, config_.height, config_.width * config_.height * 3);

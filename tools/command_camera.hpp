@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A camera whose pictures come from a command: ffmpeg reading a webcam or a video, a driver's own tool, cat of a file.
 //
 // The command writes raw RGB24 frames to its standard output, H*W*3 bytes each, row after row, with nothing between

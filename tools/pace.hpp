@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps a loop at a rate by absolute times, so that the time a round takes does not slow it down.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-probe: asks a policy server for observations and tells what it serves, how fast, and how current it is.
 #include "bearer_token.hpp"
 #include "pace.hpp"
@@ -6,8 +7,8 @@
 
 #include <chiral/client.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <signal.h>
 #include <unistd.h>
@@ -46,7 +47,8 @@ struct ProbeOptions {
     double timeout = 5.0;
 };
 
-constexpr const char* examples = R"(Only --act and --legacy send actions. They are zeros, which a real robot may move to: look before you use them.
+constexpr const char* examples =
+    R"(Only --act and --legacy send actions. They are zeros, which a real robot may move to: look before you use them.
 
 Examples:
   chiral-probe ws://robot:8765                    what does it serve, and how fast?
@@ -64,17 +66,21 @@ No robot at hand? Start chiral-serve in another terminal.)";
 CLI::Validator in_range(double lowest, double highest) { return CLI::Range(lowest, highest).description(""); }
 
 bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
-    CLI::App app("Asks a policy server for observations and reports rate, bandwidth, round trips, and how current each of its\n"
-                 "cameras and proprio streams is.",
-                 "chiral-probe");
+    CLI::App app(
+        "Asks a policy server for observations and reports rate, bandwidth, round trips, and how current each of its\n"
+        "cameras and proprio streams is.",
+        "chiral-probe");
     app.footer(examples);
     app.get_formatter()->column_width(20);
     app.add_option("URI", options.uri, "Server to ask: ws://HOST[:PORT][/observe], or wss:// for TLS")
         ->required()
         ->type_name("");
-    CLI::Option* count = app.add_option("--count", options.count, "Observations to ask for; 0: no limit [100; 0 with --seconds]")
-                             ->type_name("N");
-    app.add_option("--seconds", options.seconds, "Time to ask for; 0: no limit [0]")->check(in_range(0.0, 1e9))->type_name("S");
+    CLI::Option* count =
+        app.add_option("--count", options.count, "Observations to ask for; 0: no limit [100; 0 with --seconds]")
+            ->type_name("N");
+    app.add_option("--seconds", options.seconds, "Time to ask for; 0: no limit [0]")
+        ->check(in_range(0.0, 1e9))
+        ->type_name("S");
     app.add_option("--hz", options.hz, "Requests per second; 0: the next as soon as the last is answered [0]")
         ->check(in_range(0.0, 10000.0))
         ->type_name("R");
@@ -122,9 +128,7 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     return true;
 }
 
-Duration duration_of(double seconds) {
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
+Duration duration_of(double seconds) { return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds)); }
 
 double seconds_since(TimePoint start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -177,7 +181,7 @@ private:
     std::mutex mutex_;
     PolicyClient* client_{nullptr};
     bool finished_{false};  // there was one
-    std::jthread thread_;  // last: ends before what it uses
+    std::jthread thread_;   // last: ends before what it uses
 };
 
 std::optional<double> number_in(const InfoMap& metadata, const std::string& key) {
@@ -313,12 +317,15 @@ std::string advice(const ProbeOptions& options, const ProbeResult& result, bool 
         return "The file with the certificate, or with that of its authority, is given with --ca. --insecure looks at no "
                "certificate: whoever is in between can then read and change everything.";
     if ((options.legacy || options.act) && observes(options.uri))
-        return "Observers may only look: leave out --legacy and --act, or leave /observe out of the address to take control.";
+        return "Observers may only look: leave out --legacy and --act, or leave /observe out of the address to take "
+               "control.";
     if (!connected)
-        return fmt::format("Is the server running, and is {} its address? A longer --timeout waits for one that is starting; "
-                           "chiral-serve starts a simulated robot to try.",
-                           printable(without_token(options.uri)));
-    if (result.statistics.observations() > 0) return "What came until then is summed up here; the server's log may say why it ended.";
+        return fmt::format(
+            "Is the server running, and is {} its address? A longer --timeout waits for one that is starting; "
+            "chiral-serve starts a simulated robot to try.",
+            printable(without_token(options.uri)));
+    if (result.statistics.observations() > 0)
+        return "What came until then is summed up here; the server's log may say why it ended.";
     return options.legacy ? "Does the server speak the legacy dialect? Try without --legacy. The server's log may say more."
                           : "Is it a server for legacy clients only? Try --legacy. The server's log may say more.";
 }
@@ -336,8 +343,9 @@ bool probe(const ProbeOptions& options, ProbeResult& result) {
     client_options.tls_ca_file = options.ca;
     client_options.tls_verify = !options.insecure;
     if (options.insecure)
-        fmt::print(stderr, "chiral-probe: WARNING: --insecure: the server's certificate is not looked at. Whoever answers, or is "
-                           "in between, gets the token{} and can change everything that is shown here.\n",
+        fmt::print(stderr,
+                   "chiral-probe: WARNING: --insecure: the server's certificate is not looked at. Whoever answers, or is "
+                   "in between, gets the token{} and can change everything that is shown here.\n",
                    options.token.empty() ? "" : " that you gave");
     PolicyClient client(options.uri, client_options);
     bool connected = false;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "probe_report.hpp"
 
 #include <fmt/format.h>
@@ -57,8 +58,10 @@ Json quantiles_json(const std::optional<Quantiles>& seconds) {
 
 Json track_json(const SourceTrack& track) {
     if (!track.known())
-        return {{"sequence_first", nullptr}, {"sequence_last", nullptr}, {"rate_hz", nullptr}, {"age_ms", nullptr},
-                {"seen", nullptr},           {"missed", nullptr},        {"status", nullptr},  {"observations_by_status", nullptr}};
+        return {{"sequence_first", nullptr}, {"sequence_last", nullptr},
+                {"rate_hz", nullptr},        {"age_ms", nullptr},
+                {"seen", nullptr},           {"missed", nullptr},
+                {"status", nullptr},         {"observations_by_status", nullptr}};
     Json by_status;
     for (const SourceStatus status : {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen})
         by_status[to_string(status)] = track.observations(status);
@@ -130,8 +133,8 @@ std::string summary(const ProbeResult& result) {
     const ProbeStatistics& statistics = result.statistics;
     const double seconds = result.seconds > 0.0 ? result.seconds : 1.0;
     const auto count = static_cast<double>(statistics.observations());
-    std::string text = fmt::format("observations  {} in {:.2f} s, {:.1f}/s, {}/s\n", statistics.observations(), result.seconds,
-                                   count / seconds, bytes_text(static_cast<double>(result.bytes) / seconds));
+    std::string text = fmt::format("observations  {} in {:.2f} s, {:.1f}/s, {}/s\n", statistics.observations(),
+                                   result.seconds, count / seconds, bytes_text(static_cast<double>(result.bytes) / seconds));
     if (const auto trip = statistics.round_trips())
         text += fmt::format("round trip    min {:.2f}  p50 {:.2f}  p90 {:.2f}  p99 {:.2f}  max {:.2f} ms\n", trip->min * 1e3,
                             trip->p50 * 1e3, trip->p90 * 1e3, trip->p99 * 1e3, trip->max * 1e3);

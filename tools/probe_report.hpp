@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How chiral-probe shows what it found: text for people, JSON for programs.
 #pragma once
 
@@ -16,12 +17,12 @@ struct ProbeResult {
     bool legacy{false};
     double connect_seconds{0.0};
     InfoMap metadata;
-    Observation last;           ///< empty before the first
+    Observation last;  ///< empty before the first
     ProbeStatistics statistics;
-    double seconds{0.0};        ///< from the first request to the last answer
-    std::uint64_t bytes{0};     ///< of the observations' messages
-    std::uint64_t actions{0};   ///< sent
-    std::string error;          ///< why the run ended early; empty if it did not
+    double seconds{0.0};       ///< from the first request to the last answer
+    std::uint64_t bytes{0};    ///< of the observations' messages
+    std::uint64_t actions{0};  ///< sent
+    std::string error;         ///< why the run ended early; empty if it did not
 };
 
 /// Text from a server as it may be shown on a terminal: no control characters, not endless.

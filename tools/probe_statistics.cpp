@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "probe_statistics.hpp"
 
 #include <algorithm>
@@ -10,8 +11,10 @@ std::optional<Quantiles> quantiles_of(std::vector<double> values) {
     if (values.empty()) return {};
     std::sort(values.begin(), values.end());
     const auto count = static_cast<double>(values.size());
-    const auto rank = [&](double part) { return values[static_cast<std::size_t>(std::max(1.0, std::ceil(part * count))) - 1]; };
-    return Quantiles{values.front(), rank(0.5),    rank(0.9),
+    const auto rank = [&](double part) {
+        return values[static_cast<std::size_t>(std::max(1.0, std::ceil(part * count))) - 1];
+    };
+    return Quantiles{values.front(), rank(0.5),     rank(0.9),
                      rank(0.99),     values.back(), std::accumulate(values.begin(), values.end(), 0.0) / count};
 }
 

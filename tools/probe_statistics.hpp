@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What chiral-probe measures: round trips of the observations, and for each of their sources how current it was.
 #pragma once
 

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "save_observation.hpp"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <png.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cctype>
@@ -73,7 +74,8 @@ void save_png(const std::filesystem::path& path, const Picture& picture) {
 }
 
 void save_image(const std::filesystem::path& path, const CameraInfo& camera) {
-    constexpr int color_types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB, PNG_COLOR_TYPE_RGB_ALPHA};
+    constexpr int color_types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                                   PNG_COLOR_TYPE_RGB_ALPHA};
     const int channels = camera.image_shape[2];
     if (channels < 1 || channels > 4) fail(path, fmt::format("a PNG has 1 to 4 channels, the image has {}", channels));
     const auto width = static_cast<std::size_t>(camera.image_shape[1]);
@@ -82,7 +84,8 @@ void save_image(const std::filesystem::path& path, const CameraInfo& camera) {
 }
 
 void save_depth(const std::filesystem::path& path, const CameraInfo& camera) {
-    const auto height = static_cast<std::size_t>(camera.depth_shape[0]), width = static_cast<std::size_t>(camera.depth_shape[1]);
+    const auto height = static_cast<std::size_t>(camera.depth_shape[0]),
+               width = static_cast<std::size_t>(camera.depth_shape[1]);
     std::vector<std::uint8_t> rows(height * width * 2);
     for (std::size_t i = 0; i < height * width; ++i) {
         float metres = 0.0f;
@@ -101,7 +104,8 @@ void save_depth(const std::filesystem::path& path, const CameraInfo& camera) {
 std::string file_name(const std::string& name, std::set<std::string>& taken) {
     std::string safe = name.substr(0, 100);
     for (char& c : safe)
-        if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || (c == '.' && &c != safe.data()))) c = '_';
+        if (!(std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || (c == '.' && &c != safe.data())))
+            c = '_';
     if (safe.empty()) safe = "camera";
     std::string unique = safe;
     for (int i = 2; taken.contains(unique) || taken.contains(unique + "_depth"); ++i) unique = fmt::format("{}_{}", safe, i);

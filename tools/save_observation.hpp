@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes an observation into a folder, so that a person or a script can look at it.
 #pragma once
 

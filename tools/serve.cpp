@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-serve: a simulated robot that policies and other clients can be tried against.
 #include "bearer_token.hpp"
 #include "command_camera.hpp"
 #include "simulated_robot.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <signal.h>
 
@@ -57,9 +58,10 @@ CLI::Validator in_range(Number lowest, Number highest) {
 
 // Fills `options`; returns false with the exit code to end with, after --help or a mistake.
 bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
-    CLI::App app("Simulated robot: serves moving synthetic cameras, or real ones through a command, and the joints of an arm\n"
-                 "that follows actions. One client at a time, decoupled or legacy.",
-                 "chiral-serve");
+    CLI::App app(
+        "Simulated robot: serves moving synthetic cameras, or real ones through a command, and the joints of an arm\n"
+        "that follows actions. One client at a time, decoupled or legacy.",
+        "chiral-serve");
     app.footer(examples);
     app.get_formatter()->column_width(33);
     std::string size = "640x480", token, token_file, gate = "off";
@@ -72,9 +74,10 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     };
     auto action_timeout = milliseconds(server.action_timeout), heartbeat = milliseconds(server.heartbeat_timeout);
 
-    CLI::Option* cameras = app.add_option("--cameras", robot.cameras, "Simulated cameras, cam_0 and so on [2; 0 with --camera]")
-                               ->check(in_range(0, 64))
-                               ->type_name("N");
+    CLI::Option* cameras =
+        app.add_option("--cameras", robot.cameras, "Simulated cameras, cam_0 and so on [2; 0 with --camera]")
+            ->check(in_range(0, 64))
+            ->type_name("N");
     app.add_option("--size", size, "Picture size of the simulated cameras [640x480]")->type_name("WxH");
     app.add_flag("--depth", robot.depth, "Simulated cameras measure depth, too: metres, 0 where there is none");
     app.add_option("--camera-hz", robot.camera_hz, "Frames per second of each simulated camera [30]")
@@ -127,8 +130,9 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->check(in_range(0, 65535))
         ->type_name("PORT")
         ->group("Access");
-    app.add_option("--token", token, "Clients must know this token. Other users of this machine can see command\n"
-                                     "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
+    app.add_option("--token", token,
+                   "Clients must know this token. Other users of this machine can see command\n"
+                   "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
         ->type_name("TOKEN")
         ->group("Access");
     app.add_option("--token-file", token_file, "Clients must know the first line of this file")
@@ -176,13 +180,15 @@ std::string address(const std::string& host, int port) {
     return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
-std::string plural(std::uint64_t count, const char* what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
+std::string plural(std::uint64_t count, const char* what) {
+    return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
 
 void print_sources(const ServeOptions& options) {
     const RobotOptions& robot = options.robot;
     if (robot.cameras > 0)
-        fmt::print("{}, {}x{}{} at {:g} Hz\n", plural(static_cast<std::uint64_t>(robot.cameras), "simulated camera"), robot.width,
-                   robot.height, robot.depth ? " with depth" : "", robot.camera_hz);
+        fmt::print("{}, {}x{}{} at {:g} Hz\n", plural(static_cast<std::uint64_t>(robot.cameras), "simulated camera"),
+                   robot.width, robot.height, robot.depth ? " with depth" : "", robot.camera_hz);
     for (const CommandCameraConfig& camera : robot.command_cameras)
         fmt::print("camera '{}', {}x{}, from: {}\n", camera.name, camera.width, camera.height, camera.command);
     if (robot.proprios > 0)
@@ -204,7 +210,8 @@ sigset_t block_end_signals() {
 }
 
 void wait_for_end(const sigset_t& signals, double seconds) {
-    const TimePoint deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    const TimePoint deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     while (true) {
         timespec wait{3600, 0};
         if (seconds > 0.0) {
@@ -217,9 +224,9 @@ void wait_for_end(const sigset_t& signals, double seconds) {
 }
 
 void print_summary(const ServerStats& stats, double seconds) {
-    fmt::print("\nserved {:.1f} s: {}, {} ({:.1f} MB), {} received, {} applied\n", seconds, plural(stats.connections, "client"),
-               plural(stats.observations, "observation"), static_cast<double>(stats.bytes_sent) / 1e6,
-               plural(stats.actions_received, "action"), stats.actions_applied);
+    fmt::print("\nserved {:.1f} s: {}, {} ({:.1f} MB), {} received, {} applied\n", seconds,
+               plural(stats.connections, "client"), plural(stats.observations, "observation"),
+               static_cast<double>(stats.bytes_sent) / 1e6, plural(stats.actions_received, "action"), stats.actions_applied);
     if (stats.refused > 0) fmt::print("{} turned away\n", plural(stats.refused, "client"));
     if (stats.protocol_errors > 0) fmt::print("{} from clients\n", plural(stats.protocol_errors, "malformed message"));
     if (stats.hook_errors > 0) fmt::print("{} in hooks\n", plural(stats.hook_errors, "error"));

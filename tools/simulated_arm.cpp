@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "simulated_arm.hpp"
 
 #include <algorithm>
@@ -15,8 +16,8 @@ constexpr auto step = std::chrono::milliseconds(2);
 
 SimulatedArm::SimulatedArm(std::size_t joints, double control_hz, TimePoint start)
     : joints_(joints),
-      control_period_(std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-          std::chrono::duration<double>(1.0 / control_hz))),
+      control_period_(
+          std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(1.0 / control_hz))),
       start_(start),
       now_(start),
       joint_(joints) {
@@ -72,8 +73,7 @@ void SimulatedArm::at(TimePoint now, State& state) {
         const Joint& joint = joint_[j];
         state.position[j] = joint.position;
         state.velocity[j] = joint.velocity;
-        state.effort[j] =
-            stiffness * (stiffness * (joint.target - joint.position) - 2.0 * joint.velocity);
+        state.effort[j] = stiffness * (stiffness * (joint.target - joint.position) - 2.0 * joint.velocity);
     }
 }
 

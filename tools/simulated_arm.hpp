@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The joints of the simulated robot: they swing by themselves until actions tell them where to go.
 //
 // Each joint follows its target like a critically damped spring, so positions and velocities are smooth whatever the
@@ -65,7 +66,7 @@ private:
     std::mutex mutex_;
     TimePoint now_;
     std::vector<Joint> joint_;
-    Action chunk_;            // being played
+    Action chunk_;  // being played
     TimePoint chunk_begin_{};
     // Commanded: a chunk is being played, or was less than `patience` ago.
     enum class Mode { swings, commanded, holds } mode_{Mode::swings};

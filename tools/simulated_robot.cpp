@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "simulated_robot.hpp"
 
 #include "pace.hpp"
@@ -104,8 +105,8 @@ SimulatedSensors::SimulatedSensors(Engine& engine, const RobotOptions& options)
       arm_(static_cast<std::size_t>(options.joints), options.control_hz, start_) {
     // If a thread or a command cannot be started, those that run are ended by the destructors of the members.
     for (std::size_t i = 0; i < options_.command_cameras.size(); ++i)
-        command_cameras_.push_back(std::make_unique<CommandCamera>(
-            engine_, static_cast<std::size_t>(options_.cameras) + i, options_.command_cameras[i]));
+        command_cameras_.push_back(std::make_unique<CommandCamera>(engine_, static_cast<std::size_t>(options_.cameras) + i,
+                                                                   options_.command_cameras[i]));
     for (int i = 0; i < options_.cameras; ++i)
         threads_.emplace_back([this, i](const std::stop_token& stop) { film(stop, i); });
     for (int i = 0; i < options_.proprios; ++i)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A robot without hardware: simulated cameras and joints behind a PolicyServer, for trying clients out.
 //
 //     chiral::tools::SimulatedRobot robot({.cameras = 2, .depth = true}, "127.0.0.1", 8765);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Casts one ray per pixel. The floor is a closed form that the compiler turns into vector code, row by row; ball and boxes
 // are then drawn over it where their bounding spheres can be. Rays are scaled so that their camera z is 1: the
 // distance along a ray is the depth.
@@ -27,7 +28,7 @@ constexpr Colour light_tile = {214, 208, 196};
 constexpr Colour dark_tile = {86, 98, 112};
 constexpr Colour ball_stripe = {222, 62, 48};
 constexpr Colour ball_ground = {246, 240, 224};
-constexpr float tile = 0.5f;       // metres
+constexpr float tile = 0.5f;        // metres
 constexpr float far_floor = 20.0f;  // where the floor has faded into the haze, metres
 const Vec to_light = Vec(0.35f, -0.45f, 0.82f).normalized();
 
@@ -73,8 +74,7 @@ Scene scene_at(double seconds, std::span<const double> joints) {
     // It rolls forwards without slipping: around the axis that points from the middle of its circle outwards.
     const Eigen::Vector3d outwards(std::cos(turn), std::sin(turn), 0.0);
     ball.orientation = (Eigen::AngleAxisd(-turn * orbit / ball.radius, outwards) *
-                        Eigen::AngleAxisd(turn, Eigen::Vector3d::UnitZ()) *
-                        Eigen::AngleAxisd(0.6, Eigen::Vector3d::UnitX()))
+                        Eigen::AngleAxisd(turn, Eigen::Vector3d::UnitZ()) * Eigen::AngleAxisd(0.6, Eigen::Vector3d::UnitX()))
                            .toRotationMatrix();
 
     const double yaw = joint(0);
@@ -115,8 +115,7 @@ namespace {
 // The pixels that a sphere can cover: its bounding cube in the camera frame, projected.
 Rectangle bounds_of(const Eigen::Vector3d& centre, double radius, const Eigen::Matrix4d& pose, const Eigen::Matrix3d& K,
                     int width, int height) {
-    const Eigen::Vector3d seen =
-        pose.block<3, 3>(0, 0).transpose() * (centre - Eigen::Vector3d(pose.block<3, 1>(0, 3)));
+    const Eigen::Vector3d seen = pose.block<3, 3>(0, 0).transpose() * (centre - Eigen::Vector3d(pose.block<3, 1>(0, 3)));
     const double nearest = seen.z() - radius, farthest = seen.z() + radius;
     if (farthest <= 0.0) return {0, 0, 0, 0};
     if (nearest <= 1e-3) return {0, width, 0, height};
@@ -237,8 +236,7 @@ void SceneCamera::ball_row(const View& view, int row) {
         const Vec normal = (from_centre + t * ray) / view.ball_radius;
         const Vec on_ball = view.to_ball * normal;
         // Eight sectors around the ball's axis, alternating, without an arc tangent.
-        const bool stripe =
-            (on_ball.x() > 0) ^ (on_ball.y() > 0) ^ (std::abs(on_ball.x()) > std::abs(on_ball.y()));
+        const bool stripe = (on_ball.x() > 0) ^ (on_ball.y() > 0) ^ (std::abs(on_ball.x()) > std::abs(on_ball.y()));
         const float light = lit(normal);
         distance_[i] = t;
         for (std::size_t k = 0; k < 3; ++k) colour_[k][i] = byte((stripe ? ball_stripe : ball_ground)[k] * light);
@@ -287,8 +285,9 @@ void SceneCamera::write_number(std::uint64_t number, std::span<std::uint8_t> ima
     const int left = margin, top = height_ - margin - height;
     if (top < 0 || left + width > width_) return;
     for (int y = 0; y < height; ++y) {
-        std::uint8_t* pixel = image.data() + (static_cast<std::size_t>(top + y) * static_cast<std::size_t>(width_) +
-                                              static_cast<std::size_t>(left)) * 3;
+        std::uint8_t* pixel =
+            image.data() +
+            (static_cast<std::size_t>(top + y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(left)) * 3;
         const int line = y / dot - 1;
         for (int x = 0; x < width; ++x, pixel += 3) {
             const int column = x / dot - 1;

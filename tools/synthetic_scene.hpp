@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The world that the simulated cameras look at, and how they see it.
 //
 // A chequered floor, a striped ball that rolls and hops around the middle, and an arm that the joints move, under a

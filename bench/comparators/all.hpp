@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // All comparators, in the order in which tables and plots show them.
 #pragma once
 
@@ -19,7 +20,8 @@ struct ChannelList {
     }
 };
 
-using AllChannels = ChannelList<BareMemcpy, EngineChannel, EngineInPlace, MutexChannel, InheritingMutexChannel, SharedMutexChannel,
-                                SharedPtrSwap, Seqlock, BoostQueueChannel, MoodycamelChannel, BareMemcpyOne>;
+using AllChannels =
+    ChannelList<BareMemcpy, EngineChannel, EngineInPlace, MutexChannel, InheritingMutexChannel, SharedMutexChannel,
+                SharedPtrSwap, Seqlock, BoostQueueChannel, MoodycamelChannel, BareMemcpyOne>;
 
 }  // namespace chiral::bench

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The floor: memcpy and nothing else. It shows nobody anything.
 //
 // The writer copies into two buffers by turns, as any design must that does not write over what is being shown; into one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is compared: a channel that always shows its readers the newest value of one camera.
 //
 // A comparator is a class of this shape, in a file of its own. The measuring loops are templates over it, so nothing virtual

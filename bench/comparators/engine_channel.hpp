@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine of this project: update_image() copies and publishes, a reader pins and copies nothing.
 //
 // In place, the driver has filled the slot: the update publishes it and writes only the payload's first bytes, which say
@@ -37,7 +38,8 @@ class EngineChannelThat {
 public:
     static constexpr const char* name = InPlace ? "engine_in_place" : "engine";
     static constexpr std::size_t kHead = 16;  // written in place: the number of the update and its time
-    EngineChannelThat(std::size_t bytes, int readers) : bytes_(bytes), engine_({camera_of(bytes)}, {}, options_for(readers)) {}
+    EngineChannelThat(std::size_t bytes, int readers)
+        : bytes_(bytes), engine_({camera_of(bytes)}, {}, options_for(readers)) {}
 
     void update(const std::byte* data) {
         if constexpr (InPlace) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One buffer behind a lock, as the documented design has it per camera: the writer copies in under the lock, a reader copies
 // out under it, and works on its copy afterwards.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lock-free queues as latest-value channels: Boost.Lockfree's and moodycamel's.
 //
 // A queue holds what was not read yet, so by itself it grows old and full. Here each reader has a queue of its own, from
@@ -8,8 +9,8 @@
 
 #include "channel.hpp"
 
-#include <boost/lockfree/queue.hpp>
 #include <concurrentqueue/concurrentqueue.h>
+#include <boost/lockfree/queue.hpp>
 
 #include <atomic>
 #include <cstdint>

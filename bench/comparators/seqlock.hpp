@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sequence lock over relaxed atomic words (Boehm, "Can seqlocks get along with programming language memory models?",
 // 2012).
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // std::atomic<std::shared_ptr>: the writer fills a buffer that nobody holds and swaps it in; a reader takes a reference.
 //
 // Nobody copies but the writer. What it costs: libstdc++ locks inside the atomic, for a few instructions, by spinning on a

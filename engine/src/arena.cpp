@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "arena.hpp"
 
 #include <cerrno>
@@ -66,8 +67,8 @@ Arena::Arena(std::size_t bytes, bool lock_memory, bool huge_pages) {
                                     "chiral::Engine: cannot map " + std::to_string(mapped_) + " bytes for the buffers");
         if (huge_pages) {
             auto* start = static_cast<std::byte*>(address);
-            const std::size_t skip = round_up(reinterpret_cast<std::uintptr_t>(start), kHugePage) -
-                                     reinterpret_cast<std::uintptr_t>(start);
+            const std::size_t skip =
+                round_up(reinterpret_cast<std::uintptr_t>(start), kHugePage) - reinterpret_cast<std::uintptr_t>(start);
             if (skip > 0) munmap(start, skip);
             if (skip < slack) munmap(start + skip + mapped_, slack - skip);
             address = start + skip;
@@ -89,8 +90,8 @@ Arena::Arena(std::size_t bytes, bool lock_memory, bool huge_pages) {
     if (lock_memory) {
         report_.locked = mlock(base_, mapped_) == 0;
         if (!report_.locked)
-            report_.lock_error = std::string("mlock of ") + std::to_string(mapped_) + " bytes: " + std::strerror(errno) +
-                                 " (see ulimit -l)";
+            report_.lock_error =
+                std::string("mlock of ") + std::to_string(mapped_) + " bytes: " + std::strerror(errno) + " (see ulimit -l)";
     }
 }
 

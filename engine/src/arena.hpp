@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One anonymous memory mapping that holds every word and slot of an engine: prefaulted, and locked or backed by huge pages
 // where asked for and possible.
 #pragma once

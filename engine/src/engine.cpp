@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The writing side of the engine: updates, frame transactions, and what they report.
 #include <chiral/engine.hpp>
 
@@ -39,11 +40,11 @@ std::string Status::message() const {
                        std::to_string(expected_);
             return "camera " + quoted + ": " + what_ + " has " + std::to_string(got_) + " bytes, expected " +
                    std::to_string(expected_);
-        case Errc::no_depth:
-            return "camera " + quoted + ": got a depth map, but it was declared with has_depth = false";
+        case Errc::no_depth: return "camera " + quoted + ": got a depth map, but it was declared with has_depth = false";
         case Errc::not_finite:
-            return (std::strcmp(what_, "proprio") == 0 ? "proprio " + quoted + ": value " : "camera " + quoted + ": " + what_ +
-                   " value ") + std::to_string(got_) + " is NaN or infinite, expected finite numbers";
+            return (std::strcmp(what_, "proprio") == 0 ? "proprio " + quoted + ": value "
+                                                       : "camera " + quoted + ": " + what_ + " value ") +
+                   std::to_string(got_) + " is NaN or infinite, expected finite numbers";
         case Errc::writer_busy:
             return std::string(std::strcmp(what_, "proprio") == 0 ? "proprio " : "camera ") + quoted + ": " + what_ +
                    " is being written by another thread; one thread at a time may write it (if that thread has died, "

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Declarations checked, arena laid out and filled with the initial values.
 #include "engine_state.hpp"
 
@@ -33,8 +34,7 @@ template <class Config>
 void check_name(std::set<std::string>& names, const Config& config, const char* kind, std::size_t index) {
     const std::string where = std::string(kind) + " " + std::to_string(index);
     if (config.name.empty()) refuse(where, "the name is empty");
-    if (!names.insert(config.name).second)
-        refuse(where, "the name '" + config.name + "' is taken by an earlier " + kind);
+    if (!names.insert(config.name).second) refuse(where, "the name '" + config.name + "' is taken by an earlier " + kind);
 }
 
 void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
@@ -59,12 +59,12 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
     for (std::size_t i = 0; i < proprios.size(); ++i) {
         check_name(names, proprios[i], "proprio", i);
         if (proprios[i].size < 1 || proprios[i].size > static_cast<int>(kMaxProprioSize))
-            refuse("proprio '" + proprios[i].name + "'", "size is " + std::to_string(proprios[i].size) + ", expected 1 to " +
-                                                             std::to_string(kMaxProprioSize));
+            refuse("proprio '" + proprios[i].name + "'",
+                   "size is " + std::to_string(proprios[i].size) + ", expected 1 to " + std::to_string(kMaxProprioSize));
     }
     if (options.readers < 1 || options.readers > core::kMaxReaders)
-        refuse("options", "readers is " + std::to_string(options.readers) + ", expected 1 to " +
-                              std::to_string(core::kMaxReaders));
+        refuse("options",
+               "readers is " + std::to_string(options.readers) + ", expected 1 to " + std::to_string(core::kMaxReaders));
     if (options.proprio_history < 2 || options.proprio_history > kMaxProprioHistory)
         refuse("options", "proprio_history is " + std::to_string(options.proprio_history) + ", expected 2 to " +
                               std::to_string(kMaxProprioHistory));

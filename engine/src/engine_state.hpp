@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What an Engine is made of: the layout of its arena, and the state of a reader.
 //
 // The arena holds everything that threads share and no pointer, so that it could be mapped elsewhere. Offsets are computed
@@ -35,7 +36,7 @@ struct alignas(core::kCacheLine) SlotStamp {
     /// always in debug builds); concurrency_test.cpp and the stress harness do.
     std::atomic<std::uint64_t> guard{2};
     std::uint64_t sequence{0};
-    std::int64_t captured{0};   // nanoseconds on the engine's clock
+    std::int64_t captured{0};  // nanoseconds on the engine's clock
     std::int64_t published{0};
 };
 
@@ -64,7 +65,7 @@ struct ProprioLayout {
     std::size_t words{0};  // per sample: captured, published, values two by two
 };
 
-inline constexpr std::size_t kMaxProprioSize = 4096;                      // keeps a sample on the stack
+inline constexpr std::size_t kMaxProprioSize = 4096;  // keeps a sample on the stack
 inline constexpr std::size_t kMaxSampleWords = 2 + kMaxProprioSize / 2;
 inline constexpr std::size_t kMaxProprioHistory = std::size_t{1} << 20;  // keeps sizes and step bounds in range
 inline constexpr int kRingAttempts = 4;  // a reader gives up when the writer laps the ring in each of them
@@ -106,7 +107,8 @@ struct EngineState {
     }
     core::SampleRing<Policy> ring(std::size_t i) const noexcept {
         const ProprioLayout& p = layout.proprios[i];
-        return {at<ProprioBlock>(p.block).head, &at<Policy::Atomic<std::uint64_t>>(p.cells), options.proprio_history, p.words};
+        return {at<ProprioBlock>(p.block).head, &at<Policy::Atomic<std::uint64_t>>(p.cells), options.proprio_history,
+                p.words};
     }
     TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
 
@@ -156,7 +158,7 @@ struct ProprioCopy {
 struct ReaderState {
     EngineState* engine;
     int seat;
-    bool live{false};        // a snapshot holds the pins
+    bool live{false};  // a snapshot holds the pins
     bool had_snapshot{false};
     TimePoint time{};
     TimePoint reference{};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "freshness.hpp"
 
 #include <algorithm>
@@ -28,7 +29,8 @@ std::uint64_t digest_all(std::span<const std::uint8_t> content) noexcept {
     std::size_t i = 0;
     for (; i + 32 <= content.size(); i += 32)
         for (std::size_t lane = 0; lane < 4; ++lane)
-            lanes[lane] = (lanes[lane] ^ load_word(content.data() + i + 8 * lane)) * 0x9e3779b97f4a7c15u + (lanes[lane] >> 29);
+            lanes[lane] =
+                (lanes[lane] ^ load_word(content.data() + i + 8 * lane)) * 0x9e3779b97f4a7c15u + (lanes[lane] >> 29);
     for (; i < content.size(); ++i) lanes[0] = mix(lanes[0] ^ content[i]);
     return mix(lanes[0]) ^ mix(lanes[1] + 1) ^ mix(lanes[2] + 2) ^ mix(lanes[3] + 3);
 }

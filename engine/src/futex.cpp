@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sleeping on a word and waking its sleepers: futex(2). The kernel compares 32 bits, so the low half of the 64-bit word is
 // handed to it; that half changes with every step of the sequence.
 #include <chiral/core/atomics.hpp>
@@ -28,7 +29,8 @@ bool StdAtomics::wait(const Atomic<std::uint64_t>& word, std::uint64_t value, De
     timeout.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
     timeout.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
     // Any return is fine: the caller looks at the word and the clock again.
-    syscall(SYS_futex, low_half(word.address()), FUTEX_WAIT_PRIVATE, static_cast<std::uint32_t>(value), &timeout, nullptr, 0);
+    syscall(SYS_futex, low_half(word.address()), FUTEX_WAIT_PRIVATE, static_cast<std::uint32_t>(value), &timeout, nullptr,
+            0);
     return true;
 }
 

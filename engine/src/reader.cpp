@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The reading side of the engine: snapshots and their views, proprio history, waiting.
 #include <chiral/engine.hpp>
 
@@ -161,8 +162,9 @@ int Reader::index() const noexcept { return state_->seat; }
 Snapshot Reader::snapshot(std::optional<TimePoint> reference) {
     ReaderState& reader = *state_;
     if (reader.live)
-        throw std::logic_error("chiral::Reader::snapshot: the previous snapshot of this reader is still alive; release it, "
-                               "or configure another reader");
+        throw std::logic_error(
+            "chiral::Reader::snapshot: the previous snapshot of this reader is still alive; release it, "
+            "or configure another reader");
     EngineState& engine = *reader.engine;
     reader.live = true;
     reader.steps = 0;
@@ -174,8 +176,7 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) {
         pin.missed = reader.had_snapshot && sequence > pin.last_sequence ? sequence - pin.last_sequence - 1 : 0;
         pin.last_sequence = sequence;
         if (engine.options.verify_pins)
-            for (int f = 0; f < kFields; ++f)
-                pin.guards[f] = reader.stamp(i, f).guard.load(std::memory_order_relaxed);
+            for (int f = 0; f < kFields; ++f) pin.guards[f] = reader.stamp(i, f).guard.load(std::memory_order_relaxed);
     }
     reader.time = engine.now();
     reader.reference = reference.value_or(reader.time);
@@ -311,9 +312,9 @@ void check_proprio(const EngineState& engine, std::size_t proprio, std::size_t v
     if (proprio >= engine.proprios.size()) throw std::out_of_range(engine.unknown_proprio(proprio).message());
     const ProprioConfig& config = engine.proprios[proprio];
     if (values != static_cast<std::size_t>(config.size))
-        throw std::invalid_argument(Status(Errc::wrong_size, config.name.c_str(), "proprio", values,
-                                           static_cast<std::uint64_t>(config.size))
-                                        .message());
+        throw std::invalid_argument(
+            Status(Errc::wrong_size, config.name.c_str(), "proprio", values, static_cast<std::uint64_t>(config.size))
+                .message());
 }
 
 }  // namespace
@@ -333,8 +334,7 @@ ProprioRead Engine::proprio_at(std::size_t proprio, TimePoint time, std::span<fl
 }
 
 std::uint32_t Engine::reader_step_bound() const noexcept {
-    std::uint32_t bound =
-        core::CameraSync<detail::Policy>::kPinSteps * static_cast<std::uint32_t>(state_->cameras.size());
+    std::uint32_t bound = core::CameraSync<detail::Policy>::kPinSteps * static_cast<std::uint32_t>(state_->cameras.size());
     const auto history = static_cast<std::uint32_t>(state_->options.proprio_history);
     for (const detail::ProprioLayout& p : state_->layout.proprios) {
         // Newest, three copies, and the walk over the capture times.

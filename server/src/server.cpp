@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
 // PolicyServer: construction, hooks, and the life of the network thread.
 #include <chiral/server.hpp>
 
-#include "action_gate.hpp"
-#include "front_door.hpp"
-#include "observation_source.hpp"
-#include "server_core.hpp"
-#include "session.hpp"
+#include "robot/action_gate.hpp"
+#include "robot/observation_source.hpp"
+#include "robot/server_core.hpp"
+#include "websocket/front_door.hpp"
+#include "websocket/session.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -29,7 +30,7 @@ using asio::ip::tcp;
 
 namespace {
 
-using Acceptor = asio::basic_socket_acceptor<tcp, Link::executor_type>;
+using Acceptor = asio::basic_socket_acceptor<tcp, net::Link::executor_type>;
 
 // Set on a thread while the default apply_action() calls step() or the other way round: a second default means that the
 // subclass overrides neither.
@@ -47,7 +48,8 @@ public:
 
 void require(bool sensible, const char* option, const std::string& got, const char* expected) {
     if (!sensible)
-        throw std::invalid_argument(std::string("chiral::ServerOptions: ") + option + " is " + got + ", expected " + expected);
+        throw std::invalid_argument(std::string("chiral::ServerOptions: ") + option + " is " + got + ", expected " +
+                                    expected);
 }
 
 Duration checked_timeout(const char* option, Duration timeout) {
@@ -61,14 +63,15 @@ ServerOptions completed(ServerOptions options) {
     require(options.max_message_bytes > 0, "max_message_bytes", number(options.max_message_bytes), "at least 1");
     require(options.max_queued_actions > 0, "max_queued_actions", number(options.max_queued_actions), "at least 1");
     constexpr int kMaxReaders = 14 - ObservationSource::kReaders;
-    require(options.max_observers >= 0 && options.max_observers <= kMaxReaders, "max_observers", number(options.max_observers),
-            "0 to 11");
+    require(options.max_observers >= 0 && options.max_observers <= kMaxReaders, "max_observers",
+            number(options.max_observers), "0 to 11");
     require(options.engine.readers >= 0 && options.engine.readers <= kMaxReaders - options.max_observers, "engine.readers",
-            number(options.engine.readers), ("0 to " + number(kMaxReaders - options.max_observers) + " beside the observers").c_str());
-    require(options.max_observer_hz >= 1e-3 && options.max_observer_hz <= 1e6, "max_observer_hz", number(options.max_observer_hz),
-            "0.001 to 1000000");
-    require(options.max_messages_per_second > 0 && options.max_messages_per_second <= 1'000'000'000, "max_messages_per_second",
-            number(options.max_messages_per_second), "1 to 1000000000");
+            number(options.engine.readers),
+            ("0 to " + number(kMaxReaders - options.max_observers) + " beside the observers").c_str());
+    require(options.max_observer_hz >= 1e-3 && options.max_observer_hz <= 1e6, "max_observer_hz",
+            number(options.max_observer_hz), "0.001 to 1000000");
+    require(options.max_messages_per_second > 0 && options.max_messages_per_second <= 1'000'000'000,
+            "max_messages_per_second", number(options.max_messages_per_second), "1 to 1000000000");
     require(options.max_connections > 0, "max_connections", number(options.max_connections), "at least 1");
     require(options.action_timeout >= Duration::zero(), "action_timeout", number(options.action_timeout.count()) + " ns",
             "zero (never) or more");
@@ -77,15 +80,14 @@ ServerOptions completed(ServerOptions options) {
     require(options.heartbeat_timeout >= std::chrono::milliseconds(10), "heartbeat_timeout",
             number(options.heartbeat_timeout.count()) + " ns", "at least 10 ms");
     const AccessOptions& access = options.access;
-    require(access.tls_certificate_file.empty() == access.tls_private_key_file.empty(), "access", "only one of the TLS files",
-            "tls_certificate_file and tls_private_key_file, or neither");
+    require(access.tls_certificate_file.empty() == access.tls_private_key_file.empty(), "access",
+            "only one of the TLS files", "tls_certificate_file and tls_private_key_file, or neither");
     require(std::all_of(access.bearer_token.begin(), access.bearer_token.end(), [](char c) { return c > 0x20 && c < 0x7f; }),
             "access.bearer_token", "a token with blanks or other than ASCII characters", "visible ASCII characters");
     ActionGate{options.gate};  // throws if its options make no sense
     options.handshake_timeout = checked_timeout("handshake_timeout", options.handshake_timeout);
     options.idle_timeout = checked_timeout("idle_timeout", options.idle_timeout);
-    if (!options.log)
-        options.log = [](const std::string& line) { std::fprintf(stderr, "chiral: %s\n", line.c_str()); };
+    if (!options.log) options.log = [](const std::string& line) { std::fprintf(stderr, "chiral: %s\n", line.c_str()); };
     else
         options.log = [log = std::move(options.log)](const std::string& line) {
             try {
@@ -116,9 +118,7 @@ struct PolicyServer::Impl final : HookCalls {
     /// From open port to closed one.
     struct Serving {
         explicit Serving(Impl& impl)
-            : core(impl.options, impl.stats, impl.source, impl),
-              acceptor(core.io.get_executor()),
-              signals(core.io) {}
+            : core(impl.options, impl.stats, impl.source, impl), acceptor(core.io.get_executor()), signals(core.io) {}
         ServerCore core;
         Acceptor acceptor;
         asio::signal_set signals;
@@ -210,7 +210,7 @@ void PolicyServer::Impl::warn_if_open_to_all(const tcp::endpoint& endpoint) {
 }
 
 void PolicyServer::Impl::accept(Serving& s) {
-    s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, Link::Socket socket) {
+    s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, net::Link::Socket socket) {
         if (!s.acceptor.is_open()) return;
         if (!error && !s.core.make_room()) {
             count(stats.refused);  // closed with its socket
@@ -272,10 +272,8 @@ void PolicyServer::serve() { impl_->open(host_, port_, Impl::Thread::own); }
 
 void PolicyServer::stop() noexcept {
     const std::lock_guard lock(impl_->mutex);
-    if (impl_->serving)
-        asio::post(impl_->serving->core.io, [serving = impl_->serving.get()] { serving->shut_down(); });
-    else if (!impl_->served_once)
-        impl_->stop_asked_early = true;  // run() may be on its way on another thread
+    if (impl_->serving) asio::post(impl_->serving->core.io, [serving = impl_->serving.get()] { serving->shut_down(); });
+    else if (!impl_->served_once) impl_->stop_asked_early = true;  // run() may be on its way on another thread
 }
 
 void PolicyServer::wait() {
@@ -318,12 +316,10 @@ std::string PolicyServer::Impl::guarded(const char* name, Hook&& hook) noexcept 
 
 void PolicyServer::Impl::run_request(Job& job) noexcept {
     Reply& reply = job.session->reply(job.reply);
-    if (job.session->gone())
-        reply.error = "the client has gone";
+    if (job.session->gone()) reply.error = "the client has gone";
     else if (job.type == wire::RequestType::metadata)
         reply.error = guarded("get_metadata", [&] { reply.metadata = server.get_metadata(); });
-    else
-        reply.error = guarded("get_obs", [&] { reply.result.obs = server.get_obs(); });
+    else reply.error = guarded("get_obs", [&] { reply.result.obs = server.get_obs(); });
     job.session->reply_ready(job.reply);
 }
 
@@ -402,8 +398,8 @@ StepResult PolicyServer::step(const Action& action) {
 
 // ---- construction, and what sensor threads call ----
 
-PolicyServer::PolicyServer(std::vector<CameraConfig> cam_configs, std::vector<ProprioConfig> proprio_configs, std::string host,
-                           int port, ServerOptions options)
+PolicyServer::PolicyServer(std::vector<CameraConfig> cam_configs, std::vector<ProprioConfig> proprio_configs,
+                           std::string host, int port, ServerOptions options)
     : host_(std::move(host)),
       port_(port),
       configs_(std::move(cam_configs)),
@@ -469,7 +465,8 @@ Status PolicyServer::checked(Status status, const char* call) {
         // The 1st, 2nd, 4th, 8th, ... so that a driver that errs at 500 Hz does not flood the log.
         const std::uint64_t errors = impl_->stats.update_errors.fetch_add(1, std::memory_order_relaxed) + 1;
         if (std::has_single_bit(errors))
-            impl_->options.log(std::string(call) + ": " + status.message() + " (update error " + std::to_string(errors) + ")");
+            impl_->options.log(std::string(call) + ": " + status.message() + " (update error " + std::to_string(errors) +
+                               ")");
     }
     return status;
 }

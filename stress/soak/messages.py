@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of the wire protocol: what clients ask, and whether an observation of chiral-stress is of one piece."""
 import struct
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that misbehave. Each kind does it once, and returns when the server has done what it must, or raises: what the server
 must do is in it. A server that ends a connection earlier is in the right unless a kind says otherwise."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP connection to the server, with as much HTTP and WebSocket as good and bad clients need. For asyncio."""
 import asyncio
 import os

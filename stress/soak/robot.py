@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """chiral-stress with its port open, seen from outside: its process, its /metrics and its verdict."""
 import asyncio
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lets misbehaving clients loose on chiral-stress and judges what becomes of it. See tools/soak."""
 import argparse
 import asyncio

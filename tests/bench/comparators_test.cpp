@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the engine is compared with is correct, and so is the sampling: numbers of wrong code would be worth nothing.
 #include "comparators/all.hpp"
 #include "samples.hpp"
@@ -31,8 +32,8 @@ template <class Channel>
 class AComparator : public ::testing::Test {};
 
 // Without those that show their readers nothing (memcpy) or write nothing (in place).
-using Complete = ::testing::Types<EngineChannel, MutexChannel, InheritingMutexChannel, SharedMutexChannel, SharedPtrSwap, Seqlock,
-                                  BoostQueueChannel, MoodycamelChannel>;
+using Complete = ::testing::Types<EngineChannel, MutexChannel, InheritingMutexChannel, SharedMutexChannel, SharedPtrSwap,
+                                  Seqlock, BoostQueueChannel, MoodycamelChannel>;
 struct Name {
     template <class Channel>
     static std::string GetName(int) {

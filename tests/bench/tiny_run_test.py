@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bench/run on so little that its numbers mean nothing: every figure is there, and of the kind that it should be."""
 import json
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cases: what a client sends, and what RFC 6455 and the server's own rules ask for in answer."""
 import dataclasses
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the cases of one group against a server, prints what came of each, and exits with 0 if every answer was the one asked
 for. After every case, the server must serve a client without fault.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RFC 6455 as a client that can break every rule of it, and that takes no broken rule from the server.
 
 Frames to the server are made of whatever the caller wants: reserved bits, wrong lengths, no mask. Frames from the server are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Documents name tests and models as proof: each name must match one that ctest knows.
 
     named_tests_exist.py CTEST BUILD_DIRECTORY DOCUMENT...

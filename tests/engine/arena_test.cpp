@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The arena: everything shared lies in it, it holds no pointer, and its report tells what was obtained.
 #include "support.hpp"
 
@@ -224,7 +225,8 @@ TEST(TheArenaReport, OfHugePagesAgreesWithWhatWasObtainedOrTellsWhyNot) {
     // Several at once: neighbours in memory must not be counted as one's own.
     std::vector<std::unique_ptr<Engine>> engines;
     for (const int side : {256, 700, 1024, 300}) {
-        engines.push_back(std::make_unique<Engine>(std::vector{camera("big", side, side)}, std::vector<ProprioConfig>{}, options));
+        engines.push_back(
+            std::make_unique<Engine>(std::vector{camera("big", side, side)}, std::vector<ProprioConfig>{}, options));
         const ArenaReport& report = engines.back()->arena();
         const std::size_t mapped = (report.bytes + kHuge - 1) / kHuge * kHuge;
         EXPECT_LE(report.huge_page_bytes, mapped);

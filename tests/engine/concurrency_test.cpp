@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Real threads on one camera: no torn buffer (I1), no incoherent view (I2, I3), versions that only grow, bounded steps.
 //
 // Every element of every buffer carries the number of its publication, so a reader sees a mixture whatever its shape. All
@@ -41,9 +42,9 @@ struct Tally {
 
 /// The four sequences of a view, each checked against what its buffer holds.
 std::array<std::uint64_t, 4> checked_sequences(const CameraView& view, Tally& tally) {
-    const std::array<std::optional<std::uint64_t>, 4> found{
-        number_in(view.image()), number_in(view.depth()), number_in(std::span<const double>(view.intrinsics())),
-        number_in(std::span<const double>(view.extrinsics()))};
+    const std::array<std::optional<std::uint64_t>, 4> found{number_in(view.image()), number_in(view.depth()),
+                                                            number_in(std::span<const double>(view.intrinsics())),
+                                                            number_in(std::span<const double>(view.extrinsics()))};
     std::array<std::uint64_t, 4> sequences{};
     for (std::size_t f = 0; f < 4; ++f) {
         const Stamp stamp = view.stamp(static_cast<Field>(f));
@@ -190,8 +191,8 @@ INSTANTIATE_TEST_SUITE_P(Bytes, ALoad,
                          ::testing::Combine(::testing::Values(63, 64, 65, 4095, 4096, 4097, 262143, 262144, 262145),
                                             ::testing::Range(1, 5)),
                          [](const auto& param) {
-                             return std::to_string(std::get<0>(param.param)) + "x" + std::to_string(std::get<1>(param.param)) +
-                                    "readers";
+                             return std::to_string(std::get<0>(param.param)) + "x" +
+                                    std::to_string(std::get<1>(param.param)) + "readers";
                          });
 
 class APairOfThreads : public ALoad {};
@@ -254,10 +255,11 @@ TEST_P(APairOfThreads, PublishingImageAndDepthInTurnIsSeenInThatOrder) {
     EXPECT_EQ(failed.load(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Bytes, APairOfThreads, ::testing::Combine(::testing::Values(65, 4096, 65535), ::testing::Values(1, 3)),
+INSTANTIATE_TEST_SUITE_P(Bytes, APairOfThreads,
+                         ::testing::Combine(::testing::Values(65, 4096, 65535), ::testing::Values(1, 3)),
                          [](const auto& param) {
-                             return std::to_string(std::get<0>(param.param)) + "x" + std::to_string(std::get<1>(param.param)) +
-                                    "readers";
+                             return std::to_string(std::get<0>(param.param)) + "x" +
+                                    std::to_string(std::get<1>(param.param)) + "readers";
                          });
 
 // Two writers of one field or stream, which is a mistake. Payloads are large, so that they do meet.
@@ -292,8 +294,8 @@ TEST(TwoThreadsOnOneField, AreToldApartAndHarmNothing) {
     constexpr std::size_t kBytes = 1 << 18;
     Engine engine({camera_of_bytes(kBytes)}, {}, with_readers(1));
     Reader reader = engine.make_reader();
-    const std::array<std::vector<std::uint8_t>, 3> images{std::vector<std::uint8_t>(kBytes), std::vector<std::uint8_t>(kBytes, 1),
-                                                          std::vector<std::uint8_t>(kBytes, 2)};
+    const std::array<std::vector<std::uint8_t>, 3> images{
+        std::vector<std::uint8_t>(kBytes), std::vector<std::uint8_t>(kBytes, 1), std::vector<std::uint8_t>(kBytes, 2)};
     std::uint64_t published = 0;
     expect_two_writers_told_apart(
         [&](int mark) { return engine.update_image(0, images[static_cast<std::size_t>(mark)].data(), kBytes); },

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What an engine accepts as a declaration, and what its buffers hold before anything was published.
 #include "support.hpp"
 
@@ -26,7 +27,8 @@ std::string refusal(const std::vector<CameraConfig>& cameras, const std::vector<
 }
 
 void expect_parts(const std::string& message, std::initializer_list<const char*> parts) {
-    for (const char* part : parts) EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
+    for (const char* part : parts)
+        EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
 }
 
 TEST(ADeclaration, OfACameraWithoutANameIsRefused) {
@@ -75,8 +77,8 @@ TEST(ADeclaration, OfTooFewOrTooManyReadersIsRefused) {
 
 TEST(ADeclaration, OfAnImpossibleProprioHistoryIsRefused) {
     // The last three overflow the size of the ring, each in its own way; -1 is an easy slip.
-    for (const std::size_t history : {std::size_t{0}, std::size_t{1}, static_cast<std::size_t>(-1), std::size_t{1} << 60,
-                                      std::size_t{1} << 32}) {
+    for (const std::size_t history :
+         {std::size_t{0}, std::size_t{1}, static_cast<std::size_t>(-1), std::size_t{1} << 60, std::size_t{1} << 32}) {
         EngineOptions options;
         options.proprio_history = history;
         expect_parts(refusal({}, {{"arm", 6}}, options),
@@ -106,9 +108,7 @@ TEST(ADeclaration, MayLeaveOutCamerasOrStreamsOrBoth) {
     EXPECT_TRUE(snapshot.intact());
 }
 
-TEST(ADeclaration, MayNameACameraAndAStreamAlike) {
-    EXPECT_NO_THROW(Engine({camera("arm")}, {{"arm", 6}}));
-}
+TEST(ADeclaration, MayNameACameraAndAStreamAlike) { EXPECT_NO_THROW(Engine({camera("arm")}, {{"arm", 6}})); }
 
 TEST(ADeclaration, OfMoreMemoryThanThereIsThrowsASystemErrorThatTellsHowMuch) {
     int overcommit = 1;
@@ -197,8 +197,8 @@ TEST(AReader, OneMoreThanConfiguredIsAClearError) {
             engine.make_reader();
             FAIL() << "a reader too many";
         } catch (const std::runtime_error& error) {
-            expect_parts(error.what(), {("all " + std::to_string(count) + " configured readers").c_str(),
-                                        "EngineOptions::readers", "14"});
+            expect_parts(error.what(),
+                         {("all " + std::to_string(count) + " configured readers").c_str(), "EngineOptions::readers", "14"});
         }
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Threads that die or stop at the worst moment: writers go on past a stopped reader (I4), readers past a dead writer (I8).
 #include "support.hpp"
 
@@ -157,7 +158,8 @@ TEST(AWriterThatDiesInTheMiddleOfAFrame, KeepsItsFieldsBusyUntilItIsRevoked) {
         EXPECT_EQ(update_number(engine, number).code(), Errc::writer_busy);
         const std::vector<std::uint8_t> depth(60);
         EXPECT_EQ(engine.update_depth(0, depth.data(), depth.size()).code(), Errc::writer_busy);
-        EXPECT_TRUE(engine.update_intrinsics(0, numbered_K(number)).ok()) << "fields that the dead writer did not hold go on";
+        EXPECT_TRUE(engine.update_intrinsics(0, numbered_K(number)).ok())
+            << "fields that the dead writer did not hold go on";
         ASSERT_TRUE(engine.revoke_camera_writer(0).ok());
         // Its successors get every slot, whatever is pinned.
         const Snapshot snapshot = reader.snapshot();

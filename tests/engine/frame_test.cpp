@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Frame transactions: any subset of a camera's fields, filled in place, published in one step or not at all.
 #include "support.hpp"
 

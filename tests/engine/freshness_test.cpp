@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // never / fresh / stale / frozen: how a reader tells a source that stopped from one that repeats itself.
 #include "support.hpp"
 

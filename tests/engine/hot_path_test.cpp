@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // No allocation, no lock and no page fault on any update, pin or release (I7). Each trap is first shown to work.
 #include "support.hpp"
 #include "traps.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proprioception streams while their writer runs flat out: every sample that a reader accepts is a whole one, and every
 // interpolated value lies between its neighbours.
 #include "support.hpp"
@@ -128,7 +129,9 @@ TEST_P(AStreamUnderLoad, InterpolatesBetweenWholeNeighbours) {
                     found.outside += std::abs(static_cast<double>(value) - static_cast<double>(time) / 1000) > 0.02;
                     found.misnumbered += stamp.captured != at_ns(time);
                     break;
-                case ProprioRead::before_oldest: found.outside += static_cast<double>(value) < static_cast<double>(time) / 1000; [[fallthrough]];
+                case ProprioRead::before_oldest:
+                    found.outside += static_cast<double>(value) < static_cast<double>(time) / 1000;
+                    [[fallthrough]];
                 case ProprioRead::latest:
                 case ProprioRead::after_newest: found.misnumbered += value != sequence; break;
                 case ProprioRead::overrun:
@@ -154,7 +157,8 @@ TEST_P(AStreamUnderLoad, IsWholeInSnapshotsToo) {
             found.misnumbered += view.values()[0] != static_cast<float>(view.sequence());
             found.backwards += view.sequence() < last;
             found.outside += snapshot.steps() > engine.reader_step_bound();
-            if (view.how() == ProprioRead::latest) found.outside += last > 0 && view.sequence() > last && view.missed() != view.sequence() - last - 1;
+            if (view.how() == ProprioRead::latest)
+                found.outside += last > 0 && view.sequence() > last && view.missed() != view.sequence() - last - 1;
             ++(view.how() == ProprioRead::overrun ? found.overrun : view.sequence() == 0 ? found.empty : found.good);
             last = view.sequence();
             return last == samples;

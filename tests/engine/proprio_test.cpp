@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proprioception streams, one thread: the ring of remembered samples, the latest one, and interpolation in time.
 #include "support.hpp"
 
@@ -119,7 +120,8 @@ TEST(AStream, RemembersAsManySamplesAsItsHistoryAndNoMore) {
 TEST(AStream, AnswersAtEveryTimeWithinItsHistory) {
     Stream stream(64);
     for (int i = 1; i <= 200; ++i) stream.push(100 * i, static_cast<float>(100 * i));
-    for (std::int64_t time = 100 * 137; time <= 100 * 200; time += 7) EXPECT_FLOAT_EQ(stream.at(time), static_cast<float>(time));
+    for (std::int64_t time = 100 * 137; time <= 100 * 200; time += 7)
+        EXPECT_FLOAT_EQ(stream.at(time), static_cast<float>(time));
 }
 
 TEST(AStream, WithSamplesCapturedAtOneTimeGivesTheLastOfThem) {

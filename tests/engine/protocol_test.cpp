@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CameraSync in chosen interleavings: threads are stopped just before one of their atomic operations, and others go on.
 //
 // tests/model searches all interleavings of small programs under the weak memory model; here are the ones that the protocol

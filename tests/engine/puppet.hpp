@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stops a thread just before a chosen atomic operation of the core, so that a test can write an interleaving as a script:
 //
 //     Puppet reader([&] { view = sync.pin(0); });
@@ -31,9 +32,15 @@ struct Watched {
     public:
         T load(Site site, std::memory_order order) const noexcept { return at(site), value_.load(order); }
         void store(Site site, T desired, std::memory_order order) noexcept { at(site), value_.store(desired, order); }
-        T exchange(Site site, T desired, std::memory_order order) noexcept { return at(site), value_.exchange(desired, order); }
-        T fetch_add(Site site, T delta, std::memory_order order) noexcept { return at(site), value_.fetch_add(delta, order); }
-        T fetch_sub(Site site, T delta, std::memory_order order) noexcept { return at(site), value_.fetch_sub(delta, order); }
+        T exchange(Site site, T desired, std::memory_order order) noexcept {
+            return at(site), value_.exchange(desired, order);
+        }
+        T fetch_add(Site site, T delta, std::memory_order order) noexcept {
+            return at(site), value_.fetch_add(delta, order);
+        }
+        T fetch_sub(Site site, T delta, std::memory_order order) noexcept {
+            return at(site), value_.fetch_sub(delta, order);
+        }
         bool compare_exchange(Site site, T& expected, T desired, std::memory_order success,
                               std::memory_order failure) noexcept {
             at(site);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Long random sequences of every operation against a plain model of what must be visible, one thread. Frames overlap, are
 // scribbled in, discarded and abandoned, updates fail, readers pin and let go; after each step every snapshot that is held
 // must still be what it was, and a new one must be what the model says.
@@ -118,10 +119,8 @@ private:
             case Field::intrinsics: open.frame->set_intrinsics(numbered_K(next)); break;
             case Field::extrinsics: open.frame->set_extrinsics(numbered_T(next)); break;
         }
-        if (held_by_other)
-            open.poisoned = true;
-        else
-            number = next;
+        if (held_by_other) open.poisoned = true;
+        else number = next;
         ASSERT_EQ(open.frame->status().ok(), !open.poisoned) << open.frame->status().message();
     }
     // What a driver does all the time while it fills a slot: write into it. It must not show anywhere.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // SampleRing and FrameSignal in chosen interleavings: readers are overtaken in the middle of a copy, waiters are signalled
 // between any two of their steps.
 #include "puppet.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // No system call on the hot path (I7): a child process forbids itself all but read, write and exit, and then works. The
 // kernel kills whoever calls anything else.
 #include "support.hpp"
@@ -99,7 +100,8 @@ TEST(TheSystemCallTrap, KillsOneSingleCall) {
 TEST(TheSystemCallTrap, KillsAWaiterThatHasToSleep) {
     if (!seccomp_is_there()) GTEST_SKIP() << "no seccomp here";
     Subject subject(1);
-    const int status = status_without_system_calls([&] { return subject.engine.wait_frame(0, 0, TimePoint::max()) ? 0 : 1; });
+    const int status =
+        status_without_system_calls([&] { return subject.engine.wait_frame(0, 0, TimePoint::max()) ? 0 : 1; });
     ASSERT_TRUE(WIFSIGNALED(status));
 }
 
@@ -127,7 +129,8 @@ WriterEnd publish_without_system_calls(Subject& subject, bool with_sleeper) {
             published.store(wrong == 0);
             exit_thread(0);
         }).detach();
-        const bool ended = wait_until([&] { return published.load() || (writer.load() != 0 && thread_state(writer.load()) == 0); });
+        const bool ended =
+            wait_until([&] { return published.load() || (writer.load() != 0 && thread_state(writer.load()) == 0); });
         _exit(!ended ? kWrong : static_cast<int>(published.load() ? WriterEnd::went_through : WriterEnd::was_killed) + 10);
     });
     if (!WIFEXITED(status) || WEXITSTATUS(status) < 10) return WriterEnd::neither;

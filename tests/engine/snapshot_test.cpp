@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Snapshots: zero copy, unchanged while they live, and what they tell about numbers and times.
 #include "support.hpp"
 
@@ -97,7 +98,8 @@ TEST(ASnapshot, ComesFromOneOfReadersPlusTwoSlotsSoThatOneReaderIsTheTripleBuffe
             update();
             pin_again(round % all.size());
         }
-        for (const auto& slots : seen) EXPECT_EQ(slots.size(), static_cast<std::size_t>(readers) + 2) << readers << " readers";
+        for (const auto& slots : seen)
+            EXPECT_EQ(slots.size(), static_cast<std::size_t>(readers) + 2) << readers << " readers";
     }
 }
 

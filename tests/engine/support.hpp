@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the engine tests share: declarations, numbered payloads, a clock that is set by hand, and waiting with a deadline.
 #pragma once
 
@@ -66,7 +67,8 @@ inline void fill(std::span<std::uint8_t> bytes, std::uint64_t number) {
     if (done == 0) return;
     std::memcpy(bytes.data(), &number, done);
     // By doubling: as fast as memcpy, and sanitizers look at whole ranges.
-    for (; done < bytes.size(); done *= 2) std::memcpy(bytes.data() + done, bytes.data(), std::min(done, bytes.size() - done));
+    for (; done < bytes.size(); done *= 2)
+        std::memcpy(bytes.data() + done, bytes.data(), std::min(done, bytes.size() - done));
 }
 template <class T>
 void fill(std::span<T> values, T number) {
@@ -170,7 +172,9 @@ inline Contents contents_of(Reader& reader) { return contents_of(reader.snapshot
 /// A clock that moves only when told to. One per process: EngineOptions::now is a plain function.
 struct HandClock {
     static TimePoint now() noexcept { return at_ns(nanoseconds.load(std::memory_order_relaxed)); }
-    static void set(TimePoint time) noexcept { nanoseconds.store(time.time_since_epoch().count(), std::memory_order_relaxed); }
+    static void set(TimePoint time) noexcept {
+        nanoseconds.store(time.time_since_epoch().count(), std::memory_order_relaxed);
+    }
     static void advance(Duration by) noexcept { nanoseconds.fetch_add(by.count(), std::memory_order_relaxed); }
 
 private:

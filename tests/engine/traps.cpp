@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // glibc: its own allocator stays reachable as __libc_*, its lock functions through the next definition in link order.
 #include "traps.hpp"
 
@@ -63,11 +64,11 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) noex
     return *memory ? 0 : ENOMEM;
 }
 
-#define CHIRAL_COUNTED_LOCK(name, argument)                    \
-    int name(argument* object) noexcept {                      \
+#define CHIRAL_COUNTED_LOCK(name, argument)                                \
+    int name(argument* object) noexcept {                                  \
         static int (*const real)(argument*) = next<int(argument*)>(#name); \
-        ++counts.locks;                                        \
-        return real(object);                                   \
+        ++counts.locks;                                                    \
+        return real(object);                                               \
     }
 CHIRAL_COUNTED_LOCK(pthread_mutex_lock, pthread_mutex_t)
 CHIRAL_COUNTED_LOCK(pthread_mutex_trylock, pthread_mutex_t)
@@ -81,8 +82,7 @@ CHIRAL_COUNTED_LOCK(sem_post, sem_t)
 // May be compiled as loops on the word itself: nothing to forward to.
 int pthread_spin_lock(pthread_spinlock_t* lock) noexcept {
     ++counts.locks;
-    while (__atomic_exchange_n(const_cast<int*>(lock), 1, __ATOMIC_ACQUIRE) != 0) {
-    }
+    while (__atomic_exchange_n(const_cast<int*>(lock), 1, __ATOMIC_ACQUIRE) != 0) {}
     return 0;
 }
 int pthread_spin_unlock(pthread_spinlock_t* lock) noexcept {

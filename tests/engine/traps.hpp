@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counts what the hot path must not do: this program's malloc family and POSIX lock functions are replaced by ones that
 // count, per thread, and then do the work. Everything is caught: operator new and std::mutex end in them, and so do the
 // libraries that this program is linked with.
@@ -10,7 +11,7 @@ namespace chiral::test {
 struct Trapped {
     std::uint64_t allocations{0};  // malloc, calloc, realloc, memalign and their like
     std::uint64_t frees{0};
-    std::uint64_t locks{0};        // mutexes, reader-writer locks, spin locks, condition variables, semaphores
+    std::uint64_t locks{0};  // mutexes, reader-writer locks, spin locks, condition variables, semaphores
     bool operator==(const Trapped&) const = default;
 };
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The update_* calls: what they publish, what they refuse, and that a refusal changes nothing.
 #include "support.hpp"
 
@@ -197,7 +198,8 @@ TEST_F(AnUpdate, OfASourceThatDoesNotExistIsRefused) {
     expect_refused([&] { return update_depth(2, depth); }, Errc::unknown_camera, cameras);
     expect_refused([&] { return engine.update_intrinsics(2, asymmetric_K()); }, Errc::unknown_camera, cameras);
     expect_refused([&] { return engine.update_extrinsics(2, asymmetric_T()); }, Errc::unknown_camera, cameras);
-    expect_refused([&] { return engine.update_image(far, image.data(), image.size()); }, Errc::unknown_camera, {"2 cameras"});
+    expect_refused([&] { return engine.update_image(far, image.data(), image.size()); }, Errc::unknown_camera,
+                   {"2 cameras"});
     expect_refused([&] { return engine.update_proprio(2, arm.data(), 7); }, Errc::unknown_proprio,
                    {"proprio index 2", "2 streams"});
     expect_refused([&] { return engine.revoke_camera_writer(2); }, Errc::unknown_camera, cameras);

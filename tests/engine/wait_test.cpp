@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Waiting for frames: at once if there is one, woken when one comes, false at the deadline, and never a lost wake-up.
 #include "support.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "workload.hpp"
 
 #include <algorithm>
@@ -114,7 +115,8 @@ std::uint64_t reads(const Engine& engine) {
     std::uint64_t wrong = 0;
     wrong += engine.latest_proprio(0, {read_back.data(), 7}, &stamp) == ProprioRead::overrun;
     wrong += engine.latest_proprio(2, {read_back.data(), 4096}) == ProprioRead::overrun;
-    wrong += engine.proprio_at(0, stamp.captured - std::chrono::microseconds(5), {read_back.data(), 7}) == ProprioRead::overrun;
+    wrong +=
+        engine.proprio_at(0, stamp.captured - std::chrono::microseconds(5), {read_back.data(), 7}) == ProprioRead::overrun;
     wrong += engine.proprio_at(1, TimePoint{}, {read_back.data(), 1}) == ProprioRead::overrun;
     wrong += engine.proprio_at(2, TimePoint::max(), {read_back.data(), 4096}) == ProprioRead::overrun;
     wrong += engine.newest_frame(7) != 0;
@@ -156,8 +158,8 @@ Subject::Subject(int readers, TimePoint (*now)() noexcept)
     : engine(cameras(), {{"arm", 7}, {"grip", 1}, {"many", 4096}}, options(readers, now)), reader(engine.make_reader()) {}
 
 const char* to_string(Work work) noexcept {
-    constexpr const char* names[] = {"updates", "frames", "proprios", "snapshots",
-                                     "reads",   "errors", "waits that do not sleep", "everything"};
+    constexpr const char* names[] = {
+        "updates", "frames", "proprios", "snapshots", "reads", "errors", "waits that do not sleep", "everything"};
     return names[static_cast<int>(work)];
 }
 

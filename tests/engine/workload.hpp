@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every call of the engine that must neither allocate nor lock nor call the system, many times over.
 #pragma once
 
@@ -16,9 +17,9 @@ struct Subject {
 
 /// What a round consists of. Successful calls and refused ones: an error must cost no more.
 enum class Work { updates, frames, proprios, snapshots, reads, errors, waits_that_do_not_sleep, everything };
-inline constexpr Work kAllWork[] = {Work::updates,   Work::frames, Work::proprios,
-                                    Work::snapshots, Work::reads,  Work::errors,
-                                    Work::waits_that_do_not_sleep, Work::everything};
+inline constexpr Work kAllWork[] = {
+    Work::updates,   Work::frames, Work::proprios, Work::snapshots, Work::reads, Work::errors, Work::waits_that_do_not_sleep,
+    Work::everything};
 const char* to_string(Work work) noexcept;
 
 /// Does it and returns how many results were not as expected. Uses nothing but the engine and the stack.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decodes one Chiral frame and prints what it holds as JSON.
 
 Independent of the C++ codec: only python3-msgpack and numpy, used the way a Python client would use them. The tests

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The server that policy_client.py talks to: frame n shows the number n everywhere, so that a client can check every byte.
 //
 //     interop_server decoupled|legacy

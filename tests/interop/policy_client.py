@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy client in Python against a C++ server: what one says in Chiral's protocol is what the other understands.
 
 Speaks through Debian's python3-websockets, python3-msgpack and numpy, and shares no code with the C++ codec. Starts the

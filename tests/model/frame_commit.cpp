@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A frame commit moves several fields in one step, beside a thread that updates another field: a reader sees all of the
 // commit or none of it. A frame that is abandoned leaves nothing.
 #include "model_camera.hpp"
@@ -34,10 +35,9 @@ struct OneReader : FrameCommit<OneReader, 1> {};
 struct TwoReaders : FrameCommit<TwoReaders, 2> {};
 
 const Registered<OneReader> one("frame_commit.one_reader",
-                                "2 commits of 2 fields, 2 updates of a third; 1 reader pins twice",
-                                {2, 500'000}, {4, 20'000'000});
-const Registered<TwoReaders> two("frame_commit.two_readers",
-                                 "2 commits of 2 fields, 1 update of a third; 2 readers pin",
+                                "2 commits of 2 fields, 2 updates of a third; 1 reader pins twice", {2, 500'000},
+                                {4, 20'000'000});
+const Registered<TwoReaders> two("frame_commit.two_readers", "2 commits of 2 fields, 1 update of a third; 2 readers pin",
                                  {1, 500'000}, {2, 20'000'000});
 
 }  // namespace

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "hunt.hpp"
 
 #include <algorithm>
@@ -131,8 +132,8 @@ bool hunt_all(const std::vector<Model>& chosen) {
     std::printf("| %-24s | %-15s | %-23s | %10s | %-23s |\n", "operation", "mutant", "killed by", "executions", "verdict");
     std::printf("|%s|%s|%s|%s|%s|\n", std::string(26, '-').c_str(), std::string(17, '-').c_str(),
                 std::string(25, '-').c_str(), (std::string(11, '-') + ":").c_str(), std::string(25, '-').c_str());
-    const auto row = [](const std::string& operation, const std::string& change, const char* by, const std::string& executions,
-                        const char* verdict) {
+    const auto row = [](const std::string& operation, const std::string& change, const char* by,
+                        const std::string& executions, const char* verdict) {
         std::printf("| %-24s | %-15s | %-23s | %10s | %-23s |\n", operation.c_str(), change.c_str(), by, executions.c_str(),
                     verdict);
         std::fflush(stdout);
@@ -163,8 +164,9 @@ bool hunt_all(const std::vector<Model>& chosen) {
     int unreached = 0;
     for (std::size_t site = 0; site < total.size(); ++site) unreached += total[site] == 0;
 
-    std::printf("\n%s\n%zu mutants: %d killed, %d equivalent and explained, %d unexplained; %d operations that no model reaches\n",
-                reasons.c_str(), mutants.size(), killed, explained, unexplained, unreached);
+    std::printf(
+        "\n%s\n%zu mutants: %d killed, %d equivalent and explained, %d unexplained; %d operations that no model reaches\n",
+        reasons.c_str(), mutants.size(), killed, explained, unexplained, unreached);
     return unexplained == 0 && unreached == 0;
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs a broken core against the models until one of them fails.
 #pragma once
 

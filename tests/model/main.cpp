@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-models: runs the models of the engine's core, and shows that they notice when it is broken.
 #include "hunt.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The registry of models. A model is a few tiny threads that use the core, run by Relacy in many executions.
 //
 // These executions are, first, all those with at most so many preemptions (a switch away from a thread that could have gone
@@ -23,9 +24,9 @@ inline constexpr std::uint64_t kLongSearchLimit = 1'000'000'000;
 
 struct Outcome {
     bool failed{false};
-    bool complete{true};           // the search ended before its limit
-    std::uint64_t executions{0};   // up to and with the failing one
-    std::string what;              // Relacy's verdict and its history of the failing execution
+    bool complete{true};          // the search ended before its limit
+    std::uint64_t executions{0};  // up to and with the failing one
+    std::string what;             // Relacy's verdict and its history of the failing execution
 };
 
 enum class Search { preemption_bounded, random };

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One camera as the engine uses it, with the assertions that every model of a camera makes.
 //
 // Payloads are plain memory, so Relacy reports any slot that is written while it is read. Beside the camera the model keeps
@@ -79,8 +80,7 @@ public:
         RL_ASSERT(version >= current_before && version <= newest_);
         RL_ASSERT(version >= last_[r]);
         last_[r] = version;
-        for (int f = 0; f < fields; ++f)
-            RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
+        for (int f = 0; f < fields; ++f) RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
         return version;
     }
     void read(int r) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "mutant.hpp"
 
 namespace chiral::model {
@@ -15,36 +16,12 @@ constexpr auto seq_cst = std::memory_order::seq_cst;
 
 // In the order of core::Site.
 constexpr const char* kSites[] = {
-    "pin_pending_store",
-    "pin_view_load",
-    "pin_cas",
-    "unpin_store",
-    "own_view_load",
-    "scan_hazard_load",
-    "help_view_load",
-    "help_cas",
-    "publish_view_add",
-    "claim_take",
-    "claim_drop",
-    "seat_take",
-    "seat_drop",
-    "ring_own_head_load",
-    "ring_guard_open",
-    "ring_word_store",
-    "ring_guard_close",
-    "ring_head_store",
-    "ring_head_load",
-    "ring_guard_first",
-    "ring_word_load",
-    "ring_guard_second",
-    "ring_claim_take",
-    "ring_claim_drop",
-    "signal_store",
-    "signal_waiters_load",
-    "wait_enter",
-    "wait_check",
-    "wait_leave",
-    "wait_first_look",
+    "pin_pending_store",   "pin_view_load",     "pin_cas",         "unpin_store",        "own_view_load",
+    "scan_hazard_load",    "help_view_load",    "help_cas",        "publish_view_add",   "claim_take",
+    "claim_drop",          "seat_take",         "seat_drop",       "ring_own_head_load", "ring_guard_open",
+    "ring_word_store",     "ring_guard_close",  "ring_head_store", "ring_head_load",     "ring_guard_first",
+    "ring_word_load",      "ring_guard_second", "ring_claim_take", "ring_claim_drop",    "signal_store",
+    "signal_waiters_load", "wait_enter",        "wait_check",      "wait_leave",         "wait_first_look",
 };
 static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
 
@@ -110,8 +87,8 @@ std::optional<Mutant> parse_order(const std::string& text) {
     Mutant result;
     for (std::size_t i = 0; i < std::size(kSites); ++i)
         if (text.compare(0, equals, kSites[i]) == 0) result.site = static_cast<Site>(i);
-    const auto order = parse_memory_order(
-        text.substr(equals + 1, slash == std::string::npos ? std::string::npos : slash - equals - 1));
+    const auto order =
+        parse_memory_order(text.substr(equals + 1, slash == std::string::npos ? std::string::npos : slash - equals - 1));
     if (result.site == Site::count_ || !order) return std::nullopt;
     result.order = *order;
     if (slash != std::string::npos) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One deliberate weakening of the core, and the names of what can be weakened. Free of Relacy.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A reader that stops for good while its hazard is pending or pinned costs its slots and nothing else: writers and the
 // other reader go on. When it continues after all, it still reads one coherent view.
 #include "model_camera.hpp"
@@ -31,8 +32,8 @@ struct OneField : ReaderDeath<OneField, 1> {};
 struct TwoFields : ReaderDeath<TwoFields, 2> {};
 
 const Registered<OneField> one("reader_death.one_field",
-                               "a reader stops at any step of a pin; 3 updates, another reader pins",
-                               {3, 500'000}, {5, 20'000'000});
+                               "a reader stops at any step of a pin; 3 updates, another reader pins", {3, 500'000},
+                               {5, 20'000'000});
 const Registered<TwoFields> two("reader_death.two_fields",
                                 "a reader stops at any step of a pin; 2 and 1 updates of 2 fields, another reader pins",
                                 {1, 500'000}, {3, 20'000'000});

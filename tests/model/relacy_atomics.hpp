@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The core's atomics on the model checker Relacy, with the means to break one operation of the core at a time.
 //
 // What Relacy explores: interleavings, and for each load the stores that it may still see. Every store takes effect in the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs an rl::test_suite as a model, and registers it.
 #pragma once
 
@@ -96,8 +97,7 @@ template <class T>
 class Aligned {
 public:
     template <class... Args>
-    explicit Aligned(Args&&... args)
-        : object_(::new (place()) T(static_cast<Args&&>(args)...)) {}
+    explicit Aligned(Args&&... args) : object_(::new (place()) T(static_cast<Args&&>(args)...)) {}
     ~Aligned() { object_->~T(); }
     Aligned(const Aligned&) = delete;
     Aligned& operator=(const Aligned&) = delete;

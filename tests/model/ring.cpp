@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A ring of two samples whose writer laps its readers: what a reader accepts is exactly one sample.
 #include "relacy_model.hpp"
 
@@ -10,7 +11,7 @@ constexpr std::size_t kWords = 2;
 /// The ring, and how many samples a bystander has seen begun.
 struct ModelRing {
     core::RingHead<ModelAtomics> head;
-    std::array<ModelAtomics::Atomic<std::uint64_t>, kCapacity * (1 + kWords)> cells;
+    std::array<ModelAtomics::Atomic<std::uint64_t>, kCapacity*(1 + kWords)> cells;
     core::SampleRing<ModelAtomics> ring{head, cells.data(), kCapacity, kWords};
     std::uint64_t begun{0};
 
@@ -25,8 +26,7 @@ struct ModelRing {
         std::uint64_t sample[kWords];
         if (ring.read(sequence, sample, words))
             for (std::size_t i = 0; i < words; ++i) RL_ASSERT(sample[i] == 10 * sequence + i);
-        else
-            RL_ASSERT(begun >= sequence + kCapacity);
+        else RL_ASSERT(begun >= sequence + kCapacity);
     }
 };
 
@@ -92,17 +92,13 @@ struct HandedOver : rl::test_suite<HandedOver, 3> {
     }
 };
 
-const Registered<OneReader> one("ring.one_reader",
-                                "4 samples through a ring of 2; 1 reader takes newest and oldest",
+const Registered<OneReader> one("ring.one_reader", "4 samples through a ring of 2; 1 reader takes newest and oldest",
                                 {4, 500'000}, {6, 20'000'000});
-const Registered<TwoReaders> two("ring.two_readers",
-                                 "3 samples through a ring of 2; 2 readers take newest and oldest",
+const Registered<TwoReaders> two("ring.two_readers", "3 samples through a ring of 2; 2 readers take newest and oldest",
                                  {2, 500'000}, {4, 20'000'000});
-const Registered<ByNumber> by_number("ring.by_number",
-                                     "3 samples through a ring of 2; 1 reader asks for each by its number",
+const Registered<ByNumber> by_number("ring.by_number", "3 samples through a ring of 2; 1 reader asks for each by its number",
                                      {6, 500'000}, {8, 20'000'000});
-const Registered<HandedOver> handed_over("ring.handed_over",
-                                         "2 threads push in turn; 1 reader takes the newest",
+const Registered<HandedOver> handed_over("ring.handed_over", "2 threads push in turn; 1 reader takes the newest",
                                          {4, 500'000}, {6, 20'000'000});
 
 }  // namespace

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A reader's seat passes from one thread to another, with the epoch of its hazard and whatever else its owner keeps. A
 // writer that was helping the first owner must not disturb the second.
 #include "model_camera.hpp"
@@ -31,10 +32,9 @@ struct Seats : rl::test_suite<Derived, 2 + fields> {
 struct OneWriter : Seats<OneWriter, 1> {};
 struct TwoWriters : Seats<TwoWriters, 2> {};
 
-const Registered<OneWriter> one("seats.one_writer",
-                                "2 threads take the only seat in turn and pin; 2 updates", {4, 500'000}, {6, 20'000'000});
-const Registered<TwoWriters> two("seats.two_writers",
-                                 "2 threads take the only seat in turn and pin; 2 updates of 2 fields",
+const Registered<OneWriter> one("seats.one_writer", "2 threads take the only seat in turn and pin; 2 updates", {4, 500'000},
+                                {6, 20'000'000});
+const Registered<TwoWriters> two("seats.two_writers", "2 threads take the only seat in turn and pin; 2 updates of 2 fields",
                                  {2, 500'000}, {3, 20'000'000});
 
 }  // namespace

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // No wake-up is lost: a waiter that sleeps through the signal it waits for never ends, which Relacy reports as a deadlock.
 #include "relacy_model.hpp"
 
@@ -56,13 +57,10 @@ struct Deadline : rl::test_suite<Deadline, 3> {
     }
 };
 
-const Registered<OneWaiter> one("signal.one_waiter",
-                                "2 signals; 1 waiter waits for each", {7, 300'000}, {12, 20'000'000});
-const Registered<TwoWaiters> two("signal.two_waiters",
-                                 "2 signals; 2 waiters wait for each", {3, 300'000}, {5, 20'000'000});
-const Registered<Deadline> deadline("signal.deadline",
-                                    "1 signal; 1 waiter whose deadline may pass, 1 without",
-                                    {3, 300'000}, {5, 20'000'000});
+const Registered<OneWaiter> one("signal.one_waiter", "2 signals; 1 waiter waits for each", {7, 300'000}, {12, 20'000'000});
+const Registered<TwoWaiters> two("signal.two_waiters", "2 signals; 2 waiters wait for each", {3, 300'000}, {5, 20'000'000});
+const Registered<Deadline> deadline("signal.deadline", "1 signal; 1 waiter whose deadline may pass, 1 without", {3, 300'000},
+                                    {5, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two threads that write different fields of one camera. Here helping and epochs matter: a writer that helps a reader may
 // be slow, and the other one may publish and reuse slots meanwhile.
 #include "model_camera.hpp"
@@ -21,10 +22,10 @@ struct TwoFields : rl::test_suite<Derived, 2 + readers> {
 struct OneReader : TwoFields<OneReader, 1, 2, 2> {};
 struct TwoReaders : TwoFields<TwoReaders, 2, 2, 1> {};
 
-const Registered<OneReader> one("two_fields.one_reader",
-                                "2 fields, 2 updates each; 1 reader pins twice", {3, 500'000}, {5, 20'000'000});
-const Registered<TwoReaders> two("two_fields.two_readers",
-                                 "2 fields, 2 updates each; 2 readers pin", {2, 500'000}, {3, 20'000'000});
+const Registered<OneReader> one("two_fields.one_reader", "2 fields, 2 updates each; 1 reader pins twice", {3, 500'000},
+                                {5, 20'000'000});
+const Registered<TwoReaders> two("two_fields.two_readers", "2 fields, 2 updates each; 2 readers pin", {2, 500'000},
+                                 {3, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A writer that stops for good in the middle of an update harms nobody, and its field can be given to another thread.
 #include "model_camera.hpp"
 
@@ -52,11 +53,11 @@ struct Stopped : rl::test_suite<Stopped, 3> {
 };
 
 const Registered<Died> died("writer_death.replaced",
-                            "a writer dies anywhere in 2 updates, another takes over; 1 reader pins twice",
-                            {2, 500'000}, {3, 20'000'000});
+                            "a writer dies anywhere in 2 updates, another takes over; 1 reader pins twice", {2, 500'000},
+                            {3, 20'000'000});
 const Registered<Stopped> stopped("writer_death.stopped",
-                                  "a writer stops at any step; another field goes on, 1 reader pins twice",
-                                  {3, 300'000}, {5, 20'000'000});
+                                  "a writer stops at any step; another field goes on, 1 reader pins twice", {3, 300'000},
+                                  {5, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Headless Chromium through chromedriver, by plain WebDriver requests (W3C WebDriver, level 2)."""
 import base64
 import json

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A robot that is hard to show: hostile names, pictures of one and four channels, depth with holes, a joint that is not
 // there, a source that never comes. Ends at SIGINT or SIGTERM.
 //
@@ -10,8 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <ctime>
+#include <limits>
 #include <vector>
 
 namespace {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The live page in Chromium, as who watches a robot meets it: from chiral-serve, and from a robot that is hard to show.
 
     page_test.py [TestClass]        environment: CHIRAL_SERVE, CHIRAL_PROBE, CHIRAL_PAGE_SERVER, CHIRAL_SCREENSHOTS

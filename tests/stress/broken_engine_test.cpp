@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Engines that break one promise each, on purpose and without a data race, so that the harness is seen to notice.
 #include "run.hpp"
 #include "verdict.hpp"
@@ -70,8 +71,8 @@ class LockHoldingStore : public WordStore {
         WordStore::commit(camera, captured);
     }
     std::unique_ptr<StoreReader> make_reader() override {
-        return std::make_unique<WatchedReader>(WordStore::make_reader(), [this] { mutex_.lock(); },
-                                               [this] { mutex_.unlock(); });
+        return std::make_unique<WatchedReader>(
+            WordStore::make_reader(), [this] { mutex_.lock(); }, [this] { mutex_.unlock(); });
     }
     std::mutex mutex_;
 };
@@ -80,13 +81,12 @@ class LockHoldingStore : public WordStore {
 class SpinningStore : public WordStore {
     using WordStore::WordStore;
     void commit(std::size_t camera, TimePoint captured) override {
-        while (looking_.load(std::memory_order_acquire)) {
-        }
+        while (looking_.load(std::memory_order_acquire)) {}
         WordStore::commit(camera, captured);
     }
     std::unique_ptr<StoreReader> make_reader() override {
-        return std::make_unique<WatchedReader>(WordStore::make_reader(), [this] { looking_ = true; },
-                                               [this] { looking_ = false; });
+        return std::make_unique<WatchedReader>(
+            WordStore::make_reader(), [this] { looking_ = true; }, [this] { looking_ = false; });
     }
     std::atomic<bool> looking_{false};
 };
@@ -139,8 +139,7 @@ Options options_for(const EngineEntry& engine) {
 
 template <class Store>
 Options options_for() {
-    static constexpr EngineEntry entry{"broken", "on purpose",
-                                       [](const StoreSetup& setup) -> std::unique_ptr<SensorStore> {
+    static constexpr EngineEntry entry{"broken", "on purpose", [](const StoreSetup& setup) -> std::unique_ptr<SensorStore> {
                                            return std::make_unique<Store>(setup);
                                        }};
     return options_for(entry);
@@ -197,16 +196,16 @@ TEST_P(EveryBrokenEngine, IsFoundAndNamed) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(, EveryBrokenEngine,
-                         ::testing::Values(Defect{"publish_early", "(I1)", {"frozen", "wait for nobody"}},
-                                           Defect{"no_recheck", "(I1)", {"frozen", "wait for nobody"}},
-                                           Defect{"shared_slot", "(I1)", {"frozen", "wait for nobody"}},
-                                           Defect{"split_commit", "(I3)", {"frozen", "(I1)", "back in time", "wait for nobody"}},
-                                           Defect{"slow_lock", "camera writers wait for nobody (I4)",
-                                                  {"(I1)", "(I3)", "back in time", "published before it"}},
-                                           Defect{"frozen_source", "no source is frozen: camera 'left'",
-                                                  {"(I1)", "wait for nobody"}}),
-                         [](const auto& test) { return std::string(test.param.engine); });
+INSTANTIATE_TEST_SUITE_P(
+    , EveryBrokenEngine,
+    ::testing::Values(
+        Defect{"publish_early", "(I1)", {"frozen", "wait for nobody"}},
+        Defect{"no_recheck", "(I1)", {"frozen", "wait for nobody"}},
+        Defect{"shared_slot", "(I1)", {"frozen", "wait for nobody"}},
+        Defect{"split_commit", "(I3)", {"frozen", "(I1)", "back in time", "wait for nobody"}},
+        Defect{"slow_lock", "camera writers wait for nobody (I4)", {"(I1)", "(I3)", "back in time", "published before it"}},
+        Defect{"frozen_source", "no source is frozen: camera 'left'", {"(I1)", "wait for nobody"}}),
+    [](const auto& test) { return std::string(test.param.engine); });
 
 TEST(BrokenEngines, AreAllAmongTheCasesAbove) { EXPECT_EQ(broken_engines().size(), 6u); }
 

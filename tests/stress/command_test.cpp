@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // chiral-stress as a user meets it: exit codes, messages, and the JSON that other programs read.
 #include "stress_command.hpp"
 
@@ -24,10 +25,32 @@ void expect_quantiles(const nlohmann::json& json) {
 
 // What holds of every run that saw nothing wrong.
 void expect_sane(const nlohmann::json& json) {
-    for (const char* key : {"verdict", "failures", "interrupted", "seconds", "snapshots", "snapshots_checked_in_full", "torn",
-                            "incoherent", "backwards", "stale", "frozen", "mixed", "writer_max_steps", "writer_step_bound",
-                            "reader_max_steps", "reader_step_bound", "lateness_us", "update_us", "update_cpu_us",
-                            "update_sleeps", "snapshot_us", "rtt_ms", "ws", "sources", "config", "machine"})
+    for (const char* key : {"verdict",
+                            "failures",
+                            "interrupted",
+                            "seconds",
+                            "snapshots",
+                            "snapshots_checked_in_full",
+                            "torn",
+                            "incoherent",
+                            "backwards",
+                            "stale",
+                            "frozen",
+                            "mixed",
+                            "writer_max_steps",
+                            "writer_step_bound",
+                            "reader_max_steps",
+                            "reader_step_bound",
+                            "lateness_us",
+                            "update_us",
+                            "update_cpu_us",
+                            "update_sleeps",
+                            "snapshot_us",
+                            "rtt_ms",
+                            "ws",
+                            "sources",
+                            "config",
+                            "machine"})
         ASSERT_TRUE(json.contains(key)) << key;
     EXPECT_NEAR(json["seconds"], 2.0, 1.0);
     EXPECT_GT(json["snapshots"], 0);
@@ -89,8 +112,9 @@ TEST(StressCommand, MutexIsNotTornAndShowsItsStalls) {
         const auto& sleeps = r.json["update_sleeps"][kind];
         EXPECT_GT(sleeps["updates"], 0);
         EXPECT_LE(sleeps["slept"], sleeps["updates"]);
-        EXPECT_NE(r.outcome.output.find("slept in " + sleeps["slept"].dump() + " of " + sleeps["updates"].dump() + " updates"),
-                  std::string::npos)
+        EXPECT_NE(
+            r.outcome.output.find("slept in " + sleeps["slept"].dump() + " of " + sleeps["updates"].dump() + " updates"),
+            std::string::npos)
             << r.outcome.output;
         EXPECT_NE(r.outcome.output.find(std::string(kind) + " writers wake on time"), std::string::npos) << r.outcome.output;
     }
@@ -131,16 +155,17 @@ TEST(StressCommand, ASourceKindMayBeMissing) {
 TEST(StressCommand, HelpSucceedsAndShowsExamples) {
     const Outcome help = stress("--help");
     EXPECT_EQ(help.exit_code, 0);
-    for (const char* option : {"--seconds", "--cameras", "--size", "--no-depth", "--proprios", "--camera-hz", "--proprio-hz",
-                               "--reader-hz", "--readers", "--transport", "--json", "--engine", "--fault", "--listen", "--writes",
-                               "Examples"})
+    for (const char* option :
+         {"--seconds", "--cameras", "--size", "--no-depth", "--proprios", "--camera-hz", "--proprio-hz", "--reader-hz",
+          "--readers", "--transport", "--json", "--engine", "--fault", "--listen", "--writes", "Examples"})
         EXPECT_NE(help.output.find(option), std::string::npos) << option;
 }
 
 TEST(StressCommand, EngineListPrintsOneNameALine) {
     const Outcome list = stress("--engine list");
     EXPECT_EQ(list.exit_code, 0);
-    EXPECT_EQ(list.output, "lockfree\nmutex\npublish_early\nno_recheck\nshared_slot\nsplit_commit\nslow_lock\nfrozen_source\n");
+    EXPECT_EQ(list.output,
+              "lockfree\nmutex\npublish_early\nno_recheck\nshared_slot\nsplit_commit\nslow_lock\nfrozen_source\n");
 }
 
 TEST(StressCommand, AnUnknownEngineIsAUsageErrorThatNamesTheKnownOnes) {
@@ -166,7 +191,8 @@ TEST(StressCommand, AFaultThatCannotBeIsAUsageErrorThatSaysWhy) {
 }
 
 TEST(StressCommand, APortForOthersThatCannotBeIsAUsageErrorThatSaysWhy) {
-    for (const char* options : {"--listen 0", "--listen 0 --transport ws --engine mutex", "--listen 0 --transport ws --fault all"}) {
+    for (const char* options :
+         {"--listen 0", "--listen 0 --transport ws --engine mutex", "--listen 0 --transport ws --fault all"}) {
         SCOPED_TRACE(options);
         const Outcome r = stress(options);
         EXPECT_EQ(r.exit_code, 2);
@@ -178,9 +204,9 @@ TEST(StressCommand, APortForOthersThatCannotBeIsAUsageErrorThatSaysWhy) {
 }
 
 TEST(StressCommand, WrongOptionsAreUsageErrors) {
-    for (const char* options : {"--size 64", "--size 64x48x3", "--size 0x0", "--cameras -1", "--camera-hz 0", "--readers 0",
-                                "--transport tcp", "--writes both", "--seconds x", "--nonsense", "--cameras 0 --proprios 0",
-                                "--transport ws --readers 12"})
+    for (const char* options :
+         {"--size 64", "--size 64x48x3", "--size 0x0", "--cameras -1", "--camera-hz 0", "--readers 0", "--transport tcp",
+          "--writes both", "--seconds x", "--nonsense", "--cameras 0 --proprios 0", "--transport ws --readers 12"})
         EXPECT_EQ(stress(options).exit_code, 2) << options;
 }
 

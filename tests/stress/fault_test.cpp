@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Faults while the load goes on: each happens, and nobody but its victim notices.
 #include "stress_command.hpp"
 
@@ -28,8 +29,8 @@ void expect_unharmed(const ShortRun& r) {
         EXPECT_EQ(fault["resumed"], true) << fault;
         EXPECT_GT(fault["resident_before_bytes"], 0);
         EXPECT_GT(fault["resident_after_bytes"], 0);
-        for (const std::string& row : {"fault " + name + " happens", name + ": memory stays flat",
-                                       name + ": a newcomer is served afterwards"})
+        for (const std::string& row :
+             {"fault " + name + " happens", name + ": memory stays flat", name + ": a newcomer is served afterwards"})
             EXPECT_NE(r.outcome.output.find(row), std::string::npos) << row;
     }
 }
@@ -58,8 +59,8 @@ INSTANTIATE_TEST_SUITE_P(, EveryFault,
                                            Case{"second_writer", kSmall}, Case{"extra_readers", kSmall},
                                            Case{"clock_steps", kSmall},
                                            // 17 MB, or 11: more than the kernel takes for a client that does not read.
-                                           Case{"stalled_client", kManyPixels},
-                                           Case{"killed_client", kServed}, Case{"reconnect_storm", kServed}),
+                                           Case{"stalled_client", kManyPixels}, Case{"killed_client", kServed},
+                                           Case{"reconnect_storm", kServed}),
                          [](const auto& test) { return std::string(test.param.fault); });
 
 TEST(Faults, AreAllAmongTheCasesAbove) {

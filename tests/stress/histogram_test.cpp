@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "histogram.hpp"
 
 #include "duration_text.hpp"

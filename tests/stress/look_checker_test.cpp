@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "look_checker.hpp"
 
 #include <gtest/gtest.h>
@@ -118,9 +119,10 @@ TEST_F(Scene, OneWrongByteIsTorn) {
     buffers_[0].image[1234] ^= 0x80;
     EXPECT_EQ(counts(check()), "torn 1 incoherent 0 backwards 0 stale 0");
     ASSERT_EQ(checker_->tally().examples.size(), 1u);
-    EXPECT_EQ(checker_->tally().examples[0],
-              "reader 0, look 1: camera 'left': image is torn: it begins with frame 1, but at byte 1234 of 3600 no frame lies "
-              "there");
+    EXPECT_EQ(
+        checker_->tally().examples[0],
+        "reader 0, look 1: camera 'left': image is torn: it begins with frame 1, but at byte 1234 of 3600 no frame lies "
+        "there");
 }
 
 TEST_F(Scene, OneWrongByteIsFoundBySamplingInTheEnd) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs chiral-stress as a user does.
 #pragma once
 
@@ -34,7 +35,8 @@ inline Outcome stress(const std::string& options) { return shell(std::string(CHI
 
 class TemporaryFile {
 public:
-    TemporaryFile() : path_(std::filesystem::temp_directory_path() / ("chiral-stress-" + std::to_string(::getpid()) + ".json")) {}
+    TemporaryFile()
+        : path_(std::filesystem::temp_directory_path() / ("chiral-stress-" + std::to_string(::getpid()) + ".json")) {}
     ~TemporaryFile() {
         std::error_code ignored;
         std::filesystem::remove(path_, ignored);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "verdict.hpp"
 
 #include <gtest/gtest.h>
@@ -91,7 +92,8 @@ protected:
 TEST_F(VerdictOfRun, PassesWhenAllWentWell) { EXPECT_EQ(failures(), ""); }
 
 TEST_F(VerdictOfRun, FailsForASingleViolationOfAnyKind) {
-    for (std::uint64_t Tally::*count : {&Tally::torn, &Tally::incoherent, &Tally::backwards, &Tally::stale, &Tally::frozen}) {
+    for (std::uint64_t Tally::*count :
+         {&Tally::torn, &Tally::incoherent, &Tally::backwards, &Tally::stale, &Tally::frozen}) {
         result_.looks.*count = 1;
         EXPECT_NE(failures(), "");
         result_.looks.*count = 0;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """chiral-serve with TLS and a token, and who gets in: chiral-probe, and a client that is not ours."""
 import asyncio
 import os

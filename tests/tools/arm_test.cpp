@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simulated joints follow actions, smoothly, and swing by themselves otherwise.
 #include "simulated_arm.hpp"
 

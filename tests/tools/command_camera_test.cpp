@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cameras whose pictures come from a command.
 #include "command_camera.hpp"
 
@@ -121,10 +122,11 @@ TEST_F(CommandCameraTest, ends_the_command_and_all_that_it_started) {
     pid_t shell = 0, grandchild = 0;
     {
         // A shell that ignores the polite signal, with a child of its own that does, too.
-        CommandCamera camera(engine_, 0,
-                             command("trap '' TERM; sleep 1000 & echo $$ $! > " + (folder / "new").string() + "; mv " +
-                                     (folder / "new").string() + ' ' + file.string() + "; printf '%024d' 1; wait; sleep 1000"),
-                             logger());
+        CommandCamera camera(
+            engine_, 0,
+            command("trap '' TERM; sleep 1000 & echo $$ $! > " + (folder / "new").string() + "; mv " +
+                    (folder / "new").string() + ' ' + file.string() + "; printf '%024d' 1; wait; sleep 1000"),
+            logger());
         ASSERT_TRUE(becomes_true([&] { return std::filesystem::exists(file); }));
         std::ifstream(file) >> shell >> grandchild;
         ASSERT_GT(shell, 1);
@@ -176,9 +178,9 @@ TEST(CommandCameraOption, takes_name_size_and_a_command_that_may_contain_commas)
 }
 
 TEST(CommandCameraOption, refuses_everything_else_and_says_what_it_expects) {
-    for (const char* text : {"", "clip", "clip,640x480", ",640x480,cmd:true", "clip,640x480,true", "clip,640x480,cmd:",
-                             "clip,640,cmd:true", "clip,0x480,cmd:true", "clip,640x480x3,cmd:true", "clip,-1x2,cmd:true",
-                             "clip,99999x2,cmd:true", "clip,x,cmd:true"}) {
+    for (const char* text : {"", "clip", "clip,640x480", ",640x480,cmd:true", "clip,640x480,true",
+                             "clip,640x480,cmd:", "clip,640,cmd:true", "clip,0x480,cmd:true", "clip,640x480x3,cmd:true",
+                             "clip,-1x2,cmd:true", "clip,99999x2,cmd:true", "clip,x,cmd:true"}) {
         try {
             parse_command_camera(text);
             ADD_FAILURE() << text;

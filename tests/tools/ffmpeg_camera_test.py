@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A video that ffmpeg plays into chiral-serve arrives at a foreign client pixel for pixel.
 
 The client is Python with websockets, msgpack and numpy, and speaks the protocol by its description only.

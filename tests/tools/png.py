@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decodes the PNG files that chiral-probe writes, by the specification (W3C PNG, second edition) and not with libpng."""
 import struct
 import zlib

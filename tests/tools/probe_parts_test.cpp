@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the probe makes of the observations that it gets.
 #include "probe_report.hpp"
 #include "probe_statistics.hpp"
@@ -47,7 +48,8 @@ TEST(ProbeStatistics, tells_the_rate_from_sequences_and_capture_times) {
     ProbeStatistics statistics;
     // 30 Hz, looked at every 0.1 s: three frames further each time, two of them missed.
     for (int i = 0; i < 11; ++i)
-        statistics.add(observation(100.0 + 0.1 * i + 0.01, 50 + 3 * static_cast<std::uint64_t>(i), 100.0 + 0.1 * i, 2), 0.004);
+        statistics.add(observation(100.0 + 0.1 * i + 0.01, 50 + 3 * static_cast<std::uint64_t>(i), 100.0 + 0.1 * i, 2),
+                       0.004);
     const SourceTrack& camera = statistics.cameras().at(0);
     EXPECT_NEAR(camera.rate().value(), 30.0, 1e-6);
     EXPECT_EQ(camera.first_sequence(), 50U);
@@ -102,8 +104,13 @@ TEST(ProbeReport, can_tell_of_a_run_without_any_observation) {
 
 TEST(ProbeReport, lets_no_control_character_of_a_server_reach_the_terminal) {
     EXPECT_EQ(printable("a\x1b[2Jb\n\x7f"), "a?[2Jb??");
-    EXPECT_EQ(printable("gr\xc3\xbc\xc3\x9f" "e"), "gr\xc3\xbc\xc3\x9f" "e");
-    EXPECT_EQ(printable("x\xc2\x9b" "31m"), "x?31m");
+    EXPECT_EQ(printable("gr\xc3\xbc\xc3\x9f"
+                        "e"),
+              "gr\xc3\xbc\xc3\x9f"
+              "e");
+    EXPECT_EQ(printable("x\xc2\x9b"
+                        "31m"),
+              "x?31m");
     EXPECT_LT(printable(std::string(5000, 'x')).size(), 300U);
     EXPECT_NE(metadata_table({{"k\x1b", "v\x1b"}}).find("k?  v?"), std::string::npos);
     // Bytes that are no UTF-8 do not stop the JSON.

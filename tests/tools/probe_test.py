@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """chiral-probe against chiral-serve, and against nobody."""
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts chiral-serve and chiral-probe for tests, and makes sure that nothing outlives the test."""
 import contextlib
 import ctypes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simulated pictures, depth maps and camera matrices describe one and the same world.
 #include "synthetic_scene.hpp"
 
@@ -65,8 +66,8 @@ TEST(Scene, every_depth_value_leads_to_the_floor_the_ball_or_the_arm) {
                     const bool on_floor = std::abs(point.z()) < tolerance;
                     const bool on_ball = distance_to_ball(shot.scene.ball, point) < tolerance;
                     const bool on_arm = to_arm < tolerance;
-                    ASSERT_TRUE(on_floor || on_ball || on_arm)
-                        << "camera " << camera << " at " << seconds << " s, pixel " << u << ',' << v << ": " << point.transpose();
+                    ASSERT_TRUE(on_floor || on_ball || on_arm) << "camera " << camera << " at " << seconds << " s, pixel "
+                                                               << u << ',' << v << ": " << point.transpose();
                     floor += on_floor;
                     ball += on_ball;
                     arm += on_arm;

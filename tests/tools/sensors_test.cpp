@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simulated sensors feed an engine as real drivers do: whole frames, at their rates, until they are stopped.
 #include "simulated_robot.hpp"
 #include "synthetic_scene.hpp"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """chiral-serve as a user meets it at the command line."""
 import os
 import signal

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The lock-free sensor buffer engine: sensor threads publish, readers look at coherent snapshots, nobody waits.
 //
 //     chiral::Engine engine({camera}, {{"joint_pos", 7}});
@@ -20,7 +21,9 @@
 // Snapshot hands out belong to one thread at a time. An Engine outlives its readers and frames, a Reader its snapshots.
 #pragma once
 
+#include <chiral/engine_options.hpp>
 #include <chiral/sources.hpp>
+#include <chiral/time.hpp>
 
 #include <Eigen/Core>
 
@@ -35,13 +38,6 @@
 #include <vector>
 
 namespace chiral {
-
-using Clock = std::chrono::steady_clock;
-using TimePoint = Clock::time_point;
-using Duration = std::chrono::nanoseconds;
-
-/// Seconds on the monotonic clock, as the wire carries them.
-inline double to_seconds(TimePoint time) noexcept { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
 
 /// The four buffers of a camera.
 enum class Field : std::uint8_t { image, depth, intrinsics, extrinsics };
@@ -97,38 +93,14 @@ private:
     std::uint64_t expected_{0};
 };
 
-struct EngineOptions {
-    /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots; 1 is the triple buffer.
-    int readers = 1;
-    /// Samples that each proprio stream remembers, 2 to 1048576.
-    std::size_t proprio_history = 256;
-    /// Ask for the arena to be locked into memory (mlock), or to lie on huge pages. See Engine::arena().
-    bool lock_memory = false;
-    bool huge_pages = false;
-    /// A source older than this is stale.
-    Duration camera_stale_after = std::chrono::milliseconds(200);
-    Duration proprio_stale_after = std::chrono::milliseconds(50);
-    /// A source is frozen when this many samples in a row brought the same content or the same capture time. 0: never.
-    std::uint64_t camera_frozen_after = 10;
-    std::uint64_t proprio_frozen_after = 500;
-    /// Check at every release that no pinned slot was touched; Snapshot::intact() tells. Costs a few cache lines per camera.
-#ifdef NDEBUG
-    bool verify_pins = false;
-#else
-    bool verify_pins = true;
-#endif
-    /// The clock of default capture times, publish times and ages. Must be monotonic and must not call the system.
-    TimePoint (*now)() noexcept = nullptr;  ///< nullptr: std::chrono::steady_clock
-};
-
 /// What was obtained for the arena, as opposed to what was asked for.
 struct ArenaReport {
     std::size_t bytes{0};
-    std::size_t page_bytes{0};          ///< size of the pages that the mapping asked for
-    std::size_t huge_page_bytes{0};     ///< how much of it the kernel really backs with huge pages
+    std::size_t page_bytes{0};       ///< size of the pages that the mapping asked for
+    std::size_t huge_page_bytes{0};  ///< how much of it the kernel really backs with huge pages
     bool locked{false};
-    std::string lock_error;             ///< why not, where it was asked for
-    std::string huge_pages_error;       ///< why not, where it was asked for
+    std::string lock_error;        ///< why not, where it was asked for
+    std::string huge_pages_error;  ///< why not, where it was asked for
     /// One line for a log.
     std::string summary() const;
 };
@@ -162,7 +134,7 @@ public:
     void discard(Field field) noexcept;
 
     /// Publishes every field that was asked for, in one step. The transaction is over afterwards, whatever it returns.
-    Status commit() noexcept;                   ///< captured now
+    Status commit() noexcept;  ///< captured now
     Status commit(TimePoint captured) noexcept;
     /// Publishes nothing. The transaction is over.
     void abandon() noexcept;
@@ -226,12 +198,12 @@ private:
 
 /// How a proprio value came to be.
 enum class ProprioRead : std::uint8_t {
-    latest,        ///< the newest sample, as it was published
-    interpolated,  ///< linear between the two samples around the asked time
-    after_newest,  ///< asked for a time after the newest sample: the newest sample
-    before_oldest, ///< asked for a time before the oldest remembered sample: the oldest sample
-    empty,         ///< nothing has been published: zeros
-    overrun,       ///< the writer overtook the reader in every attempt: the previous value of the caller's buffer
+    latest,         ///< the newest sample, as it was published
+    interpolated,   ///< linear between the two samples around the asked time
+    after_newest,   ///< asked for a time after the newest sample: the newest sample
+    before_oldest,  ///< asked for a time before the oldest remembered sample: the oldest sample
+    empty,          ///< nothing has been published: zeros
+    overrun,        ///< the writer overtook the reader in every attempt: the previous value of the caller's buffer
 };
 
 /// One proprio stream of a snapshot: a copy that is owned by the Reader and valid while the Snapshot lives.
@@ -265,8 +237,8 @@ public:
 
     std::size_t cameras() const noexcept;
     std::size_t proprios() const noexcept;
-    CameraView camera(std::size_t index) const noexcept { return {reader_, index}; }     ///< index < cameras()
-    ProprioView proprio(std::size_t index) const noexcept { return {reader_, index}; }   ///< index < proprios()
+    CameraView camera(std::size_t index) const noexcept { return {reader_, index}; }    ///< index < cameras()
+    ProprioView proprio(std::size_t index) const noexcept { return {reader_, index}; }  ///< index < proprios()
 
     /// When the snapshot was taken; ages refer to it.
     TimePoint time() const noexcept;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sensor sources of a robot as the user declares them: cameras and proprioception streams.
 //
 // Both structs are plain aggregates that are read once, at construction of an Engine or PolicyServer.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pixels that are either owned or borrowed: from a pinned engine slot, or from a received message.
 //
 // A ByteBuffer stands where the documented API has std::vector<uint8_t>, and converts to and from it. An Observation

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The policy side: connects to a PolicyServer (this one or the public Python one) and talks either dialect.
 //
 //     chiral::PolicyClient env("ws://robot:8765");
@@ -15,7 +16,7 @@
 // ours: an answer that is not well-formed is a ConnectionError that says what came and what was expected.
 #pragma once
 
-#include <chiral/engine.hpp>
+#include <chiral/time.hpp>
 #include <chiral/types.hpp>
 
 #include <chrono>

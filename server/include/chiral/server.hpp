@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The robot side of a remote policy: subclass PolicyServer, feed it from sensor threads, run() it.
 //
 //     class MyRobot : public chiral::PolicyServer {
@@ -31,121 +32,18 @@
 #pragma once
 
 #include <chiral/engine.hpp>
+#include <chiral/options.hpp>
+#include <chiral/stats.hpp>
 #include <chiral/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace chiral {
-
-/// What becomes of an action to which the gate objects.
-enum class GatePolicy : std::uint8_t {
-    accept,  ///< passed on unchanged, counted as if there were no objection
-    clamp,   ///< passed on, changed to the nearest value that is allowed
-    reject,  ///< not passed on
-};
-
-/// Checks before apply_action() and step(). Actions that are clamped or rejected are counted, logged with the reason and
-/// reported in `extra` of the next observation: chiral.actions_rejected, chiral.actions_clamped (how many since the last
-/// one) and chiral.action_reason (of the last). A step() that is rejected is answered, with the reason in its info.
-struct ActionGateOptions {
-    int dimension = 0;                ///< D that actions must have; 0: any
-    int max_chunk = 0;                ///< most rows N of one action; 0: any
-    std::vector<double> lower, upper; ///< per joint; empty: no limit
-    GatePolicy outside_limits = GatePolicy::reject;
-    /// Per joint, between a row and the one before it, across actions; empty: no limit. The first action of a client and
-    /// the first after reset() may be any step away.
-    std::vector<double> max_step;
-    GatePolicy too_large_step = GatePolicy::reject;
-    /// Age of the newest image that the policy saw (obs_timestamps). Zero: no limit. An action that does not say passes.
-    Duration max_observation_age = Duration::zero();
-    GatePolicy stale = GatePolicy::reject;  ///< accept or reject
-};
-
-/// Who may connect.
-struct AccessOptions {
-    /// Asked for as "Authorization: Bearer TOKEN", or as "?access_token=TOKEN" where a browser cannot send that. Empty: not
-    /// asked for. /healthz and the frame of the live page need none.
-    std::string bearer_token;
-    /// Browsers tell the Origin of the page that opens a WebSocket. Allowed are those listed here ("https://lab.example"),
-    /// and the server's own page: at an address, a name without a dot or in .local, and with a token also at other names,
-    /// which may be a stranger's that lead here. Programs send no Origin and are not concerned.
-    std::vector<std::string> allowed_origins;
-    /// PEM files; both, or neither for no TLS.
-    std::string tls_certificate_file, tls_private_key_file;
-};
-
-struct ServerOptions {
-    /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(), possibly 0; the server adds its
-    /// own three and one for each observer, at most 14 together.
-    EngineOptions engine = [] {
-        EngineOptions options;
-        options.readers = 0;
-        return options;
-    }();
-    /// Largest message accepted from a client. Actions and requests are small.
-    std::size_t max_message_bytes = std::size_t{4} << 20;
-    /// Actions that may wait for the action thread. When they do, the connection is not read until there is room.
-    std::size_t max_queued_actions = 256;
-    /// A client that does not finish the handshake, or a closing one that does not answer, is dropped after this.
-    Duration handshake_timeout = std::chrono::seconds(5);
-    /// A client is dropped when for so long nothing comes from it, not even the answer to a ping; or it takes nothing of
-    /// an answer; or a message that it began does not end.
-    Duration idle_timeout = std::chrono::seconds(20);
-    /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this. A busy or stopped
-    /// client on a machine that lives is not. If it had not read what came before, so that nothing can be sent, idle_timeout
-    /// finds it; also elsewhere than on Linux.
-    Duration heartbeat_timeout = std::chrono::seconds(1);
-    /// on_action_timeout() is called when the client in control has sent actions and then none for so long; those that the
-    /// gate rejects do not count. Zero: never.
-    Duration action_timeout = std::chrono::milliseconds(100);
-    /// Messages a second that are read from one client; more of them wait in the network. A client that sends more pings and
-    /// pongs than that, which do not wait, is closed with code 1008.
-    std::size_t max_messages_per_second = 10'000;
-    /// Connections at once, of all kinds. One more takes the place of the oldest that has not got through its handshake.
-    std::size_t max_connections = 64;
-    /// A client that connects with "?takeover=1" replaces the one in control. False: it is turned away like any other.
-    bool allow_takeover = false;
-    /// Connections to /observe at once. Each takes a reader of the engine, and so memory for one more copy of every field.
-    int max_observers = 2;
-    /// Observations a second for each observer; its requests wait until then.
-    double max_observer_hz = 30.0;
-    ActionGateOptions gate;
-    AccessOptions access;
-    /// See "Lifetime" above. Zero: do not wait.
-    Duration quiesce = std::chrono::milliseconds(50);
-    /// run() stops on SIGINT and SIGTERM.
-    bool handle_signals = true;
-    /// Receives one line per event: client connected, refused, protocol error, update error. Any thread. Default: stderr.
-    std::function<void(const std::string&)> log;
-};
-
-/// Counters since construction.
-struct ServerStats {
-    std::uint64_t connections{0};       ///< clients that were let in
-    std::uint64_t refused{0};           ///< connections turned away: a client was there already, no token, ...
-    std::uint64_t observers{0};         ///< observers that were let in
-    std::uint64_t observations{0};      ///< observations sent: obs, reset and step answers
-    std::uint64_t bytes_sent{0};        ///< message bytes of all answers
-    std::uint64_t actions_received{0};  ///< well-formed actions of both dialects
-    std::uint64_t actions_applied{0};   ///< of these, those whose hook has returned
-    std::uint64_t actions_rejected{0};  ///< of these, those that the gate rejected
-    std::uint64_t actions_clamped{0};   ///< of these, those that the gate changed
-    std::uint64_t actions_dropped{0};   ///< of these, those whose client lost control before their turn had come
-    std::uint64_t action_timeouts{0};   ///< calls of on_action_timeout()
-    std::uint64_t half_open{0};         ///< clients dropped because their machine acknowledged nothing any more
-    Duration longest_half_open{};       ///< longest time from the last sign of such a machine until it was dropped
-    Duration longest_timeout_delay{};   ///< longest time from the end of action_timeout until the hook was called
-    std::uint64_t protocol_errors{0};   ///< malformed messages and handshakes
-    std::uint64_t hook_errors{0};       ///< exceptions that left a hook
-    std::uint64_t update_errors{0};     ///< update_*() calls that were refused
-    std::uint64_t copied_observations{0};  ///< make_obs() calls that had to copy pixels: see there
-};
 
 class PolicyServer {
 public:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The values that server and client exchange: observations, actions and step results.
 //
 // Names and shapes are those of the documented system. Shapes are height x width x channels, row-major. Times are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the synchronisation core gets its atomics from.
 //
 // The core is written against a policy P, so that the very same headers run on std::atomic in the product and on the
@@ -24,17 +25,17 @@ enum class Site : std::uint8_t {
     pin_cas,            // acquire on failure, from help_cas: the helper's view and so its payload
     unpin_store,        // release, to scan_hazard_load and help_cas: this reader's reads before the slot's next fill
     // camera_sync.hpp: choosing a slot and publishing it
-    own_view_load,      // relaxed: reads only bits that this thread itself wrote last, or that claim_take handed over
-    scan_hazard_load,   // seq_cst: see pin_pending_store; acquires from unpin_store
-    help_view_load,     // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
-    help_cas,           // release, to pin_cas; acquire on failure, from unpin_store. (Success need not acquire what
-                        // scan_hazard_load has; acq_rel because checkers want success no weaker than failure.)
-    publish_view_add,   // seq_cst: see pin_pending_store; releases the payload to pin_view_load and help_view_load
-    claim_take,         // acquire, from claim_drop: the previous writer's view bits and slot stamps
-    claim_drop,         // release, to claim_take
+    own_view_load,     // relaxed: reads only bits that this thread itself wrote last, or that claim_take handed over
+    scan_hazard_load,  // seq_cst: see pin_pending_store; acquires from unpin_store
+    help_view_load,    // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
+    help_cas,          // release, to pin_cas; acquire on failure, from unpin_store. (Success need not acquire what
+                       // scan_hazard_load has; acq_rel because checkers want success no weaker than failure.)
+    publish_view_add,  // seq_cst: see pin_pending_store; releases the payload to pin_view_load and help_view_load
+    claim_take,        // acquire, from claim_drop: the previous writer's view bits and slot stamps
+    claim_drop,        // release, to claim_take
     // reader_seats.hpp: handing a reader's hazards from one owner to the next
-    seat_take,          // acquire, from seat_drop: the epochs
-    seat_drop,          // release, to seat_take
+    seat_take,  // acquire, from seat_drop: the epochs
+    seat_drop,  // release, to seat_take
     // sample_ring.hpp
     ring_own_head_load,  // relaxed: the writer's own last store, or handed over by ring_claim_take
     ring_guard_open,     // relaxed: ordered before the sample's words by ring_word_store
@@ -48,23 +49,23 @@ enum class Site : std::uint8_t {
     ring_claim_take,     // acquire, from ring_claim_drop: the previous writer's head
     ring_claim_drop,     // release, to ring_claim_take
     // frame_signal.hpp
-    signal_store,          // seq_cst: before signal_waiters_load in the total order, as wait_enter is before wait_check
-    signal_waiters_load,   // seq_cst: see signal_store
-    wait_enter,            // seq_cst: see signal_store
-    wait_check,            // seq_cst: see signal_store; acquires the publication
-    wait_leave,            // relaxed: only a count
-    wait_first_look,       // acquire, from signal_store: the publication
+    signal_store,         // seq_cst: before signal_waiters_load in the total order, as wait_enter is before wait_check
+    signal_waiters_load,  // seq_cst: see signal_store
+    wait_enter,           // seq_cst: see signal_store
+    wait_check,           // seq_cst: see signal_store; acquires the publication
+    wait_leave,           // relaxed: only a count
+    wait_first_look,      // acquire, from signal_store: the publication
     count_
 };
 
 /// Parts of the protocol that the models leave out one at a time, to show that each is needed.
 enum class Step : std::uint8_t {
-    help_pending_reader,      // a writer installs the current view for a reader that it meets halfway
-    respect_failed_help,      // a pin that beat the helper still blocks its slot
-    fresh_epoch,              // every attempt to pin has an epoch of its own
-    scan_hazards,             // a slot is reused only when no reader has pinned it
-    ring_recheck,             // a sample is used only if its guard is the same after the copy
-    wait_recheck,             // a waiter looks again after it has announced itself
+    help_pending_reader,  // a writer installs the current view for a reader that it meets halfway
+    respect_failed_help,  // a pin that beat the helper still blocks its slot
+    fresh_epoch,          // every attempt to pin has an epoch of its own
+    scan_hazards,         // a slot is reused only when no reader has pinned it
+    ring_recheck,         // a sample is used only if its guard is the same after the copy
+    wait_recheck,         // a waiter looks again after it has announced itself
     count_
 };
 
@@ -78,8 +79,7 @@ struct StdAtomics {
         T exchange(Site, T desired, std::memory_order order) noexcept { return value_.exchange(desired, order); }
         T fetch_add(Site, T delta, std::memory_order order) noexcept { return value_.fetch_add(delta, order); }
         T fetch_sub(Site, T delta, std::memory_order order) noexcept { return value_.fetch_sub(delta, order); }
-        bool compare_exchange(Site, T& expected, T desired, std::memory_order success,
-                              std::memory_order failure) noexcept {
+        bool compare_exchange(Site, T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
             return value_.compare_exchange_strong(expected, desired, success, failure);
         }
         const void* address() const noexcept { return &value_; }

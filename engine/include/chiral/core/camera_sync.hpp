@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Publishes the four fields of one camera to up to 14 readers. Writers and readers are wait-free, readers copy nothing.
 //
 // Each field has readers + 2 slots. One 64-bit word, the view, holds the current slot of every field and a version, so
@@ -74,9 +75,7 @@ public:
 
     /// Makes this thread the writer of `field`. False if another one is writing: two writers of one field are an error of
     /// the caller, found here before anything is harmed. One step.
-    bool claim(int field) noexcept {
-        return claims_[field].exchange(Site::claim_take, 1, std::memory_order_acquire) == 0;
-    }
+    bool claim(int field) noexcept { return claims_[field].exchange(Site::claim_take, 1, std::memory_order_acquire) == 0; }
     /// Ends claim(). Also frees the field of a writer that is known to have died. One step.
     void drop_claim(int field) noexcept { claims_[field].store(Site::claim_drop, 0, std::memory_order_release); }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lets readers sleep until a sequence number passes a value, at no system call for the writer when nobody sleeps.
 //
 // The writer stores the sequence and then looks whether anybody waits; a waiter announces itself and then looks at the
@@ -23,9 +24,7 @@ public:
     }
 
     /// The newest announced sequence.
-    std::uint64_t newest() const noexcept {
-        return sequence_.load(Site::wait_first_look, std::memory_order_acquire);
-    }
+    std::uint64_t newest() const noexcept { return sequence_.load(Site::wait_first_look, std::memory_order_acquire); }
 
     /// Returns true as soon as a sequence greater than `after` is announced, false at the deadline.
     template <class Deadline>

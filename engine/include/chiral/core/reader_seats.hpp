@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which of the configured readers exist. A seat hands its reader's hazards, with their epochs, from one owner to the next.
 //
 // Not on the hot path: taken and dropped when a reader is made and destroyed. Any thread.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The last N samples of a small stream: one wait-free writer, any number of wait-free readers that copy a sample out.
 //
 // A sample is a few 64-bit words. Each slot of the ring has a guard: 2 * sequence + 1 while sample `sequence` is being
@@ -60,9 +61,7 @@ public:
     std::uint64_t newest() const noexcept { return head_.newest.load(Site::ring_head_load, std::memory_order_acquire); }
 
     /// The oldest sequence that can still be there when `newest` is the newest.
-    std::uint64_t oldest(std::uint64_t newest) const noexcept {
-        return newest > capacity_ ? newest - capacity_ + 1 : 1;
-    }
+    std::uint64_t oldest(std::uint64_t newest) const noexcept { return newest > capacity_ ? newest - capacity_ + 1 : 1; }
 
     /// Copies the first `count` words of sample `sequence`. False if it has been overwritten meanwhile: `out` is then
     /// unspecified. count + 2 steps.
@@ -70,8 +69,7 @@ public:
         const Atomic<std::uint64_t>* cell = cell_of(sequence);
         const std::uint64_t complete = 2 * sequence + 2;
         if (cell[0].load(Site::ring_guard_first, std::memory_order_acquire) != complete) return false;
-        for (std::size_t i = 0; i < count; ++i)
-            out[i] = cell[1 + i].load(Site::ring_word_load, std::memory_order_acquire);
+        for (std::size_t i = 0; i < count; ++i) out[i] = cell[1 + i].load(Site::ring_word_load, std::memory_order_acquire);
         return !P::performs(Step::ring_recheck) ||
                cell[0].load(Site::ring_guard_second, std::memory_order_relaxed) == complete;
     }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an Engine is set up. Every default suits one reader in the same process.
+#pragma once
+
+#include <chiral/time.hpp>
+
+#include <chrono>
+#include <cstddef>
+
+namespace chiral {
+
+struct EngineOptions {
+    /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots; 1 is the triple buffer.
+    int readers = 1;
+    /// Samples that each proprio stream remembers, 2 to 1048576.
+    std::size_t proprio_history = 256;
+    /// Ask for the arena to be locked into memory (mlock), or to lie on huge pages. See Engine::arena().
+    bool lock_memory = false;
+    bool huge_pages = false;
+    /// A source older than this is stale.
+    Duration camera_stale_after = std::chrono::milliseconds(200);
+    Duration proprio_stale_after = std::chrono::milliseconds(50);
+    /// A source is frozen when this many samples in a row brought the same content or the same capture time. 0: never.
+    std::uint64_t camera_frozen_after = 10;
+    std::uint64_t proprio_frozen_after = 500;
+    /// Check at every release that no pinned slot was touched; Snapshot::intact() tells. Costs a few cache lines per camera.
+#ifdef NDEBUG
+    bool verify_pins = false;
+#else
+    bool verify_pins = true;
+#endif
+    /// The clock of default capture times, publish times and ages. Must be monotonic and must not call the system.
+    TimePoint (*now)() noexcept = nullptr;  ///< nullptr: std::chrono::steady_clock
+};
+
+}  // namespace chiral

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Chiral wire format: frames, headers and their payloads, with no input or output of its own.
+//
+// A frame is  u32 little-endian header length | MessagePack map | payload bytes to the end of the message.
+//
+// Decoders treat every byte as hostile: they check lengths before use, bound nesting and counts before they allocate,
+// look keys up by name (the first counts where one is repeated), ignore unknown keys, refuse keys inside keys inside keys,
+// accept an integer wherever a float is expected, and report what came and what was expected as a DecodeError. They throw
+// nothing else, short of std::bad_alloc, and never read outside the given span. After a DecodeError the output is valid
+// but unspecified.
+// They allocate nothing in steady state: when a message has the names and sizes of the previous one decoded into the
+// same output on the same thread. Info and metadata maps are the exception, they are built anew.
+//
+// Encoders write every float as float64. What they cannot write they refuse with std::invalid_argument, which names
+// the camera, what it has and what was expected.
+#pragma once
+
+#include <chiral/types.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace chiral::wire {
+
+using Bytes = std::span<const std::uint8_t>;
+
+/// A message that is not what the protocol allows; what() says what came and what was expected.
+class DecodeError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Bounds on what a peer may send. Payloads are bounded by the message: no two pieces may share bytes of it.
+struct Limits {
+    std::size_t max_header_bytes = 1 << 20;
+    std::size_t max_cameras = 256;  ///< also of the cameras in obs_timestamps
+    std::size_t max_proprios = 256;
+    std::size_t max_action_elements = 1 << 20;
+    std::size_t max_map_entries = 4096;  ///< of any map, and elements of any array, in a header
+    std::size_t max_values = 1 << 16;    ///< MessagePack values in a header: 256 cameras take some 20 000
+    std::size_t max_depth = 32;          ///< nesting of MessagePack containers
+};
+
+// ---- client to server ----
+
+enum class RequestType { metadata, reset, obs_request, apply_action, action };
+
+/// The type as it stands in the header.
+constexpr const char* to_string(RequestType type) noexcept {
+    constexpr const char* names[] = {"metadata", "reset", "obs_request", "apply_action", "action"};
+    return names[static_cast<int>(type)];
+}
+
+/// A decoded request. `action` is filled for apply_action and action only, and left alone otherwise. Actions with a
+/// NaN or infinite element or observation time, a shape other than [D] or [N, D] with positive sizes, another dtype
+/// than float32, or a payload that is not exactly shape times four bytes are DecodeErrors. So is a payload behind any
+/// other request. Missing obs_timestamps are none.
+struct Request {
+    RequestType type{};
+    Action action;
+};
+
+/// Decodes into `out`, reusing its memory.
+void decode_request(Bytes message, Request& out, const Limits& limits = {});
+
+/// Encoders append to nothing: they clear `out`, reuse its capacity and leave one whole message.
+void encode_request(RequestType type, std::vector<std::uint8_t>& out);  ///< metadata, reset, obs_request
+
+/// Both refuse, with std::invalid_argument, a shape, an element or a time that decode_request would: nobody answers an
+/// action, so its sender would never learn of it. `one_dimensional` writes shape [D] where N is 1, and [N, D] as ever
+/// where it is not.
+void encode_apply_action(const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out);
+void encode_legacy_action(const Action& action, std::vector<std::uint8_t>& out);
+
+// ---- server to client ----
+
+enum class ResponseType { metadata_response, reset_response, obs_response, step_response };
+
+/// The type as it stands in the header.
+constexpr const char* to_string(ResponseType type) noexcept {
+    constexpr const char* names[] = {"metadata_response", "reset_response", "obs_response", "step_response"};
+    return names[static_cast<int>(type)];
+}
+
+/// A decoded response. The observation is filled for obs, reset and step, and left alone by metadata; `info` for reset
+/// and step; reward and the flags for step; `metadata` for metadata. Fields that an answer does not carry are cleared.
+///
+/// Values in `info` and `metadata` that are not strings, and those in `extra` that ExtraValue cannot hold, arrive as
+/// compact JSON text: keys in the order sent, binary as base64, NaN and infinities as null.
+struct Response {
+    ResponseType type{};
+    StepResult result;
+    InfoMap metadata;
+};
+
+/// Decodes into `out`, reusing the memory of its observation. Images, depths and proprios must lie inside the payload,
+/// must not take more bytes together than it has, and must be exactly as long as their shape says. A camera without an
+/// image has shape [] and no bytes. Source fields that a peer does not send get their defaults; a status that this
+/// version does not know counts as stale, so that nobody takes it for fresh.
+void decode_response(Bytes message, Response& out, const Limits& limits = {});
+
+/// The same, but decodes the observation into `obs` and leaves out.result.obs alone. With a lender, which keeps `message`
+/// readable and unchanged, images and depths borrow from it instead of being copied, except for depths that lie where floats
+/// may not.
+void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits = {}, Loan* lender = nullptr);
+
+/// Where the payload of a message begins, according to its first four bytes; 4 if there are fewer.
+std::size_t payload_offset(Bytes message) noexcept;
+
+void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out);
+
+/// Encodes the answers that carry an observation, as a head and a list of payload pieces that point into the
+/// observation, so that a gather write sends them without copying a pixel.
+///
+/// The header of the previous answer is kept: while names, shapes and the kind of answer stay the same, only the
+/// numbers in it are written over, and nothing is allocated. Key `extra` comes last, with `info` where there is one,
+/// and is encoded anew each time.
+///
+/// Throws std::invalid_argument for an image or depth that is not as long as its shape says, a shape that is not
+/// [H, W, C] or [H, W], or another dtype than uint8 and float32 (empty counts as right). An empty image may have shape
+/// [], a depth may not. A camera that is refused leaves head() and payload() as they were.
+///
+/// Thread rule: one thread at a time. The pieces stay valid while the observation and the encoder are unchanged.
+class ObservationEncoder {
+public:
+    void encode_obs_response(const Observation& obs);
+    void encode_reset_response(const Observation& obs, const InfoMap& info);
+    void encode_step_response(const StepResult& result);
+    // The pieces would point into an observation that is gone.
+    void encode_obs_response(const Observation&&) = delete;
+    void encode_reset_response(const Observation&&, const InfoMap&) = delete;
+    void encode_step_response(const StepResult&&) = delete;
+
+    /// u32 header length and header.
+    Bytes head() const noexcept { return head_; }
+    /// image0, depth0, image1, ..., then the proprios; no padding between them. Empty ones are left out.
+    std::span<const Bytes> payload() const noexcept { return payload_; }
+    std::size_t total_bytes() const noexcept;
+    /// How often the header had to be built anew instead of patched.
+    std::uint64_t rebuilds() const noexcept { return rebuilds_; }
+
+private:
+    void encode(ResponseType type, const Observation& obs, const InfoMap* info, const StepResult* step);
+    bool matches(ResponseType type, const Observation& obs) const noexcept;
+    void rebuild(ResponseType type, const Observation& obs, const StepResult* step);
+    void patch(const Observation& obs, const StepResult* step);
+
+    // What the kept header was built for, and where in head_ the numbers begin that change from answer to answer.
+    struct KeptCamera {
+        std::string name;
+        std::array<int, 5> shape{};  // H, W, C, depth H, depth W; zeros: no image, no depth
+        std::size_t numbers{0};
+    };
+    struct KeptProprio {
+        std::string name;
+        std::size_t elements{0};
+        std::size_t numbers{0};
+    };
+    struct Kept {
+        bool valid{false};
+        ResponseType type{};
+        std::vector<KeptCamera> cameras;
+        std::vector<KeptProprio> proprios;
+        std::size_t times{0};
+        std::size_t step_numbers{0};
+        std::size_t tail{0};  // `extra` and what follows, written anew each time
+    } kept_;
+
+    std::vector<std::uint8_t> head_;
+    std::vector<Bytes> payload_;
+    std::uint64_t rebuilds_{0};
+};
+
+}  // namespace chiral::wire

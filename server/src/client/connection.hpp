@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests and answers over one ClientWebSocket, as calls that wait. Used for one connection and then thrown away.
+//
+// One request is outstanding at a time; threads that ask take turns in the order in which they came. Actions pass them by:
+// they are sent while an answer is outstanding. When the connection is over, every call that waits ends with a
+// ConnectionError that says why.
+//
+// The answer is decoded on the thread that asked, while the I/O thread stays free to send the actions that come meanwhile. The
+// caller's observation borrows its pixels from the memory that the message was received in. A float must be where floats may
+// be, so that memory begins where the payload will be aligned if its header is as long as the one before; pixels for which
+// that fails are copied.
+#pragma once
+
+#include <chiral/wire.hpp>
+#include "client/websocket.hpp"
+
+#include <chiral/client.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace chiral {
+
+/// What a client counts over all its connections. See ClientStats.
+struct ClientCounters {
+    std::atomic<std::uint64_t> observations{0};
+    std::atomic<std::uint64_t> bytes_received{0};
+    std::atomic<std::uint64_t> actions_sent{0};
+    std::atomic<double> last_round_trip{0.0};
+};
+
+/// The time `duration` from now; the end of time if it is further away than that.
+TimePoint time_after(Duration duration);
+/// "0.25 s"
+std::string seconds_text(Duration duration);
+
+class ClientConnection final : private ClientWebSocket::Events {
+public:
+    /// `tls`: for wss:// only.
+    ClientConnection(const net::Uri& uri, std::shared_ptr<const ClientTls> tls, const ClientOptions& options,
+                     ClientCounters& counters);
+
+    std::optional<ClientWebSocket::OpenFailure> open(TimePoint deadline) { return socket_.open(deadline); }
+    void abort_open() { socket_.abort_open(); }
+
+    bool over() const;
+    /// Queues an action for sending; `message` gets back memory to reuse. Waits while the queue is full.
+    void send_action(std::vector<std::uint8_t>& message);
+    /// Makes all calls that wait, and all later ones, fail. Sends what is queued and begins the closing handshake.
+    void begin_close();
+    /// Returns when the handshake is done or its time is over.
+    void wait_closed();
+    /// Closes because of what the server did, and throws ConnectionError.
+    [[noreturn]] void fail(std::uint16_t close_code, const std::string& reason);
+
+    /// A turn: one request and its answer.
+    class Exchange {
+    public:
+        /// Waits for its turn.
+        explicit Exchange(ClientConnection& connection);
+        ~Exchange();
+        Exchange(const Exchange&) = delete;
+        Exchange& operator=(const Exchange&) = delete;
+
+        /// To be filled with the request.
+        std::vector<std::uint8_t>& message() noexcept { return connection_.request_; }
+        /// Sends it and waits. The bytes stay until the exchange is destroyed.
+        wire::Bytes perform(wire::RequestType type, wire::ResponseType expected);
+        /// What keeps them for longer.
+        Loan& memory() noexcept { return *connection_.answer_memory_; }
+        /// To decode the answer into.
+        wire::Response& response() noexcept { return connection_.response_; }
+
+    private:
+        ClientConnection& connection_;
+    };
+
+private:
+    bool message_due() override;
+    void received(wire::Bytes message, Loan& memory) override;
+    void sent(bool action) override;
+    void over(std::string reason) override;
+    void ended() override;
+
+    void end(std::unique_lock<std::mutex>& lock, std::string reason);
+    [[noreturn]] void throw_over(const std::string& expected) const;
+    void send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action, TimePoint deadline);
+
+    const std::string uri_;
+    const Duration request_timeout_;
+    ClientCounters& counters_;
+
+    // For all below.
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::condition_variable room_;  // in the ring of the socket; on its own, or each message sent would wake who asks
+    bool over_{false};
+    std::string reason_;
+    bool ended_{false};
+    std::uint64_t next_ticket_{0};
+    std::uint64_t serving_{0};
+    enum class Answer { none_due, due, here } answer_{Answer::none_due};
+    wire::Bytes answer_bytes_;
+    Loan* answer_memory_{nullptr};
+
+    // Of the thread whose turn it is.
+    std::vector<std::uint8_t> request_;
+    wire::Response response_;
+
+    ClientWebSocket socket_;  // last: its thread uses what is above
+};
+
+}  // namespace chiral

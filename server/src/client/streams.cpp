@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/streams.hpp"
+
+namespace chiral {
+
+// ---- observations ----
+
+void ObservationStream::start(double hz, Get get) {
+    auto turn = [this, get = std::move(get)] {
+        std::shared_ptr<Observation> observation = pool_.take();
+        get(*observation);
+        publish(std::move(observation));
+    };
+    // An observation of an earlier stream must not pass for one of this. When start() throws because that stream still
+    // runs, its observations stay.
+    thread_.start(
+        hz, std::move(turn), [this] { ended(); },
+        [this] {
+            std::lock_guard lock(mutex_);
+            latest_.observation.reset();
+        });
+}
+
+void ObservationStream::publish(std::shared_ptr<const Observation> observation) {
+    std::lock_guard lock(mutex_);
+    latest_.observation.swap(observation);  // the previous one is freed after the lock
+    ++latest_.number;
+    changed_.notify_all();
+}
+
+void ObservationStream::ended() {
+    {
+        std::lock_guard lock(mutex_);  // nobody is between looking and waiting
+        changed_.notify_all();
+    }
+    if (const std::optional<std::string> error = thread_.error()) log_("chiral: the observation stream ended: " + *error);
+}
+
+void ObservationStream::throw_error() const {
+    if (const std::optional<std::string> error = thread_.error())
+        throw ConnectionError("the observation stream ended: " + *error);
+}
+
+ObservationStream::Latest ObservationStream::latest() const {
+    throw_error();
+    std::lock_guard lock(mutex_);
+    return latest_;
+}
+
+ObservationStream::Latest ObservationStream::wait(const std::shared_ptr<const Observation>& previous,
+                                                  TimePoint deadline) const {
+    std::unique_lock lock(mutex_);
+    const auto is_new = [&] { return latest_.observation != nullptr && latest_.observation != previous; };
+    changed_.wait_until(lock, deadline, [&] { return is_new() || !thread_.running(); });
+    throw_error();
+    return is_new() ? latest_ : Latest{};
+}
+
+// ---- actions ----
+
+void ActionDispatch::start(double hz, Send send) {
+    auto turn = [this, send = std::move(send)] {
+        Message message;
+        {
+            std::lock_guard lock(mutex_);
+            if (queue_.empty()) return;
+            message = std::move(queue_.front());
+            queue_.pop_front();
+        }
+        send(message);
+    };
+    thread_.start(hz, std::move(turn), [this] { ended(); });
+}
+
+void ActionDispatch::ended() {
+    if (const std::optional<std::string> error = thread_.error()) log_("chiral: the action dispatch ended: " + *error);
+}
+
+bool ActionDispatch::put(Message message) {
+    if (const std::optional<std::string> error = thread_.error())
+        throw ConnectionError("the action dispatch ended: " + *error);
+    std::lock_guard lock(mutex_);
+    if (queue_.size() >= max_queued_) return false;
+    queue_.push_back(std::move(message));
+    return true;
+}
+
+void ActionDispatch::clear() {
+    std::lock_guard lock(mutex_);
+    queue_.clear();
+}
+
+std::size_t ActionDispatch::size() const {
+    std::lock_guard lock(mutex_);
+    return queue_.size();
+}
+
+}  // namespace chiral

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "http/metrics.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <utility>
+
+namespace chiral {
+namespace {
+
+class Text {
+public:
+    void head(const char* name, const char* type, const char* help) {
+        name_ = std::string("chiral_") + name;
+        text_ += "# HELP " + name_ + ' ' + help + "\n# TYPE " + name_ + ' ' + type + '\n';
+    }
+    void value(double value, const std::string& labels = {}, const char* suffix = "") {
+        char digits[40];
+        std::snprintf(digits, sizeof digits, " %.15g\n", value);
+        text_ += name_ + suffix;
+        if (!labels.empty()) text_ += '{' + labels + '}';
+        text_ += digits;
+    }
+    void single(const char* name, const char* type, const char* help, double of) {
+        head(name, type, help);
+        value(of);
+    }
+    void histogram(const char* name, const char* help, const LatencyHistogram& of) {
+        head(name, "histogram", help);
+        std::uint64_t up_to = 0;
+        // First: what is recorded meanwhile must not make a class larger than the total.
+        const std::uint64_t total = of.total();
+        for (std::size_t i = 0; i < LatencyHistogram::kSeconds.size(); ++i) {
+            up_to += of.in_class(i);
+            char bound[32];
+            std::snprintf(bound, sizeof bound, "le=\"%g\"", LatencyHistogram::kSeconds[i]);
+            value(static_cast<double>(std::min(up_to, total)), bound, "_bucket");
+        }
+        value(static_cast<double>(total), "le=\"+Inf\"", "_bucket");
+        value(of.sum_seconds(), {}, "_sum");
+        value(static_cast<double>(total), {}, "_count");
+    }
+    std::string take() { return std::move(text_); }
+
+private:
+    std::string name_, text_;
+};
+
+std::string labels_of(const SourceReport& source) {
+    std::string escaped;
+    for (const char c : source.name) {
+        if (c == '\\' || c == '"') escaped += '\\';
+        if (c == '\n') escaped += "\\n";
+        else escaped += c;
+    }
+    return std::string("kind=\"") + (source.camera ? "camera" : "proprio") + "\",source=\"" + escaped + '"';
+}
+
+}  // namespace
+
+std::string metrics_text(const StatCounters& stats, const std::vector<SourceReport>& sources,
+                         std::uint64_t copied_observations) {
+    Text text;
+    const auto per_source = [&](const char* name, const char* type, const char* help,
+                                const std::function<double(const SourceReport&)>& of) {
+        if (sources.empty()) return;
+        text.head(name, type, help);
+        for (const SourceReport& source : sources) text.value(of(source), labels_of(source));
+    };
+    per_source("source_samples_total", "counter", "Images or samples published.",
+               [](const SourceReport& s) { return static_cast<double>(s.sequence); });
+    per_source("source_rate_hz", "gauge", "Images or samples a second since the previous look at these figures.",
+               [](const SourceReport& s) { return s.hz; });
+    per_source("source_age_seconds", "gauge", "Time since the newest one was captured; -1 before the first.",
+               [](const SourceReport& s) { return s.age; });
+    per_source("source_missed_total", "counter", "Images or samples that the client in control was not shown.",
+               [](const SourceReport& s) { return static_cast<double>(s.missed); });
+    if (!sources.empty()) text.head("source_status", "gauge", "1 for the status that a source has.");
+    for (const SourceReport& source : sources)
+        for (const SourceStatus status :
+             {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen})
+            text.value(source.status == status, labels_of(source) + ",status=\"" + to_string(status) + '"');
+
+    const auto total = [&](const char* name, const char* help, const std::atomic<std::uint64_t>& counter) {
+        text.single(name, "counter", help, static_cast<double>(counter.load(std::memory_order_relaxed)));
+    };
+    text.single("clients", "gauge", "Clients in control: 0 or 1.", stats.clients.load(std::memory_order_relaxed));
+    text.single("observers", "gauge", "Observers.", stats.observing.load(std::memory_order_relaxed));
+    total("connections_total", "Clients that were given control.", stats.connections);
+    total("observer_connections_total", "Observers that were let in.", stats.observers);
+    total("refused_connections_total", "Connections turned away.", stats.refused);
+    total("half_open_connections_total", "Clients dropped because their machine acknowledged nothing any more.",
+          stats.half_open);
+    total("observations_total", "Observations sent, to all.", stats.observations);
+    text.single("copied_observations_total", "counter", "Observations for which pixels had to be copied.",
+                static_cast<double>(copied_observations));
+    total("sent_bytes_total", "Bytes of answers sent, to all.", stats.bytes_sent);
+    total("actions_received_total", "Well-formed actions.", stats.actions_received);
+    total("actions_applied_total", "Actions whose hook has returned.", stats.actions_applied);
+    total("actions_rejected_total", "Actions that the gate rejected.", stats.actions_rejected);
+    total("actions_clamped_total", "Actions that the gate changed.", stats.actions_clamped);
+    total("actions_dropped_total", "Actions whose client lost control before their turn.", stats.actions_dropped);
+    total("action_timeouts_total", "Times that no action came for too long.", stats.action_timeouts);
+    total("protocol_errors_total", "Malformed messages and handshakes.", stats.protocol_errors);
+    total("hook_errors_total", "Exceptions that left a hook.", stats.hook_errors);
+    total("update_errors_total", "Updates of sources that were refused.", stats.update_errors);
+    text.single("round_trip_seconds", "gauge", "Smoothed round trip to the client in control, as TCP measures it.",
+                1e-6 * static_cast<double>(stats.round_trip_us.load(std::memory_order_relaxed)));
+    text.histogram("action_latency_seconds", "From the arrival of an action to the call of its hook.", stats.action_latency);
+    text.histogram("answer_latency_seconds", "From a request of the client in control to the end of its answer's write.",
+                   stats.answer_latency);
+    return text.take();
+}
+
+}  // namespace chiral

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The figures of /metrics, in Prometheus' text format 0.0.4.
+#pragma once
+
+#include "robot/observation_source.hpp"
+#include "robot/server_core.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace chiral {
+
+/// Any thread.
+std::string metrics_text(const StatCounters& stats, const std::vector<SourceReport>& sources,
+                         std::uint64_t copied_observations);
+
+}  // namespace chiral

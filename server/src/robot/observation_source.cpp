@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "robot/observation_source.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+namespace chiral {
+namespace {
+
+EngineOptions with_own_readers(EngineOptions options, int observers) {
+    options.readers += ObservationSource::kReaders + observers;
+    return options;
+}
+
+const std::uint8_t* bytes_of(std::span<const float> values) noexcept {
+    return reinterpret_cast<const std::uint8_t*>(values.data());
+}
+
+void lend(ByteBuffer& buffer, const std::uint8_t* data, std::size_t size, Loan* loan) {
+    if (loan) buffer.borrow(data, size, *loan);
+    else buffer.assign(data, data + size);
+}
+
+}  // namespace
+
+// ---- loans ----
+
+bool ObservationSource::PinnedSnapshot::take(std::shared_ptr<ObservationSource> owner) {
+    // acquire pairs with the release in drop_ref: the previous borrower's reads and its snapshot's release come before.
+    if (busy_.exchange(1, std::memory_order_acquire) != 0) return false;
+    snapshot_.emplace(reader_.snapshot());
+    owner_ = std::move(owner);
+    references_.store(1, std::memory_order_relaxed);
+    return true;
+}
+
+void ObservationSource::PinnedSnapshot::add_ref() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+
+void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
+    // acq_rel: the last one to drop comes after the reads of all others, as in every reference count.
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    snapshot_.reset();
+    const std::shared_ptr<ObservationSource> owner = std::move(owner_);  // may destroy us, at the end of this function
+    busy_.store(0, std::memory_order_release);
+}
+
+ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
+                                     EngineOptions options, int observers)
+    : engine_(cameras, proprios, with_own_readers(options, observers)),
+      shown_(cameras.size() + proprios.size()),
+      copy_reader_(engine_.make_reader()),
+      rates_(shown_.size()) {
+    for (auto& loan : loans_) loan = std::make_unique<PinnedSnapshot>(engine_.make_reader());
+    for (int i = 0; i < observers; ++i) seats_.push_back(std::make_unique<SeatState>(engine_.make_reader(), shown_.size()));
+    // Warm storage for the loans, so that not even the first observations allocate on a hook's thread.
+    std::array<Observation, kReaders - 1> warm;
+    for (Observation& observation : warm) observation = make(0.0);
+    for (Observation& observation : warm) recycle(std::move(observation));
+}
+
+ObservationSource::~ObservationSource() = default;
+
+// ---- observations ----
+
+Observation ObservationSource::fresh_storage() {
+    for (Recycled& entry : recycled_) {
+        std::uint32_t full = 2;
+        // acquire/release: hands the observation's memory from thread to thread.
+        if (entry.state.compare_exchange_strong(full, 1, std::memory_order_acquire, std::memory_order_relaxed)) {
+            Observation observation = std::move(entry.observation);
+            entry.state.store(0, std::memory_order_release);
+            return observation;
+        }
+    }
+    return {};
+}
+
+void ObservationSource::recycle(Observation&& observation) noexcept {
+    Observation returned = std::move(observation);
+    if (returned.cameras.size() != engine_.cameras().size() || returned.proprios.size() != engine_.proprios().size()) return;
+    for (CameraInfo& camera : returned.cameras) {
+        camera.image.clear();
+        camera.depth_data.clear();
+    }
+    returned.extra.clear();
+    for (Recycled& entry : recycled_) {
+        std::uint32_t empty = 0;
+        if (entry.state.compare_exchange_strong(empty, 1, std::memory_order_acquire, std::memory_order_relaxed)) {
+            entry.observation = std::move(returned);
+            entry.state.store(2, std::memory_order_release);
+            return;
+        }
+    }
+}
+
+Observation ObservationSource::make(double timestamp) {
+    Observation observation = fresh_storage();
+    for (auto& loan : loans_) {
+        // weak_from_this: the constructor warms up before there is an owner, and is done with its loans when it returns.
+        if (!loan->take(weak_from_this().lock())) continue;
+        fill(observation, loan->snapshot(), timestamp, loan.get(), shown_);
+        loan->drop_ref();
+        return observation;
+    }
+    copies_.fetch_add(1, std::memory_order_relaxed);
+    const std::lock_guard lock(copying_);
+    const Snapshot snapshot = copy_reader_.snapshot();
+    fill(observation, snapshot, timestamp, nullptr, shown_);
+    return observation;
+}
+
+std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat() {
+    for (std::size_t i = 0; i < seats_.size(); ++i) {
+        // acquire/release: hands the seat's reader from one observer to the next.
+        if (seats_[i]->taken.exchange(true, std::memory_order_acquire)) continue;
+        for (Shown& shown : seats_[i]->shown) shown.sequence.store(0, std::memory_order_relaxed);
+        return std::make_unique<Seat>(shared_from_this(), static_cast<int>(i));
+    }
+    return nullptr;
+}
+
+Observation ObservationSource::Seat::observe() {
+    SeatState& seat = *source_->seats_[index_];
+    Observation observation = source_->fresh_storage();
+    if (!seat.loan.take(source_)) throw std::logic_error("an observer's previous observation is still in use");
+    source_->fill(observation, seat.loan.snapshot(), 0.0, &seat.loan, seat.shown);
+    observation.timestamp = observation.snapshot_time;
+    seat.loan.drop_ref();
+    return observation;
+}
+
+std::vector<SourceReport> ObservationSource::report() {
+    const std::lock_guard lock(copying_);
+    const Snapshot snapshot = copy_reader_.snapshot();
+    std::vector<SourceReport> reports;
+    const auto add = [&](const std::string& name, bool camera, std::uint64_t sequence, Duration age, SourceStatus status) {
+        const std::size_t i = reports.size();
+        Rate& rate = rates_[i];
+        const std::chrono::duration<double> since = snapshot.time() - rate.since;
+        if (since.count() >= 0.5) {
+            rate.hz = rate.since == TimePoint{} ? 0.0 : static_cast<double>(sequence - rate.sequence) / since.count();
+            rate.since = snapshot.time();
+            rate.sequence = sequence;
+        }
+        reports.push_back({name, camera, sequence, shown_[i].missed.load(std::memory_order_relaxed), rate.hz,
+                           sequence > 0 ? std::chrono::duration<double>(age).count() : -1.0, status});
+    };
+    for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
+        const CameraView view = snapshot.camera(i);
+        add(view.config().name, true, view.sequence(), view.age(), view.status());
+    }
+    for (std::size_t i = 0; i < snapshot.proprios(); ++i) {
+        const ProprioView view = snapshot.proprio(i);
+        add(view.config().name, false, view.sequence(), view.age(), view.status());
+    }
+    return reports;
+}
+
+std::uint64_t ObservationSource::publications() {
+    const std::lock_guard lock(copying_);
+    const Snapshot snapshot = copy_reader_.snapshot();
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < snapshot.cameras(); ++i) sum += snapshot.camera(i).version();
+    for (std::size_t i = 0; i < snapshot.proprios(); ++i) sum += snapshot.proprio(i).sequence();
+    return sum;
+}
+
+void ObservationSource::fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan,
+                             ShownSources& shown) {
+    // Samples between the last one shown and this one.
+    const auto missed = [&shown](std::size_t source, std::uint64_t sequence) {
+        const std::uint64_t last = shown[source].sequence.exchange(sequence, std::memory_order_relaxed);
+        const std::uint64_t between = last > 0 && sequence > last ? sequence - last - 1 : 0;
+        if (between > 0) shown[source].missed.fetch_add(between, std::memory_order_relaxed);
+        return between;
+    };
+    observation.timestamp = timestamp;
+    observation.snapshot_time = to_seconds(snapshot.time());
+    observation.extra.clear();
+    observation.cameras.resize(snapshot.cameras());
+    for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
+        const CameraView view = snapshot.camera(i);
+        const CameraConfig& config = view.config();
+        CameraInfo& camera = observation.cameras[i];
+        camera.name = config.name;
+        camera.intrinsics = Eigen::Map<const Eigen::Matrix<double, 3, 3, Eigen::RowMajor>>(view.intrinsics().data());
+        camera.extrinsics = Eigen::Map<const Eigen::Matrix<double, 4, 4, Eigen::RowMajor>>(view.extrinsics().data());
+        camera.sequence = view.sequence();
+        camera.timestamp = camera.sequence > 0 ? to_seconds(view.captured()) : 0.0;
+        camera.missed = missed(i, camera.sequence);
+        camera.status = view.status();
+        camera.image_shape.assign({config.height, config.width, config.channels});
+        camera.image_dtype = "uint8";
+        lend(camera.image, view.image().data(), view.image().size(), loan);
+        camera.has_depth = config.has_depth;
+        if (config.has_depth) {
+            camera.depth_shape.assign({config.height, config.width});
+            camera.depth_dtype = "float32";
+            lend(camera.depth_data, bytes_of(view.depth()), view.depth().size_bytes(), loan);
+        } else {
+            camera.depth_shape.clear();
+            camera.depth_dtype.clear();
+            camera.depth_data.clear();
+        }
+    }
+    observation.proprios.resize(snapshot.proprios());
+    for (std::size_t i = 0; i < snapshot.proprios(); ++i) {
+        const ProprioView view = snapshot.proprio(i);
+        ProprioInfo& proprio = observation.proprios[i];
+        proprio.name = view.config().name;
+        proprio.data.assign(view.values().begin(), view.values().end());
+        proprio.sequence = view.sequence();
+        proprio.timestamp = proprio.sequence > 0 ? to_seconds(view.captured()) : 0.0;
+        proprio.missed = missed(snapshot.cameras() + i, proprio.sequence);
+        proprio.status = view.status();
+    }
+}
+
+}  // namespace chiral

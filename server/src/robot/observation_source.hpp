@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes observations from the engine: pixels borrowed from pinned slots, everything else copied.
+//
+// Two pinned snapshots may be on loan at once: one on its way to the socket, one being prepared. Each observer has one more of
+// its own. Observations that come back by recycle() keep their strings and vectors for the next one, so that serving
+// allocates nothing in the steady state.
+//
+// Thread rule: any thread, except that observations must not be shared between threads without synchronisation.
+#pragma once
+
+#include <chiral/engine.hpp>
+#include <chiral/types.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace chiral {
+
+/// How one source is doing.
+struct SourceReport {
+    std::string name;
+    bool camera{false};  // else a proprio stream
+    std::uint64_t sequence{0};
+    std::uint64_t missed{0};  // by the client in control, since start
+    double hz{0};             // since the previous report, or the one before if that was a moment ago
+    double age{0};            // seconds; negative: never published
+    SourceStatus status{SourceStatus::never};
+};
+
+class ObservationSource : public std::enable_shared_from_this<ObservationSource> {
+public:
+    /// Engine readers that the source uses for itself.
+    static constexpr int kReaders = 3;
+
+    /// `observers`: seats that may be taken at once, with an engine reader each.
+    ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
+                      EngineOptions options, int observers);
+    ~ObservationSource();
+
+    Engine& engine() noexcept { return engine_; }
+
+    /// Borrows if one of the two loans is free: wait-free, and free of allocation if an observation has been recycled.
+    /// Copies under a lock otherwise.
+    Observation make(double timestamp);
+    /// Ends the observation's loans and keeps its memory.
+    void recycle(Observation&& observation) noexcept;
+
+    /// The right to observe beside the client in control. Lends from a reader of its own; one observation at a time.
+    class Seat {
+    public:
+        Seat(std::shared_ptr<ObservationSource> source, int index) noexcept : source_(std::move(source)), index_(index) {}
+        Seat(const Seat&) = delete;
+        ~Seat() { source_->seats_[index_]->taken.store(false, std::memory_order_release); }
+        /// Wait-free. The previous observation of this seat must have been recycled.
+        Observation observe();
+
+    private:
+        std::shared_ptr<ObservationSource> source_;
+        int index_;
+    };
+    /// Null if all are taken.
+    std::unique_ptr<Seat> take_seat();
+
+    /// Cameras, then streams. Takes a lock and looks at pictures: not for the network thread.
+    std::vector<SourceReport> report();
+
+    /// Publications of all sources since start, to see whether sensor threads still run.
+    std::uint64_t publications();
+
+    std::uint64_t copies() const noexcept { return copies_.load(std::memory_order_relaxed); }
+
+private:
+    // A snapshot on loan to the buffers of one observation. Free while `busy` is 0.
+    class PinnedSnapshot final : public Loan {
+    public:
+        explicit PinnedSnapshot(Reader reader) : reader_(std::move(reader)) {}
+        /// Takes a snapshot if nobody else has one on loan from here; the caller then holds one reference.
+        bool take(std::shared_ptr<ObservationSource> owner);
+        const Snapshot& snapshot() const noexcept { return *snapshot_; }
+        void add_ref() noexcept override;
+        void drop_ref() noexcept override;
+
+    private:
+        std::atomic<std::uint32_t> busy_{0};
+        std::atomic<std::uint32_t> references_{0};
+        Reader reader_;
+        std::optional<Snapshot> snapshot_;
+        std::shared_ptr<ObservationSource> owner_;  // buffers on loan keep the slots alive
+    };
+
+    // What one client has been shown: its observations come from several readers in turn, so none of those knows what it
+    // missed.
+    struct Shown {
+        std::atomic<std::uint64_t> sequence{0};
+        std::atomic<std::uint64_t> missed{0};  // since start
+    };
+    using ShownSources = std::vector<Shown>;  // cameras, then streams
+
+    struct SeatState {
+        SeatState(Reader reader, std::size_t sources) : loan(std::move(reader)), shown(sources) {}
+        std::atomic<bool> taken{false};
+        PinnedSnapshot loan;
+        ShownSources shown;
+    };
+
+    struct Recycled {
+        std::atomic<std::uint32_t> state{0};  // 0 empty, 1 being used, 2 full
+        Observation observation;
+    };
+
+    Observation fresh_storage();
+    void fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan, ShownSources& shown);
+
+    Engine engine_;
+    ShownSources shown_;  // to the client in control
+    std::array<Recycled, 8> recycled_;
+    std::array<std::unique_ptr<PinnedSnapshot>, kReaders - 1> loans_;
+    std::vector<std::unique_ptr<SeatState>> seats_;
+    std::mutex copying_;  // guards copy_reader_, the way out when all loans are taken, and rates_
+    Reader copy_reader_;
+    struct Rate {
+        TimePoint since{};
+        std::uint64_t sequence{0};
+        double hz{0};
+    };
+    std::vector<Rate> rates_;
+    std::atomic<std::uint64_t> copies_{0};
+};
+
+}  // namespace chiral

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "websocket/access.hpp"
+
+#include <algorithm>
+
+namespace chiral {
+namespace {
+
+bool equal_without_case(std::string_view a, std::string_view b) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    return a.size() == b.size() &&
+           std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+// Looks at every character whatever it finds, so that the time does not tell how much was right.
+bool equal_in_constant_time(std::string_view given, std::string_view expected) {
+    unsigned difference = given.size() != expected.size();
+    for (std::size_t i = 0; i < given.size(); ++i)
+        difference |= static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(expected[i % expected.size()]);
+    return difference == 0;
+}
+
+int hexadecimal(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+}  // namespace
+
+std::string_view path_of(std::string_view target) noexcept {
+    target = target.substr(0, target.find('?'));
+    const std::size_t scheme_end = target.starts_with('/') ? std::string_view::npos : target.find("://");
+    if (scheme_end == std::string_view::npos) return target;
+    const std::size_t path = target.find('/', scheme_end + 3);  // the absolute form: RFC 7230, 5.3.2
+    return path == std::string_view::npos ? "/" : target.substr(path);
+}
+
+std::optional<std::string> query_value(std::string_view target, std::string_view key) {
+    const std::size_t mark = target.find('?');
+    if (mark == std::string_view::npos) return std::nullopt;
+    for (std::string_view rest = target.substr(mark + 1); !rest.empty();) {
+        const std::string_view pair = rest.substr(0, rest.find('&'));
+        rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
+        const std::size_t equals = std::min(pair.find('='), pair.size());
+        if (pair.substr(0, equals) != key) continue;
+        std::string value;
+        for (std::size_t i = equals + 1; i < pair.size(); ++i) {
+            const bool escape =
+                pair[i] == '%' && i + 2 < pair.size() && hexadecimal(pair[i + 1]) >= 0 && hexadecimal(pair[i + 2]) >= 0;
+            value += escape ? static_cast<char>(hexadecimal(pair[i + 1]) * 16 + hexadecimal(pair[i + 2])) : pair[i];
+            if (escape) i += 2;
+        }
+        return value;
+    }
+    return std::nullopt;
+}
+
+bool token_accepted(const AccessOptions& access, const AccessRequest& request) {
+    if (access.bearer_token.empty()) return true;
+    constexpr std::string_view scheme = "Bearer ";
+    if (request.authorization.size() > scheme.size() &&
+        equal_without_case(request.authorization.substr(0, scheme.size()), scheme))
+        return equal_in_constant_time(request.authorization.substr(scheme.size()), access.bearer_token);
+    const auto in_query = query_value(request.target, "access_token");
+    return in_query && equal_in_constant_time(*in_query, access.bearer_token);
+}
+
+// A host that no stranger can have the name of. Other names may be theirs, and lead here when they like: a page of theirs then
+// has the robot for its own host (DNS rebinding).
+static bool is_nobodys_domain(std::string_view host) {
+    if (host.starts_with('[')) return true;  // an IPv6 address
+    host = host.substr(0, host.find(':'));
+    const bool ipv4 = host.find_first_not_of("0123456789.") == std::string_view::npos;
+    const bool one_label = host.find('.') == std::string_view::npos;
+    return ipv4 || one_label || (host.size() > 6 && equal_without_case(host.substr(host.size() - 6), ".local"));
+}
+
+bool origin_accepted(const AccessOptions& access, const AccessRequest& request) {
+    if (request.origin.empty()) return true;
+    // The server's own page: its origin is scheme://Host. A stranger's page does not know the token.
+    const std::size_t scheme_end = request.origin.find("://");
+    if (scheme_end != std::string_view::npos && !request.host.empty() &&
+        equal_without_case(request.origin.substr(scheme_end + 3), request.host) &&
+        (!access.bearer_token.empty() || is_nobodys_domain(request.host)))
+        return true;
+    return std::any_of(access.allowed_origins.begin(), access.allowed_origins.end(),
+                       [&](const std::string& allowed) { return equal_without_case(allowed, request.origin); });
+}
+
+}  // namespace chiral

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may connect: bearer tokens and the Origin of web pages.
+#pragma once
+
+#include <chiral/options.hpp>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace chiral {
+
+/// What of a request decides.
+struct AccessRequest {
+    std::string_view target;         ///< path and query
+    std::string_view host;           ///< field Host
+    std::string_view authorization;  ///< field Authorization
+    std::string_view origin;         ///< field Origin; empty where there is none
+};
+
+/// The path of a target, without its query, and without scheme and authority where they are there.
+std::string_view path_of(std::string_view target) noexcept;
+/// The value of a key in the query of a target, percent signs undone; nothing if the key is not there.
+std::optional<std::string> query_value(std::string_view target, std::string_view key);
+
+/// Whether the request carries the token, where one is asked for. Takes as long for a wrong token as for the right one.
+bool token_accepted(const AccessOptions& access, const AccessRequest& request);
+/// Whether a page of that origin may open a WebSocket here.
+bool origin_accepted(const AccessOptions& access, const AccessRequest& request);
+
+}  // namespace chiral

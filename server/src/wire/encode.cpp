@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+// Encodes frames. Headers are written by hand with fixed-width numbers, so that those of an observation can be written
+// over in place when the next one has the same layout.
+#include <chiral/wire.hpp>
+#include "wire/pixels.hpp"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <variant>
+
+namespace chiral::wire {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "payloads are little-endian and sent as they are");
+
+// Writes MessagePack at a position of a buffer: over what is there, and on where it ends.
+class Writer {
+public:
+    Writer(std::vector<std::uint8_t>& buffer, std::size_t position) : buffer_(buffer), position_(position) {}
+
+    std::size_t position() const noexcept { return position_; }
+
+    void raw(const void* bytes, std::size_t size) {
+        if (buffer_.size() - position_ < size) buffer_.resize(position_ + size);
+        if (size > 0) std::memcpy(buffer_.data() + position_, bytes, size);
+        position_ += size;
+    }
+    void byte(unsigned value) {
+        const auto narrow = static_cast<std::uint8_t>(value);
+        raw(&narrow, 1);
+    }
+    /// A format byte and an integer of `width` bytes, most significant first.
+    void tagged(unsigned format, std::uint64_t integer, unsigned width) {
+        std::uint8_t bytes[9] = {static_cast<std::uint8_t>(format)};
+        for (unsigned i = 0; i < width; ++i) bytes[1 + i] = static_cast<std::uint8_t>(integer >> 8 * (width - 1 - i));
+        raw(bytes, 1 + width);
+    }
+
+    void boolean(bool value) { byte(value ? 0xc3 : 0xc2); }
+    void float64(double value) { tagged(0xcb, std::bit_cast<std::uint64_t>(value), 8); }
+    void uint64(std::uint64_t value) { tagged(0xcf, value, 8); }
+    void integer(std::int64_t value) {
+        if (value >= 0) {
+            count(static_cast<std::uint64_t>(value));
+        } else if (value >= -32) {
+            byte(static_cast<unsigned>(value & 0xff));
+        } else {
+            tagged(0xd3, static_cast<std::uint64_t>(value), 8);
+        }
+    }
+    /// An unsigned integer in as few bytes as it needs.
+    void count(std::uint64_t value) {
+        if (value < 0x80) {
+            byte(static_cast<unsigned>(value));
+        } else if (value <= 0xffff) {
+            tagged(0xcd, value, 2);
+        } else if (value <= 0xffffffff) {
+            tagged(0xce, value, 4);
+        } else {
+            uint64(value);
+        }
+    }
+    void text(std::string_view text) {
+        sized(0xa0, 32, 0xdb, text.size());
+        raw(text.data(), text.size());
+    }
+    void array(std::size_t size) { sized(0x90, 16, 0xdd, size); }
+    void map(std::size_t size) { sized(0x80, 16, 0xdf, size); }
+
+private:
+    // A size inside the format byte if it is below `short_limit`, in 32 bits behind another format byte if not.
+    void sized(unsigned short_format, std::size_t short_limit, unsigned format, std::size_t size) {
+        if (size < short_limit) {
+            byte(short_format | static_cast<unsigned>(size));
+        } else {
+            tagged(format, size, 4);
+        }
+    }
+
+    std::vector<std::uint8_t>& buffer_;
+    std::size_t position_;
+};
+
+// Begins a frame in an empty buffer; the length of the header is filled in by end_header.
+Writer begin_frame(std::vector<std::uint8_t>& out) {
+    out.clear();
+    out.resize(4);
+    return {out, 4};
+}
+
+void end_header(std::vector<std::uint8_t>& out, std::size_t end) {
+    const std::size_t length = end - 4;
+    // A string or count whose size did not fit its 32 bits makes the header as a whole too long as well.
+    if (length > std::numeric_limits<std::uint32_t>::max())
+        throw std::invalid_argument("header is " + std::to_string(length) + " bytes, expected less than 4 GiB");
+    const auto narrow = static_cast<std::uint32_t>(length);
+    out.resize(end);
+    std::memcpy(out.data(), &narrow, sizeof narrow);
+}
+
+void write_info(Writer& writer, const char* key, const InfoMap& info) {
+    writer.text(key);
+    writer.map(info.size());
+    for (const auto& [name, value] : info) {
+        writer.text(name);
+        writer.text(value);
+    }
+}
+
+void write_extra(Writer& writer, const ExtraMap& extra) {
+    writer.text("extra");
+    writer.map(extra.size());
+    for (const auto& [name, value] : extra) {
+        writer.text(name);
+        if (const bool* boolean = std::get_if<bool>(&value)) {
+            writer.boolean(*boolean);
+        } else if (const std::int64_t* integer = std::get_if<std::int64_t>(&value)) {
+            writer.integer(*integer);
+        } else if (const double* real = std::get_if<double>(&value)) {
+            writer.float64(*real);
+        } else {
+            writer.text(std::get<std::string>(value));
+        }
+    }
+}
+
+[[noreturn]] void refuse(RequestType type, const std::string& problem) {
+    throw std::invalid_argument(to_string(type) + (": " + problem));
+}
+
+void check_action(RequestType type, const Action& action) {
+    const auto shape = [&] { return shape_text({action.N, action.D}); };
+    if (action.N <= 0 || action.D <= 0) refuse(type, "shape is " + shape() + ", expected positive sizes");
+    const std::size_t expected = static_cast<std::size_t>(action.N) * static_cast<std::size_t>(action.D);
+    if (action.data.size() != expected)
+        refuse(type, "action has " + std::to_string(action.data.size()) + " elements, shape " + shape() + " needs " +
+                         std::to_string(expected));
+    for (std::size_t i = 0; i < expected; ++i)
+        if (!std::isfinite(action.data[i]))
+            refuse(type,
+                   "element " + std::to_string(i) + " is " + std::to_string(action.data[i]) + ", expected a finite number");
+    for (const auto& [camera, seconds] : action.obs_timestamps)
+        if (!std::isfinite(seconds))
+            refuse(type, "obs_timestamps of '" + camera + "' is " + std::to_string(seconds) + ", expected a finite number");
+}
+
+Bytes bytes_of(const std::vector<float>& data) noexcept {
+    return {reinterpret_cast<const std::uint8_t*>(data.data()), data.size() * sizeof(float)};
+}
+
+void encode_action(RequestType type, const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out) {
+    check_action(type, action);
+    Writer writer = begin_frame(out);
+    writer.map(4);
+    writer.text("type");
+    writer.text(to_string(type));
+    writer.text("shape");
+    const bool flat = one_dimensional && action.N == 1;
+    writer.array(flat ? 1 : 2);
+    if (!flat) writer.count(static_cast<std::uint64_t>(action.N));
+    writer.count(static_cast<std::uint64_t>(action.D));
+    writer.text("dtype");
+    writer.text("float32");
+    writer.text("obs_timestamps");
+    writer.map(action.obs_timestamps.size());
+    for (const auto& [camera, seconds] : action.obs_timestamps) {
+        writer.text(camera);
+        writer.float64(seconds);
+    }
+    end_header(out, writer.position());
+    const Bytes payload = bytes_of(action.data);
+    writer.raw(payload.data(), payload.size());
+}
+
+// The numbers of a source or an answer that change each time stand together, keys and all, and always take the same
+// number of bytes: building a header and writing over the kept one are the same function at the same place.
+
+void write_times(Writer& writer, const Observation& obs) {
+    writer.text("timestamp");
+    writer.float64(obs.timestamp);
+    writer.text("snapshot_time");
+    writer.float64(obs.snapshot_time);
+}
+
+template <class Source>
+void write_currency(Writer& writer, const Source& source) {
+    writer.text("sequence");
+    writer.uint64(source.sequence);
+    writer.text("missed");
+    writer.uint64(source.missed);
+    writer.text("status");
+    writer.byte(static_cast<unsigned>(source.status) & 0x7f);
+}
+
+template <class Matrix>
+void write_matrix(Writer& writer, const char* key, const Matrix& matrix) {
+    writer.text(key);
+    writer.array(static_cast<std::size_t>(matrix.size()));
+    for (Eigen::Index row = 0; row < matrix.rows(); ++row)  // Eigen stores by columns, the wire wants rows
+        for (Eigen::Index column = 0; column < matrix.cols(); ++column) writer.float64(matrix(row, column));
+}
+
+void write_numbers(Writer& writer, const CameraInfo& camera) {
+    writer.text("timestamp");
+    writer.float64(camera.timestamp);
+    write_matrix(writer, "intrinsics", camera.intrinsics);
+    write_matrix(writer, "extrinsics", camera.extrinsics);
+    write_currency(writer, camera);
+}
+
+void write_numbers(Writer& writer, const ProprioInfo& proprio) {
+    writer.text("timestamp");
+    writer.float64(proprio.timestamp);
+    write_currency(writer, proprio);
+}
+
+void write_numbers(Writer& writer, const StepResult& step) {
+    writer.text("reward");
+    writer.float64(static_cast<double>(step.reward));
+    writer.text("terminated");
+    writer.boolean(step.terminated);
+    writer.text("truncated");
+    writer.boolean(step.truncated);
+}
+
+// The shape of a camera's image and depth as the kept header remembers it; only for cameras that check() accepts.
+std::array<int, 5> shape_of(const CameraInfo& camera) noexcept {
+    std::array<int, 5> shape{};
+    for (std::size_t i = 0; i < camera.image_shape.size(); ++i) shape[i] = camera.image_shape[i];
+    if (camera.has_depth)
+        for (std::size_t i = 0; i < camera.depth_shape.size(); ++i) shape[3 + i] = camera.depth_shape[i];
+    return shape;
+}
+
+[[noreturn]] void refuse(const CameraInfo& camera, const std::string& problem) {
+    throw std::invalid_argument("camera '" + camera.name + "': " + problem);
+}
+
+void check_pixels(const CameraInfo& camera, const PixelFormat& format) {
+    const ByteBuffer& pixels = camera.*format.bytes;
+    const std::vector<int>& shape = camera.*format.shape;
+    const std::string& dtype = camera.*format.dtype;
+    bool shape_fits = shape.size() == format.rank || shape.size() == format.or_rank;
+    std::size_t expected = shape.empty() ? 0 : format.element_size;
+    for (const int dimension : shape) {
+        shape_fits = shape_fits && dimension > 0;
+        if (shape_fits) expected = saturating_product(expected, static_cast<std::size_t>(dimension));
+    }
+    if (!shape_fits)
+        refuse(camera, std::string(format.shape_key) + " is " + shape_text(shape) + ", expected " + format.dimensions +
+                           " with positive sizes");
+    if (pixels.size() != expected)
+        refuse(camera, std::string(format.what) + " is " + std::to_string(pixels.size()) + " bytes, shape " +
+                           shape_text(shape) + ' ' + format.dtype_name + " needs " + std::to_string(expected));
+    if (!dtype.empty() && dtype != format.dtype_name)
+        refuse(camera, std::string(format.dtype_key) + " is '" + dtype + "', expected '" + format.dtype_name + "'");
+}
+
+void check(const CameraInfo& camera) {
+    check_pixels(camera, image_format);
+    if (camera.has_depth) check_pixels(camera, depth_format);
+}
+
+// Announces pixels at `offset` of the payload and moves it on.
+void write_pixels(Writer& writer, const CameraInfo& camera, const PixelFormat& format, std::size_t& offset) {
+    const std::size_t size = (camera.*format.bytes).size();
+    writer.text(format.shape_key);
+    writer.array((camera.*format.shape).size());
+    for (const int dimension : camera.*format.shape) writer.count(static_cast<std::uint64_t>(dimension));
+    writer.text(format.dtype_key);
+    writer.text(format.dtype_name);
+    writer.text(format.offset_key);
+    writer.count(offset);
+    writer.text(format.size_key);
+    writer.count(size);
+    offset += size;
+}
+
+}  // namespace
+
+void encode_request(RequestType type, std::vector<std::uint8_t>& out) {
+    if (type == RequestType::apply_action || type == RequestType::action)
+        refuse(type, "an action is encoded by encode_apply_action or encode_legacy_action");
+    Writer writer = begin_frame(out);
+    writer.map(1);
+    writer.text("type");
+    writer.text(to_string(type));
+    end_header(out, writer.position());
+}
+
+void encode_apply_action(const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out) {
+    encode_action(RequestType::apply_action, action, one_dimensional, out);
+}
+
+void encode_legacy_action(const Action& action, std::vector<std::uint8_t>& out) {
+    encode_action(RequestType::action, action, false, out);
+}
+
+void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out) {
+    Writer writer = begin_frame(out);
+    writer.map(2);
+    writer.text("type");
+    writer.text(to_string(ResponseType::metadata_response));
+    write_info(writer, "data", metadata);
+    end_header(out, writer.position());
+}
+
+void ObservationEncoder::encode_obs_response(const Observation& obs) {
+    encode(ResponseType::obs_response, obs, nullptr, nullptr);
+}
+
+void ObservationEncoder::encode_reset_response(const Observation& obs, const InfoMap& info) {
+    encode(ResponseType::reset_response, obs, &info, nullptr);
+}
+
+void ObservationEncoder::encode_step_response(const StepResult& result) {
+    encode(ResponseType::step_response, result.obs, &result.info, &result);
+}
+
+std::size_t ObservationEncoder::total_bytes() const noexcept {
+    std::size_t total = head_.size();
+    for (const Bytes& piece : payload_) total += piece.size();
+    return total;
+}
+
+void ObservationEncoder::encode(ResponseType type, const Observation& obs, const InfoMap* info, const StepResult* step) {
+    for (const CameraInfo& camera : obs.cameras) check(camera);
+
+    if (matches(type, obs)) {
+        patch(obs, step);
+    } else {
+        rebuild(type, obs, step);
+    }
+    Writer writer(head_, kept_.tail);
+    write_extra(writer, obs.extra);
+    if (info != nullptr) write_info(writer, "info", *info);
+    end_header(head_, writer.position());
+
+    payload_.clear();
+    const auto add = [&](Bytes piece) {
+        if (!piece.empty()) payload_.push_back(piece);
+    };
+    for (const CameraInfo& camera : obs.cameras) {
+        add({camera.image.data(), camera.image.size()});
+        if (camera.has_depth) add({camera.depth_data.data(), camera.depth_data.size()});
+    }
+    for (const ProprioInfo& proprio : obs.proprios) add(bytes_of(proprio.data));
+}
+
+bool ObservationEncoder::matches(ResponseType type, const Observation& obs) const noexcept {
+    if (!kept_.valid || kept_.type != type || kept_.cameras.size() != obs.cameras.size() ||
+        kept_.proprios.size() != obs.proprios.size())
+        return false;
+    for (std::size_t i = 0; i < obs.cameras.size(); ++i)
+        if (kept_.cameras[i].name != obs.cameras[i].name || kept_.cameras[i].shape != shape_of(obs.cameras[i])) return false;
+    for (std::size_t i = 0; i < obs.proprios.size(); ++i)
+        if (kept_.proprios[i].name != obs.proprios[i].name || kept_.proprios[i].elements != obs.proprios[i].data.size())
+            return false;
+    return true;
+}
+
+void ObservationEncoder::patch(const Observation& obs, const StepResult* step) {
+    const auto at = [this](std::size_t position) { return Writer(head_, position); };
+    Writer times = at(kept_.times);
+    write_times(times, obs);
+    for (std::size_t i = 0; i < obs.cameras.size(); ++i) {
+        Writer numbers = at(kept_.cameras[i].numbers);
+        write_numbers(numbers, obs.cameras[i]);
+    }
+    for (std::size_t i = 0; i < obs.proprios.size(); ++i) {
+        Writer numbers = at(kept_.proprios[i].numbers);
+        write_numbers(numbers, obs.proprios[i]);
+    }
+    if (step != nullptr) {
+        Writer numbers = at(kept_.step_numbers);
+        write_numbers(numbers, *step);
+    }
+}
+
+void ObservationEncoder::rebuild(ResponseType type, const Observation& obs, const StepResult* step) {
+    kept_.valid = false;
+    kept_.type = type;
+    kept_.cameras.resize(obs.cameras.size());
+    kept_.proprios.resize(obs.proprios.size());
+    ++rebuilds_;
+
+    Writer writer = begin_frame(head_);
+    const std::size_t fields = 6;  // type, two times, cameras, proprios, extra
+    writer.map(fields + (type == ResponseType::obs_response ? 0 : 1) + (step != nullptr ? 3 : 0));
+    writer.text("type");
+    writer.text(to_string(type));
+    kept_.times = writer.position();
+    write_times(writer, obs);
+
+    std::size_t offset = 0;
+    writer.text("cameras");
+    writer.array(obs.cameras.size());
+    for (std::size_t i = 0; i < obs.cameras.size(); ++i) {
+        const CameraInfo& camera = obs.cameras[i];
+        writer.map(camera.has_depth ? 15 : 11);
+        writer.text("name");
+        writer.text(camera.name);
+        kept_.cameras[i] = {camera.name, shape_of(camera), writer.position()};
+        write_numbers(writer, camera);
+        write_pixels(writer, camera, image_format, offset);
+        if (camera.has_depth) write_pixels(writer, camera, depth_format, offset);
+    }
+
+    writer.text("proprios");
+    writer.array(obs.proprios.size());
+    for (std::size_t i = 0; i < obs.proprios.size(); ++i) {
+        const ProprioInfo& proprio = obs.proprios[i];
+        const std::size_t size = proprio.data.size() * sizeof(float);
+        writer.map(8);
+        writer.text("name");
+        writer.text(proprio.name);
+        kept_.proprios[i] = {proprio.name, proprio.data.size(), writer.position()};
+        write_numbers(writer, proprio);
+        writer.text("dtype");
+        writer.text("float32");
+        writer.text("offset");
+        writer.count(offset);
+        writer.text("size");
+        writer.count(size);
+        offset += size;
+    }
+
+    kept_.step_numbers = writer.position();
+    if (step != nullptr) write_numbers(writer, *step);
+    kept_.tail = writer.position();
+    kept_.valid = true;
+}
+
+}  // namespace chiral::wire

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "seeds.hpp"
+
+#include "frames.hpp"
+
+namespace chiral::fuzz {
+
+namespace {
+
+using test::ByteVector;
+using Seeds = std::map<std::string, ByteVector>;
+
+// Two proprios that announce the same bytes: one copy of them is refused, or a message could grow without end.
+ByteVector overlapping_proprios() {
+    const test::Json proprio = {{"name", "joints"}, {"dtype", "float32"}, {"offset", 0}, {"size", 32}};
+    const test::Json cameras = test::Json::array();
+    const test::Json proprios = {proprio, proprio};
+    return test::frame({{"type", "obs_response"}, {"timestamp", 0.5}, {"cameras", cameras}, {"proprios", proprios}},
+                       ByteVector(32, 1));
+}
+
+// Metadata that becomes JSON: {7: [nil, -1, 0.5 as float32], {"k": true}: binary, [1]: an extension}
+ByteVector metadata_of_all_kinds() {
+    const ByteVector data{0x83, 7,    0x93, 0xc0, 0xff, 0xca, 0x3f, 0, 0,    0, 0x81, 0xa1,
+                          'k',  0xc3, 0xc4, 2,    0xff, 0,    0x91, 1, 0xd4, 5, 0x7f};
+    ByteVector header = test::Json::to_msgpack({{"type", "metadata_response"}});
+    header[0] = 0x82;  // one pair more
+    for (const char c : std::string("\xa4"
+                                    "data"))
+        header.push_back(static_cast<std::uint8_t>(c));
+    header.insert(header.end(), data.begin(), data.end());
+    return test::raw_frame(header);
+}
+
+Seeds frames() {
+    Seeds frames;
+    const test::Json manifest = test::golden_manifest();
+    for (const auto& [name, entry] : manifest.items()) frames[name] = test::golden_frame(name);
+    StepResult step;
+    step.obs = test::sample_observation(1);
+    step.info = {{"key", "value"}};
+    wire::ObservationEncoder encoder;
+    encoder.encode_obs_response(step.obs);
+    frames["our_obs_response"] = test::joined(encoder);
+    encoder.encode_reset_response(step.obs, step.info);
+    frames["our_reset_response"] = test::joined(encoder);
+    encoder.encode_step_response(step);
+    frames["our_step_response"] = test::joined(encoder);
+    wire::encode_metadata_response(step.info, frames["our_metadata_response"]);
+    frames["overlapping_proprios"] = overlapping_proprios();
+    frames["all_kinds_metadata_response"] = metadata_of_all_kinds();
+    return frames;
+}
+
+Seeds headers() {
+    Seeds headers;
+    for (const auto& [name, frame] : frames()) {
+        std::uint32_t length = 0;
+        std::memcpy(&length, frame.data(), sizeof length);
+        headers[name].assign(frame.begin() + 4, frame.begin() + 4 + length);
+    }
+    return headers;
+}
+
+Seeds addresses() {
+    Seeds seeds;
+    for (const std::string text :
+         {"ws://localhost:8765", "ws://robot", "ws://10.0.0.7:1/", "ws://robot:80/a/b%20c?x=1&y=[2]", "ws://robot?x=1",
+          "ws://[::1]:8765", "ws://[fe80::1%eth0]/path", "wss://robot"})
+        seeds["address_" + std::to_string(seeds.size())].assign(text.begin(), text.end());
+    return seeds;
+}
+
+}  // namespace
+
+std::map<std::string, std::vector<std::uint8_t>> seeds_of(const std::string& target) {
+    if (target == "uri") return addresses();
+    if (target == "header") return headers();
+    Seeds seeds = frames();
+    // A target learns from its own messages; the others would only be refused.
+    std::erase_if(seeds, [&](const auto& seed) {
+        const bool from_client = seed.first.starts_with("client_");
+        const bool metadata = seed.first.find("metadata_response") != std::string::npos;
+        if (target == "request") return !from_client;
+        if (target == "metadata_response") return !metadata;
+        if (target == "observation_response") return from_client || metadata;
+        return false;
+    });
+    return seeds;
+}
+
+}  // namespace chiral::fuzz
