@@ -5,10 +5,11 @@
 #include "robot/action_gate.hpp"
 #include "robot/observation_source.hpp"
 #include "robot/server_core.hpp"
+#include "websocket/access.hpp"
 #include "websocket/front_door.hpp"
+#include "websocket/listener.hpp"
 #include "websocket/session.hpp"
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
 
 #include <algorithm>
@@ -26,11 +27,8 @@
 namespace chiral {
 
 namespace asio = boost::asio;
-using asio::ip::tcp;
 
 namespace {
-
-using Acceptor = asio::basic_socket_acceptor<tcp, net::Link::executor_type>;
 
 // Set on a thread while the default apply_action() calls step() or the other way round: a second default means that the
 // subclass overrides neither.
@@ -98,14 +96,6 @@ ServerOptions completed(ServerOptions options) {
     return options;
 }
 
-std::system_error cannot_listen(const std::string& host, int port, const boost::system::error_code& error) {
-    std::string advice;
-    if (error == asio::error::address_in_use) advice = "; another process listens there, choose another port or 0 for any";
-    if (error == asio::error::access_denied) advice = "; ports below 1024 need privileges";
-    return std::system_error(static_cast<std::error_code>(error),
-                             "chiral::PolicyServer: cannot listen on " + host + ":" + std::to_string(port) + advice);
-}
-
 }  // namespace
 
 struct PolicyServer::Impl final : HookCalls {
@@ -118,15 +108,22 @@ struct PolicyServer::Impl final : HookCalls {
     /// From open port to closed one.
     struct Serving {
         explicit Serving(Impl& impl)
-            : core(impl.options, impl.stats, impl.source, impl), acceptor(core.io.get_executor()), signals(core.io) {}
+            : core(impl.options, impl.stats, impl.source, impl),
+              listener(
+                  core.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, impl.options.log),
+              signals(core.io) {}
         ServerCore core;
-        Acceptor acceptor;
+        websocket::Listener listener;
         asio::signal_set signals;
         std::thread network;  // of serve()
 
+        void take(net::Link::Socket socket) {
+            if (core.make_room()) std::make_shared<websocket::FrontDoor>(std::move(socket), core)->start();
+            else count(core.stats.refused);  // closed with its socket
+        }
         void shut_down() {
             boost::system::error_code ignored;  // nothing to do about a failure on the way out
-            acceptor.close(ignored);
+            listener.close();
             signals.cancel(ignored);
             signals.clear(ignored);  // a second Ctrl-C ends the process at once
             core.shut_down();
@@ -147,11 +144,8 @@ struct PolicyServer::Impl final : HookCalls {
 
     enum class Thread { callers, own };
     std::shared_ptr<Serving> open(const std::string& host, int port, Thread thread);
-    void accept(Serving& serving);
     void loop(Serving& serving);
     void finish(const std::shared_ptr<Serving>& serving);
-
-    void warn_if_open_to_all(const tcp::endpoint& endpoint);
 
     void run_request(Job& job) noexcept override;
     void run_action(Job& job) noexcept override;
@@ -178,20 +172,12 @@ std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std:
         throw std::invalid_argument("chiral::PolicyServer: port is " + std::to_string(port) + ", expected 0 to 65535");
     auto opened = std::make_shared<Serving>(*this);
 
-    boost::system::error_code error;
-    tcp::resolver resolver(opened->core.io);
-    const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
-    if (error || found.empty()) throw cannot_listen(host, port, error);
-    const tcp::endpoint endpoint = found.begin()->endpoint();
-    opened->acceptor.open(endpoint.protocol(), error);
-    if (!error) opened->acceptor.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) opened->acceptor.bind(endpoint, error);
-    if (!error) opened->acceptor.listen(asio::socket_base::max_listen_connections, error);
-    if (error) throw cannot_listen(host, port, error);
-    bound_port.store(opened->acceptor.local_endpoint().port(), std::memory_order_release);
-
-    warn_if_open_to_all(endpoint);
-    accept(*opened);
+    opened->listener.open(host, port);
+    bound_port.store(opened->listener.port(), std::memory_order_release);
+    for (const auto& endpoint : opened->listener.endpoints())
+        if (const std::string warning = websocket::warning_if_open_to_all(options.access, endpoint); !warning.empty())
+            options.log(warning);
+    opened->listener.start();
     if (stop_asked_early) opened->shut_down();
     // Here, so that whoever sees `serving` sees its thread.
     if (thread == Thread::own) opened->network = std::thread([this, opened] { loop(*opened); });
@@ -199,37 +185,6 @@ std::shared_ptr<PolicyServer::Impl::Serving> PolicyServer::Impl::open(const std:
     served_once = true;
     stop_asked_early = false;
     return opened;
-}
-
-void PolicyServer::Impl::warn_if_open_to_all(const tcp::endpoint& endpoint) {
-    const AccessOptions& access = options.access;
-    if (endpoint.address().is_loopback() || !access.bearer_token.empty() || !access.tls_certificate_file.empty()) return;
-    options.log("WARNING: listening on " + endpoint.address().to_string() +
-                " with neither TLS nor a token: everybody who reaches port " + std::to_string(bound_port.load()) +
-                " can move this robot. Set ServerOptions::access, or listen on 127.0.0.1.");
-}
-
-void PolicyServer::Impl::accept(Serving& s) {
-    s.acceptor.async_accept(s.core.io.get_executor(), [this, &s](boost::system::error_code error, net::Link::Socket socket) {
-        if (!s.acceptor.is_open()) return;
-        if (!error && !s.core.make_room()) {
-            count(stats.refused);  // closed with its socket
-        } else if (!error) {
-            try {
-                std::make_shared<FrontDoor>(std::move(socket), s.core)->start();
-            } catch (const std::exception& problem) {
-                options.log(std::string("cannot serve a connection: ") + problem.what());
-            }
-        } else if (error != asio::error::connection_aborted) {
-            // Out of descriptors or memory: try again when something may have been freed, instead of spinning.
-            options.log("cannot accept a connection: " + error.message());
-            auto pause = std::make_shared<asio::steady_timer>(s.core.io, std::chrono::milliseconds(100));
-            return pause->async_wait([this, &s, pause](boost::system::error_code) {
-                if (s.acceptor.is_open()) accept(s);
-            });
-        }
-        accept(s);
-    });
 }
 
 void PolicyServer::Impl::loop(Serving& s) {
@@ -257,7 +212,7 @@ void PolicyServer::Impl::finish(const std::shared_ptr<Serving>& s) {
 
 void PolicyServer::run() {
     const auto serving = impl_->open(host_, port_, Impl::Thread::callers);
-    if (impl_->options.handle_signals && serving->acceptor.is_open()) {
+    if (impl_->options.handle_signals && serving->listener.is_open()) {
         serving->signals.add(SIGINT);
         serving->signals.add(SIGTERM);
         serving->signals.async_wait([serving = serving.get()](boost::system::error_code error, int) {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace chiral {
+namespace chiral::websocket {
 namespace {
 
 bool equal_without_case(std::string_view a, std::string_view b) {
@@ -89,4 +89,13 @@ bool origin_accepted(const AccessOptions& access, const AccessRequest& request) 
                        [&](const std::string& allowed) { return equal_without_case(allowed, request.origin); });
 }
 
-}  // namespace chiral
+std::string warning_if_open_to_all(const AccessOptions& access, const boost::asio::ip::tcp::endpoint& endpoint) {
+    if (endpoint.address().is_loopback() || !access.bearer_token.empty()) return {};
+    // TLS alone tells a client who the robot is, not the robot who the client is.
+    const std::string without = access.tls_certificate_file.empty() ? "neither TLS nor a token" : "TLS but without a token";
+    return "WARNING: listening on " + endpoint.address().to_string() + " with " + without + ": everybody who reaches port " +
+           std::to_string(endpoint.port()) +
+           " can move this robot. Set ServerOptions::access.bearer_token, or listen on 127.0.0.1.";
+}
+
+}  // namespace chiral::websocket

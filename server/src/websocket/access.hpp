@@ -4,11 +4,13 @@
 
 #include <chiral/options.hpp>
 
+#include <boost/asio/ip/tcp.hpp>
+
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace chiral {
+namespace chiral::websocket {
 
 /// What of a request decides.
 struct AccessRequest {
@@ -28,4 +30,7 @@ bool token_accepted(const AccessOptions& access, const AccessRequest& request);
 /// Whether a page of that origin may open a WebSocket here.
 bool origin_accepted(const AccessOptions& access, const AccessRequest& request);
 
-}  // namespace chiral
+/// What is to be said about listening there, where others than this machine's programs can move the robot; or nothing.
+std::string warning_if_open_to_all(const AccessOptions& access, const boost::asio::ip::tcp::endpoint& endpoint);
+
+}  // namespace chiral::websocket

@@ -17,7 +17,7 @@
 #include <cstring>
 #include <utility>
 
-namespace chiral {
+namespace chiral::websocket {
 
 namespace beast = boost::beast;
 namespace http = beast::http;
@@ -254,4 +254,4 @@ void FrontDoor::finish(const std::string& why) {
     core_.leave(this);
 }
 
-}  // namespace chiral
+}  // namespace chiral::websocket

@@ -27,7 +27,7 @@
 #include <string>
 #include <string_view>
 
-namespace chiral {
+namespace chiral::websocket {
 
 class FrontDoor final : public Connection, public std::enable_shared_from_this<FrontDoor> {
 public:
@@ -57,4 +57,4 @@ private:
     bool finished_{false};
 };
 
-}  // namespace chiral
+}  // namespace chiral::websocket
