@@ -13,10 +13,10 @@
 
 namespace chiral::test {
 
-namespace net = boost::asio;
+namespace asio = boost::asio;
 namespace websocket = boost::beast::websocket;
 using boost::system::error_code;
-using tcp = net::ip::tcp;
+using tcp = asio::ip::tcp;
 
 struct Peer::Impl {
     explicit Impl(tcp::socket connection) : stream(std::move(connection)) {
@@ -46,7 +46,7 @@ void Peer::accept() {
 
 void Peer::accept(const std::string& http_request) {
     error_code error;
-    impl_.stream.accept(net::buffer(http_request), error);
+    impl_.stream.accept(asio::buffer(http_request), error);
     impl_.check(error);
 }
 
@@ -79,7 +79,7 @@ void Peer::send(const ByteVector& message) { send_fragment(true, message); }
 
 void Peer::send_fragment(bool final, wire::Bytes bytes) {
     error_code error;
-    impl_.stream.write_some(final, net::buffer(bytes.data(), bytes.size()), error);
+    impl_.stream.write_some(final, asio::buffer(bytes.data(), bytes.size()), error);
     impl_.check(error);
 }
 
@@ -107,7 +107,7 @@ std::uint16_t Peer::close_code() const { return impl_.code; }
 
 void Peer::send_raw(const ByteVector& bytes) {
     error_code error;
-    net::write(impl_.socket(), net::buffer(bytes), error);
+    asio::write(impl_.socket(), asio::buffer(bytes), error);
     impl_.check(error);
 }
 
@@ -116,7 +116,7 @@ void Peer::send_raw(const std::string& text) { send_raw(ByteVector(text.begin(),
 std::string Peer::read_http_request() {
     std::string text;
     error_code error;
-    net::read_until(impl_.socket(), net::dynamic_buffer(text), "\r\n\r\n", error);
+    asio::read_until(impl_.socket(), asio::dynamic_buffer(text), "\r\n\r\n", error);
     impl_.check(error);
     return text;
 }
@@ -128,21 +128,21 @@ void Peer::end_sending() {
 
 void Peer::end(bool abruptly) {
     error_code ignored;
-    if (abruptly) impl_.socket().set_option(net::socket_base::linger(true, 0), ignored);
+    if (abruptly) impl_.socket().set_option(asio::socket_base::linger(true, 0), ignored);
     impl_.socket().close(ignored);
 }
 
 void Peer::wait_until_client_ends() {
     error_code error;
     ByteVector bytes(4096);
-    while (!error) impl_.socket().read_some(net::buffer(bytes), error);
+    while (!error) impl_.socket().read_some(asio::buffer(bytes), error);
 }
 
 bool Peer::more_to_receive() { return impl_.socket().available() > 0; }
 
 struct ScriptedServer::Impl {
     Impl(ScriptedServer& owner, Script what_to_do, unsigned short port)
-        : acceptor(context, tcp::endpoint(net::ip::address_v4::loopback(), port)),
+        : acceptor(context, tcp::endpoint(asio::ip::address_v4::loopback(), port)),
           script(std::move(what_to_do)),
           server(owner) {}
 
@@ -173,7 +173,7 @@ struct ScriptedServer::Impl {
         }
     }
 
-    net::io_context context;
+    asio::io_context context;
     tcp::acceptor acceptor;
     Script script;
     ScriptedServer& server;
@@ -201,8 +201,8 @@ ScriptedServer::~ScriptedServer() {
 unsigned short ScriptedServer::port() const { return impl_->acceptor.local_endpoint().port(); }
 
 unsigned short free_port() {
-    net::io_context context;
-    return tcp::acceptor(context, tcp::endpoint(net::ip::address_v4::loopback(), 0)).local_endpoint().port();
+    asio::io_context context;
+    return tcp::acceptor(context, tcp::endpoint(asio::ip::address_v4::loopback(), 0)).local_endpoint().port();
 }
 
 }  // namespace chiral::test

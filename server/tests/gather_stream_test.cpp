@@ -20,7 +20,7 @@
 namespace chiral {
 namespace {
 
-namespace net = boost::asio;
+namespace asio = boost::asio;
 using boost::beast::error_code;
 using Bytes = std::vector<std::uint8_t>;
 
@@ -34,10 +34,10 @@ Bytes numbered(std::size_t size, std::uint32_t seed) {
 
 // Two connected sockets, the one that writes a GatherStream.
 struct Pair {
-    net::io_context io;
-    net::basic_socket_acceptor<net::ip::tcp, net::io_context::executor_type> acceptor{
-        io.get_executor(), net::ip::tcp::endpoint(net::ip::address_v4::loopback(), 0)};
-    net::ip::tcp::socket reader{io};
+    asio::io_context io;
+    asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type> acceptor{
+        io.get_executor(), asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(), 0)};
+    asio::ip::tcp::socket reader{io};
     net::GatherStream stream{(reader.connect(acceptor.local_endpoint()), acceptor.accept())};
 };
 
@@ -52,19 +52,19 @@ Written write(const std::vector<Bytes>& pieces, bool told, int times = 1) {
     Pair pair;
     auto& [io, acceptor, reader, stream] = pair;
     // Less than the message, so that it does not fit in at once.
-    stream.socket().set_option(net::socket_base::send_buffer_size(1 << 18));
+    stream.socket().set_option(asio::socket_base::send_buffer_size(1 << 18));
 
     const Bytes header = numbered(10, 99);
-    std::vector<net::const_buffer> message, all{net::buffer(header)};
+    std::vector<asio::const_buffer> message, all{asio::buffer(header)};
     for (int i = 0; i < times; ++i)
-        for (const Bytes& piece : pieces) message.emplace_back(net::buffer(piece));
+        for (const Bytes& piece : pieces) message.emplace_back(asio::buffer(piece));
     all.insert(all.end(), message.begin(), message.end());
 
     Written written;
-    written.received.resize(net::buffer_size(all));
+    written.received.resize(asio::buffer_size(all));
     std::thread reading([&] {
         error_code error;
-        net::read(reader, net::buffer(written.received), error);
+        asio::read(reader, asio::buffer(written.received), error);
         EXPECT_FALSE(error) << error.message();
     });
     if (told) stream.expect({message.data(), message.data() + message.size()});
@@ -72,7 +72,7 @@ Written write(const std::vector<Bytes>& pieces, bool told, int times = 1) {
         ++written.turns;
         return error ? 0 : 65536;  // what transfer_all() says
     };
-    net::async_write(stream, all, another_turn, [&](error_code error, std::size_t bytes) {
+    asio::async_write(stream, all, another_turn, [&](error_code error, std::size_t bytes) {
         EXPECT_FALSE(error) << error.message();
         written.reported = bytes;
     });
@@ -126,26 +126,26 @@ TEST(AGatherStream, LetsOthersHaveTheirTurnAfterEveryTwoMegabytes) {
     const int room = static_cast<int>(kMegabytes << 21);
     ::setsockopt(pair.stream.socket().native_handle(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     const Bytes large = numbered(kMegabytes << 20, 1);
-    const std::vector<net::const_buffer> message{net::buffer(large)};
+    const std::vector<asio::const_buffer> message{asio::buffer(large)};
     std::thread reading([&] {
         Bytes received(large.size());
         error_code error;
-        net::read(pair.reader, net::buffer(received), error);
+        asio::read(pair.reader, asio::buffer(received), error);
         EXPECT_TRUE(received == large);
     });
     bool written = false;
     std::size_t others = 0;
     pair.stream.expect({message.data(), message.data() + message.size()});
-    net::async_write(pair.stream, message, [&](error_code error, std::size_t) {
+    asio::async_write(pair.stream, message, [&](error_code error, std::size_t) {
         EXPECT_FALSE(error) << error.message();
         written = true;
     });
     const std::function<void()> other = [&] {
         if (written) return;
         ++others;
-        net::post(pair.io, other);
+        asio::post(pair.io, other);
     };
-    net::post(pair.io, other);
+    asio::post(pair.io, other);
     pair.io.run();
     reading.join();
     EXPECT_GE(others, kMegabytes / 2 - 1);
@@ -154,16 +154,16 @@ TEST(AGatherStream, LetsOthersHaveTheirTurnAfterEveryTwoMegabytes) {
 TEST(AGatherStream, TellsThatTheOtherEndHasGoneInTheMiddleOfAMessage) {
     Pair pair;
     const Bytes large = numbered(64 << 20, 1);
-    const std::vector<net::const_buffer> message{net::buffer(large)};
+    const std::vector<asio::const_buffer> message{asio::buffer(large)};
     pair.stream.expect({message.data(), message.data() + message.size()});
     error_code told;
     std::size_t reported = 0;
-    net::async_write(pair.stream, message, [&](error_code error, std::size_t bytes) {
+    asio::async_write(pair.stream, message, [&](error_code error, std::size_t bytes) {
         told = error;
         reported = bytes;
     });
     while (pair.io.poll() > 0) {}  // until the sockets are full
-    pair.reader.set_option(net::socket_base::linger(true, 0));
+    pair.reader.set_option(asio::socket_base::linger(true, 0));
     pair.reader.close();
     pair.io.restart();
     pair.io.run();
@@ -175,19 +175,19 @@ TEST(AGatherStream, TellsThatTheOtherEndHasGoneInTheMiddleOfAMessage) {
 TEST(AGatherStream, GivesWhatItHoldsBackIfItIsNeverContinued) {
     const auto alive = std::make_shared<int>(0);
     const Bytes large = numbered(64 << 20, 1);
-    const std::vector<net::const_buffer> message{net::buffer(large)};
+    const std::vector<asio::const_buffer> message{asio::buffer(large)};
     for (const bool closed : {true, false}) {
         Pair pair;
         pair.stream.expect({message.data(), message.data() + message.size()});
         error_code told;
-        net::async_write(pair.stream, message, [&told, alive](error_code error, std::size_t) { told = error; });
+        asio::async_write(pair.stream, message, [&told, alive](error_code error, std::size_t) { told = error; });
         while (pair.io.poll() > 0) {}
         EXPECT_EQ(alive.use_count(), 2);
         if (!closed) continue;  // the loop ends with the write under way
         pair.stream.socket().close();
         pair.io.restart();
         pair.io.run();
-        EXPECT_EQ(told, net::error::operation_aborted);
+        EXPECT_EQ(told, asio::error::operation_aborted);
     }
     EXPECT_EQ(alive.use_count(), 1);
 }
