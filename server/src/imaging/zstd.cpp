@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Zstandard by libzstd, and what is done to depth before it.
+#include "imaging/codecs.hpp"
+
+#include <zstd.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace chiral::imaging {
+
+static_assert(std::endian::native == std::endian::little, "depths are little-endian and sent as they are");
+
+bool carries(ImageEncoding encoding, int channels) noexcept {
+    if (encoding == ImageEncoding::jpeg) return channels == 1 || channels == 3;
+    if (encoding == ImageEncoding::png) return channels == 1 || channels == 3 || channels == 4;
+    return true;
+}
+
+void Zstd::Free::operator()(void* context) const noexcept {
+    if (compresses) ZSTD_freeCCtx(static_cast<ZSTD_CCtx*>(context));
+    else ZSTD_freeDCtx(static_cast<ZSTD_DCtx*>(context));
+}
+
+Zstd::Zstd() : compressor_(ZSTD_createCCtx(), Free{true}), decompressor_(ZSTD_createDCtx(), Free{false}) {
+    if (!compressor_ || !decompressor_) throw std::bad_alloc();
+}
+
+void Zstd::encode(wire::Bytes plain, std::vector<std::uint8_t>& out) {
+    out.resize(ZSTD_compressBound(plain.size()));
+    const std::size_t size =
+        ZSTD_compressCCtx(static_cast<ZSTD_CCtx*>(compressor_.get()), out.data(), out.size(), plain.data(), plain.size(), 1);
+    if (ZSTD_isError(size)) throw std::runtime_error(std::string("Zstandard: ") + ZSTD_getErrorName(size));
+    out.resize(size);
+}
+
+void Zstd::decode(wire::Bytes stream, std::uint8_t* plain, std::size_t size) {
+    const auto announced = ZSTD_getFrameContentSize(stream.data(), stream.size());
+    if (announced == ZSTD_CONTENTSIZE_ERROR) throw wire::DecodeError("Zstandard: this is no frame of it");
+    if (announced == ZSTD_CONTENTSIZE_UNKNOWN)
+        throw wire::DecodeError("Zstandard: the frame does not say how much it holds, expected " + std::to_string(size) +
+                                " bytes");
+    if (announced != size)
+        throw wire::DecodeError("Zstandard: the frame holds " + std::to_string(announced) + " bytes, expected " +
+                                std::to_string(size));
+    const std::size_t decoded =
+        ZSTD_decompressDCtx(static_cast<ZSTD_DCtx*>(decompressor_.get()), plain, size, stream.data(), stream.size());
+    if (ZSTD_isError(decoded)) throw wire::DecodeError(std::string("Zstandard: ") + ZSTD_getErrorName(decoded));
+    if (decoded != size)
+        throw wire::DecodeError("Zstandard: " + std::to_string(decoded) + " bytes came, expected " + std::to_string(size));
+}
+
+// ---- depth ----
+
+void to_millimetres(const float* metres, std::size_t count, std::uint16_t* millimetres) {
+    for (std::size_t i = 0; i < count; ++i) {
+        // Multiplied as floats, 0.0125 m would be 12.5 or just above it, whichever way the compiler rounds.
+        const double scaled = static_cast<double>(metres[i]) * 1000.0 + 0.5;
+        const bool measured = scaled >= 1.0 && std::isfinite(metres[i]);
+        millimetres[i] = !measured ? 0 : scaled >= 65535.0 ? 65535 : static_cast<std::uint16_t>(scaled);
+    }
+}
+
+void to_metres(const std::uint16_t* millimetres, std::size_t count, float* metres) {
+    for (std::size_t i = 0; i < count; ++i) metres[i] = static_cast<float>(millimetres[i]) / 1000.f;
+}
+
+void split_planes(const float* values, std::size_t count, std::uint8_t* planes) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto bits = std::bit_cast<std::uint32_t>(values[i]);
+        for (std::size_t plane = 0; plane < 4; ++plane)
+            planes[plane * count + i] = static_cast<std::uint8_t>(bits >> 8 * plane);
+    }
+}
+
+void join_planes(const std::uint8_t* planes, std::size_t count, float* values) {
+    for (std::size_t i = 0; i < count; ++i) {
+        std::uint32_t bits = 0;
+        for (std::size_t plane = 0; plane < 4; ++plane) bits |= std::uint32_t{planes[plane * count + i]} << 8 * plane;
+        values[i] = std::bit_cast<float>(bits);
+    }
+}
+
+void split_planes(const std::uint16_t* values, ImageSize size, std::uint8_t* planes) {
+    const std::size_t count = static_cast<std::size_t>(size.height) * size.width;
+    std::size_t i = 0;
+    for (int y = 0; y < size.height; ++y) {
+        unsigned left = 0;
+        for (int x = 0; x < size.width; ++x, ++i) {
+            const unsigned difference = values[i] - left;
+            left = values[i];
+            planes[i] = static_cast<std::uint8_t>(difference);
+            planes[count + i] = static_cast<std::uint8_t>(difference >> 8);
+        }
+    }
+}
+
+void join_planes(const std::uint8_t* planes, ImageSize size, std::uint16_t* values) {
+    const std::size_t count = static_cast<std::size_t>(size.height) * size.width;
+    std::size_t i = 0;
+    for (int y = 0; y < size.height; ++y) {
+        unsigned left = 0;
+        for (int x = 0; x < size.width; ++x, ++i) {
+            left += planes[i] | static_cast<unsigned>(planes[count + i]) << 8;
+            values[i] = static_cast<std::uint16_t>(left);
+        }
+    }
+}
+
+}  // namespace chiral::imaging
