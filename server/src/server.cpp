@@ -56,7 +56,7 @@ Duration checked_timeout(const char* option, Duration timeout) {
     return std::min<Duration>(timeout, std::chrono::hours(24 * 365));
 }
 
-ServerOptions completed(ServerOptions options) {
+ServerOptions completed(ServerOptions options, const std::vector<CameraConfig>& cameras) {
     const auto number = [](auto value) { return std::to_string(value); };
     require(options.max_message_bytes > 0, "max_message_bytes", number(options.max_message_bytes), "at least 1");
     require(options.max_queued_actions > 0, "max_queued_actions", number(options.max_queued_actions), "at least 1");
@@ -82,7 +82,7 @@ ServerOptions completed(ServerOptions options) {
             "only one of the TLS files", "tls_certificate_file and tls_private_key_file, or neither");
     require(std::all_of(access.bearer_token.begin(), access.bearer_token.end(), [](char c) { return c > 0x20 && c < 0x7f; }),
             "access.bearer_token", "a token with blanks or other than ASCII characters", "visible ASCII characters");
-    ActionGate{options.gate};  // throws if its options make no sense
+    ActionGate(options.gate, cameras);  // throws if its options make no sense
     options.handshake_timeout = checked_timeout("handshake_timeout", options.handshake_timeout);
     options.idle_timeout = checked_timeout("idle_timeout", options.idle_timeout);
     if (!options.log) options.log = [](const std::string& line) { std::fprintf(stderr, "chiral: %s\n", line.c_str()); };
@@ -101,7 +101,7 @@ ServerOptions completed(ServerOptions options) {
 struct PolicyServer::Impl final : HookCalls {
     Impl(PolicyServer& owner, ServerOptions server_options)
         : server(owner),
-          options(completed(std::move(server_options))),
+          options(completed(std::move(server_options), owner.configs_)),
           source(std::make_shared<ObservationSource>(owner.configs_, owner.proprio_configs_, options.engine,
                                                      options.max_observers)) {}
 

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,15 +27,21 @@ enum class GatePolicy : std::uint8_t {
 struct ActionGateOptions {
     int dimension = 0;                 ///< D that actions must have; 0: any
     int max_chunk = 0;                 ///< most rows N of one action; 0: any
-    std::vector<double> lower, upper;  ///< per joint; empty: no limit
+    std::vector<double> lower, upper;  ///< per joint; empty: no limit. Judged on what came, before any step is clamped
     GatePolicy outside_limits = GatePolicy::reject;
     /// Per joint, between a row and the one before it, across actions; empty: no limit. The first action of a client and
     /// the first after reset() may be any step away.
     std::vector<double> max_step;
     GatePolicy too_large_step = GatePolicy::reject;
-    /// Age of the newest image that the policy saw (obs_timestamps). Zero: no limit. An action that does not say passes.
+    /// Age of the oldest image that the policy says it saw (Action::obs_timestamps). Zero: no limit. Where there is a limit,
+    /// here or for one camera, images of cameras that the robot does not have and images from the future are objected to as
+    /// well; an action that names no camera passes.
     Duration max_observation_age = Duration::zero();
-    GatePolicy stale = GatePolicy::reject;  ///< accept or reject
+    /// Instead of it for cameras of their own pace, by name; more than zero.
+    std::map<std::string, Duration> max_camera_age;
+    /// How far ahead of the server's clock the time of an image may be.
+    Duration future_tolerance = std::chrono::milliseconds(20);
+    GatePolicy stale = GatePolicy::reject;  ///< of too old, unknown and future images: accept or reject
 };
 
 /// Who may connect.

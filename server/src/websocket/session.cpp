@@ -39,7 +39,7 @@ Session::Session(net::Link link, std::string peer, ServerCore& core, std::unique
       heartbeat_(core.io.get_executor()),
       each_message_(std::chrono::duration_cast<Duration>(std::chrono::seconds(1)) /
                     static_cast<std::int64_t>(core.options.max_messages_per_second)),
-      gate_(core.options.gate) {}
+      gate_(core.options.gate, core.source->engine().cameras()) {}
 
 // ---- handshake ----
 
