@@ -7,6 +7,7 @@
 
 #include <chiral/byte_buffer.hpp>
 #include <chiral/sources.hpp>
+#include <chiral/want.hpp>
 
 #include <Eigen/Core>
 
@@ -48,6 +49,13 @@ struct CameraInfo {
     std::uint64_t sequence{0};                 ///< number of the image since start, 0 before the first
     std::uint64_t missed{0};                   ///< images published since the previous observation that it did not show
     SourceStatus status{SourceStatus::never};  ///< judged when the observation was made
+
+    // Of a client that wants something (see Want).
+    std::uint64_t version{0};  ///< publications of any field of this camera; 0 where a peer does not say
+    bool unchanged{false};     ///< nothing was published since the answer before, so the pixels were not sent again
+    ImageEncoding image_encoding{ImageEncoding::raw};  ///< how they travelled; from a PolicyClient the image is plain bytes
+    ColourOrder image_order{ColourOrder::rgb};
+    DepthEncoding depth_encoding{DepthEncoding::raw};
 };
 
 /// One proprioception stream in an observation.

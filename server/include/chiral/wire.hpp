@@ -9,17 +9,20 @@
 // nothing else, short of std::bad_alloc, and never read outside the given span. After a DecodeError the output is valid
 // but unspecified.
 // They allocate nothing in steady state: when a message has the names and sizes of the previous one decoded into the
-// same output on the same thread. Info and metadata maps are the exception, they are built anew.
+// same output on the same thread. Info and metadata maps and wants are the exception, they are built anew.
 //
 // Encoders write every float as float64. What they cannot write they refuse with std::invalid_argument, which names
 // the camera, what it has and what was expected.
 #pragma once
 
 #include <chiral/types.hpp>
+#include <chiral/want.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -45,6 +48,11 @@ struct Limits {
     std::size_t max_map_entries = 4096;  ///< of any map, and elements of any array, in a header
     std::size_t max_values = 1 << 16;    ///< MessagePack values in a header: 256 cameras take some 20 000
     std::size_t max_depth = 32;          ///< nesting of MessagePack containers
+    int max_want_side = 8192;            ///< pixels, of a picture that a client wants
+    std::size_t max_want_pixels = 1 << 23;
+    /// Of all images and depths in a message that are encoded, as large as they will be: there a few bytes of payload may
+    /// announce any size.
+    std::size_t max_decoded_bytes = std::size_t{1} << 28;
 };
 
 // ---- client to server ----
@@ -57,13 +65,20 @@ constexpr const char* to_string(RequestType type) noexcept {
     return names[static_cast<int>(type)];
 }
 
+/// A want as it is sent: with what the client has of each camera, where it wants only what is newer.
+struct WantRequest {
+    Want want;
+    std::map<std::string, std::uint64_t> have;  ///< camera -> CameraInfo::version of what it got last
+};
+
 /// A decoded request. `action` is filled for apply_action and action only, and left alone otherwise. Actions with a
 /// NaN or infinite element or observation time, a shape other than [D] or [N, D] with positive sizes, another dtype
 /// than float32, or a payload that is not exactly shape times four bytes are DecodeErrors. So is a payload behind any
-/// other request. Missing obs_timestamps are none.
+/// other request. Missing obs_timestamps are none. `want` is what an obs_request wants, null if it does not say.
 struct Request {
     RequestType type{};
     Action action;
+    std::shared_ptr<const WantRequest> want{};
 };
 
 /// Decodes into `out`, reusing its memory.
@@ -71,6 +86,8 @@ void decode_request(Bytes message, Request& out, const Limits& limits = {});
 
 /// Encoders append to nothing: they clear `out`, reuse its capacity and leave one whole message.
 void encode_request(RequestType type, std::vector<std::uint8_t>& out);  ///< metadata, reset, obs_request
+/// An obs_request that wants something. Refuses, with std::invalid_argument, what decode_request would.
+void encode_obs_request(const WantRequest& want, std::vector<std::uint8_t>& out);
 
 /// Both refuse, with std::invalid_argument, a shape, an element or a time that decode_request would: nobody answers an
 /// action, so its sender would never learn of it. `one_dimensional` writes shape [D] where N is 1, and [N, D] as ever
@@ -102,7 +119,8 @@ struct Response {
 /// Decodes into `out`, reusing the memory of its observation. Images, depths and proprios must lie inside the payload,
 /// must not take more bytes together than it has, and must be exactly as long as their shape says. A camera without an
 /// image has shape [] and no bytes. Source fields that a peer does not send get their defaults; a status that this
-/// version does not know counts as stale, so that nobody takes it for fresh.
+/// version does not know counts as stale, so that nobody takes it for fresh. Of images and depths that are encoded, the bytes
+/// are left as they came: image_encoding and depth_encoding say how, the shape what they will become.
 void decode_response(Bytes message, Response& out, const Limits& limits = {});
 
 /// The same, but decodes the observation into `obs` and leaves out.result.obs alone. With a lender, which keeps `message`
@@ -132,8 +150,12 @@ public:
     void encode_obs_response(const Observation& obs);
     void encode_reset_response(const Observation& obs, const InfoMap& info);
     void encode_step_response(const StepResult& result);
+    /// An obs_response to a client that wants something: pixels may be encoded or left out, and each camera says how. Its
+    /// header is built anew each time.
+    void encode_wanted_response(const Observation& obs);
     // The pieces would point into an observation that is gone.
     void encode_obs_response(const Observation&&) = delete;
+    void encode_wanted_response(const Observation&&) = delete;
     void encode_reset_response(const Observation&&, const InfoMap&) = delete;
     void encode_step_response(const StepResult&&) = delete;
 
@@ -175,6 +197,7 @@ private:
     std::vector<std::uint8_t> head_;
     std::vector<Bytes> payload_;
     std::uint64_t rebuilds_{0};
+    bool wanted_{false};  // what is being encoded answers a want
 };
 
 }  // namespace chiral::wire

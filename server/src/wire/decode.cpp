@@ -4,6 +4,8 @@
 #include <chiral/wire.hpp>
 #include "wire/pixels.hpp"
 #include "wire/values.hpp"
+#include "wire/want.hpp"
+#include "wire/words.hpp"
 
 #include <bit>
 #include <climits>
@@ -126,7 +128,15 @@ std::size_t require_shape(const Where& where, const Value& map, const char* key,
 // of memory, so together they must not be larger than the payload.
 class Payload {
 public:
-    explicit Payload(Bytes bytes) : bytes_(bytes), unclaimed_(bytes.size()) {}
+    Payload(Bytes bytes, std::size_t decoded) : bytes_(bytes), unclaimed_(bytes.size()), undecoded_(decoded) {}
+
+    /// Pixels that will take `size` bytes when they are decoded.
+    void announce(const Where& where, const char* what, std::size_t size) {
+        if (size > undecoded_)
+            fail(where, std::string(what) + " of " + std::to_string(size) + " bytes when decoded is more than the " +
+                            std::to_string(undecoded_) + " bytes that are left to this message");
+        undecoded_ -= size;
+    }
 
     Bytes claim(const Where& where, const char* what, std::uint64_t offset, std::uint64_t size) {
         if (offset > bytes_.size() || size > bytes_.size() - offset)
@@ -142,6 +152,7 @@ public:
 private:
     Bytes bytes_;
     std::size_t unclaimed_;
+    std::size_t undecoded_;
 };
 
 struct Frame {
@@ -301,14 +312,15 @@ void decode_currency(const Where& where, const Value& fields, Source& source) {
 }
 
 void decode_pixels(const Where& where, const Value& fields, const PixelFormat& format, Payload& payload, CameraInfo& camera,
-                   Loan* lender) {
+                   bool encoded, Loan* lender) {
     require_dtype(where, fields, format.dtype_key, format.dtype_name);
     std::vector<int>& shape = camera.*format.shape;
     const std::size_t elements =
         require_shape(where, fields, format.shape_key, format.rank, format.or_rank, format.dimensions, shape);
     const std::size_t expected = saturating_product(elements, format.element_size);
     const std::uint64_t size = require_count(where, fields, format.size_key);
-    if (size != expected)
+    if (encoded) payload.announce(where, format.what, expected);
+    else if (size != expected)
         fail(where, std::string(format.what) + " is " + std::to_string(size) + " bytes, shape " + shape_text(shape) + ' ' +
                         format.dtype_name + " needs " + std::to_string(expected));
     const Bytes bytes = payload.claim(where, format.what, require_count(where, fields, format.offset_key), size);
@@ -319,15 +331,35 @@ void decode_pixels(const Where& where, const Value& fields, const PixelFormat& f
     (camera.*format.dtype).assign(format.dtype_name);
 }
 
+// One of the words of an enumeration; its first meaning where the key is missing.
+template <class Enum>
+Enum word_or(const Where& where, const Value& fields, const char* key, Enum missing) {
+    const Value* value = given(fields, key);
+    if (value == nullptr) return missing;
+    const std::optional<Enum> known = value->is_text() ? from_word<Enum>(value->text()) : std::nullopt;
+    if (!known) fail(where, key, value, words_of<Enum>());
+    return *known;
+}
+
+void decode_wanted(const Where& where, const Value& fields, CameraInfo& camera) {
+    camera.version = count_or_zero(where, fields, "version");
+    camera.unchanged = given(fields, "unchanged") != nullptr && require_boolean(where, fields, "unchanged");
+    camera.image_encoding = word_or(where, fields, "image_encoding", ImageEncoding::raw);
+    camera.image_order = word_or(where, fields, "image_order", ColourOrder::rgb);
+    camera.depth_encoding = word_or(where, fields, "depth_encoding", DepthEncoding::raw);
+}
+
 void decode_camera(const Where& where, const Value& fields, Payload& payload, CameraInfo& camera, Loan* lender) {
     camera.timestamp = require_number(where, fields, "timestamp");
     require_matrix(where, fields, "intrinsics", camera.intrinsics);
     require_matrix(where, fields, "extrinsics", camera.extrinsics);
     decode_currency(where, fields, camera);
-    decode_pixels(where, fields, image_format, payload, camera, lender);
+    decode_wanted(where, fields, camera);
+    const bool unchanged = camera.unchanged;
+    decode_pixels(where, fields, image_format, payload, camera, unchanged || is_encoded(camera.image_encoding), lender);
     camera.has_depth = given(fields, "depth_shape") != nullptr;
     if (camera.has_depth) {
-        decode_pixels(where, fields, depth_format, payload, camera, lender);
+        decode_pixels(where, fields, depth_format, payload, camera, unchanged || is_encoded(camera.depth_encoding), lender);
     } else {
         camera.depth_data.clear();
         camera.depth_shape.clear();
@@ -366,7 +398,7 @@ void decode_sources(const Where& where, const Value& header, const char* list, c
 
 void decode_observation(const Where& where, const Value& header, Bytes bytes, Observation& obs, const Limits& limits,
                         Loan* lender) {
-    Payload payload(bytes);
+    Payload payload(bytes, limits.max_decoded_bytes);
     obs.timestamp = require_number(where, header, "timestamp");
     obs.snapshot_time = number_or_zero(where, header, "snapshot_time");
     decode_sources(where, header, "cameras", "camera", limits.max_cameras, obs.cameras,
@@ -398,6 +430,9 @@ void decode_request(Bytes message, Request& out, const Limits& limits) {
     const Value& header = parse_header(frame.header, limits);
     out.type = request_type(header);
     const Where where{to_string(out.type)};
+    out.want.reset();
+    if (out.type == RequestType::obs_request)
+        if (const Value* want = given(header, "want")) out.want = decode_want(*want, limits);
     if (out.type == RequestType::apply_action || out.type == RequestType::action) {
         decode_action(where, header, frame.payload, out.action, limits);
     } else if (!frame.payload.empty()) {

@@ -3,6 +3,8 @@
 // over in place when the next one has the same layout.
 #include <chiral/wire.hpp>
 #include "wire/pixels.hpp"
+#include "wire/words.hpp"
+#include "wire/writer.hpp"
 
 #include <bit>
 #include <cmath>
@@ -16,91 +18,6 @@ namespace chiral::wire {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "payloads are little-endian and sent as they are");
-
-// Writes MessagePack at a position of a buffer: over what is there, and on where it ends.
-class Writer {
-public:
-    Writer(std::vector<std::uint8_t>& buffer, std::size_t position) : buffer_(buffer), position_(position) {}
-
-    std::size_t position() const noexcept { return position_; }
-
-    void raw(const void* bytes, std::size_t size) {
-        if (buffer_.size() - position_ < size) buffer_.resize(position_ + size);
-        if (size > 0) std::memcpy(buffer_.data() + position_, bytes, size);
-        position_ += size;
-    }
-    void byte(unsigned value) {
-        const auto narrow = static_cast<std::uint8_t>(value);
-        raw(&narrow, 1);
-    }
-    /// A format byte and an integer of `width` bytes, most significant first.
-    void tagged(unsigned format, std::uint64_t integer, unsigned width) {
-        std::uint8_t bytes[9] = {static_cast<std::uint8_t>(format)};
-        for (unsigned i = 0; i < width; ++i) bytes[1 + i] = static_cast<std::uint8_t>(integer >> 8 * (width - 1 - i));
-        raw(bytes, 1 + width);
-    }
-
-    void boolean(bool value) { byte(value ? 0xc3 : 0xc2); }
-    void float64(double value) { tagged(0xcb, std::bit_cast<std::uint64_t>(value), 8); }
-    void uint64(std::uint64_t value) { tagged(0xcf, value, 8); }
-    void integer(std::int64_t value) {
-        if (value >= 0) {
-            count(static_cast<std::uint64_t>(value));
-        } else if (value >= -32) {
-            byte(static_cast<unsigned>(value & 0xff));
-        } else {
-            tagged(0xd3, static_cast<std::uint64_t>(value), 8);
-        }
-    }
-    /// An unsigned integer in as few bytes as it needs.
-    void count(std::uint64_t value) {
-        if (value < 0x80) {
-            byte(static_cast<unsigned>(value));
-        } else if (value <= 0xffff) {
-            tagged(0xcd, value, 2);
-        } else if (value <= 0xffffffff) {
-            tagged(0xce, value, 4);
-        } else {
-            uint64(value);
-        }
-    }
-    void text(std::string_view text) {
-        sized(0xa0, 32, 0xdb, text.size());
-        raw(text.data(), text.size());
-    }
-    void array(std::size_t size) { sized(0x90, 16, 0xdd, size); }
-    void map(std::size_t size) { sized(0x80, 16, 0xdf, size); }
-
-private:
-    // A size inside the format byte if it is below `short_limit`, in 32 bits behind another format byte if not.
-    void sized(unsigned short_format, std::size_t short_limit, unsigned format, std::size_t size) {
-        if (size < short_limit) {
-            byte(short_format | static_cast<unsigned>(size));
-        } else {
-            tagged(format, size, 4);
-        }
-    }
-
-    std::vector<std::uint8_t>& buffer_;
-    std::size_t position_;
-};
-
-// Begins a frame in an empty buffer; the length of the header is filled in by end_header.
-Writer begin_frame(std::vector<std::uint8_t>& out) {
-    out.clear();
-    out.resize(4);
-    return {out, 4};
-}
-
-void end_header(std::vector<std::uint8_t>& out, std::size_t end) {
-    const std::size_t length = end - 4;
-    // A string or count whose size did not fit its 32 bits makes the header as a whole too long as well.
-    if (length > std::numeric_limits<std::uint32_t>::max())
-        throw std::invalid_argument("header is " + std::to_string(length) + " bytes, expected less than 4 GiB");
-    const auto narrow = static_cast<std::uint32_t>(length);
-    out.resize(end);
-    std::memcpy(out.data(), &narrow, sizeof narrow);
-}
 
 void write_info(Writer& writer, const char* key, const InfoMap& info) {
     writer.text(key);
@@ -240,7 +157,8 @@ std::array<int, 5> shape_of(const CameraInfo& camera) noexcept {
     throw std::invalid_argument("camera '" + camera.name + "': " + problem);
 }
 
-void check_pixels(const CameraInfo& camera, const PixelFormat& format) {
+// `encoded`: as large as they are, whatever the shape says.
+void check_pixels(const CameraInfo& camera, const PixelFormat& format, bool encoded) {
     const ByteBuffer& pixels = camera.*format.bytes;
     const std::vector<int>& shape = camera.*format.shape;
     const std::string& dtype = camera.*format.dtype;
@@ -253,16 +171,31 @@ void check_pixels(const CameraInfo& camera, const PixelFormat& format) {
     if (!shape_fits)
         refuse(camera, std::string(format.shape_key) + " is " + shape_text(shape) + ", expected " + format.dimensions +
                            " with positive sizes");
-    if (pixels.size() != expected)
+    if (pixels.size() != expected && !encoded)
         refuse(camera, std::string(format.what) + " is " + std::to_string(pixels.size()) + " bytes, shape " +
                            shape_text(shape) + ' ' + format.dtype_name + " needs " + std::to_string(expected));
     if (!dtype.empty() && dtype != format.dtype_name)
         refuse(camera, std::string(format.dtype_key) + " is '" + dtype + "', expected '" + format.dtype_name + "'");
 }
 
-void check(const CameraInfo& camera) {
-    check_pixels(camera, image_format);
-    if (camera.has_depth) check_pixels(camera, depth_format);
+void check(const CameraInfo& camera, bool wanted) {
+    check_pixels(camera, image_format, wanted && (camera.unchanged || is_encoded(camera.image_encoding)));
+    if (camera.has_depth)
+        check_pixels(camera, depth_format, wanted && (camera.unchanged || is_encoded(camera.depth_encoding)));
+}
+
+// What only clients that have asked for it are told.
+void write_wanted(Writer& writer, const CameraInfo& camera) {
+    writer.text("version");
+    writer.count(camera.version);
+    writer.text("unchanged");
+    writer.boolean(camera.unchanged);
+    writer.text("image_encoding");
+    writer.text(word(camera.image_encoding));
+    writer.text("image_order");
+    writer.text(word(camera.image_order));
+    writer.text("depth_encoding");
+    writer.text(word(camera.depth_encoding));
 }
 
 // Announces pixels at `offset` of the payload and moves it on.
@@ -313,6 +246,14 @@ void ObservationEncoder::encode_obs_response(const Observation& obs) {
     encode(ResponseType::obs_response, obs, nullptr, nullptr);
 }
 
+void ObservationEncoder::encode_wanted_response(const Observation& obs) {
+    kept_.valid = false;  // sizes differ from answer to answer
+    wanted_ = true;
+    encode(ResponseType::obs_response, obs, nullptr, nullptr);
+    kept_.valid = false;
+    wanted_ = false;
+}
+
 void ObservationEncoder::encode_reset_response(const Observation& obs, const InfoMap& info) {
     encode(ResponseType::reset_response, obs, &info, nullptr);
 }
@@ -328,7 +269,7 @@ std::size_t ObservationEncoder::total_bytes() const noexcept {
 }
 
 void ObservationEncoder::encode(ResponseType type, const Observation& obs, const InfoMap* info, const StepResult* step) {
-    for (const CameraInfo& camera : obs.cameras) check(camera);
+    for (const CameraInfo& camera : obs.cameras) check(camera, wanted_);
 
     if (matches(type, obs)) {
         patch(obs, step);
@@ -401,11 +342,12 @@ void ObservationEncoder::rebuild(ResponseType type, const Observation& obs, cons
     writer.array(obs.cameras.size());
     for (std::size_t i = 0; i < obs.cameras.size(); ++i) {
         const CameraInfo& camera = obs.cameras[i];
-        writer.map(camera.has_depth ? 15 : 11);
+        writer.map((camera.has_depth ? 15 : 11) + (wanted_ ? 5 : 0));
         writer.text("name");
         writer.text(camera.name);
         kept_.cameras[i] = {camera.name, shape_of(camera), writer.position()};
         write_numbers(writer, camera);
+        if (wanted_) write_wanted(writer, camera);
         write_pixels(writer, camera, image_format, offset);
         if (camera.has_depth) write_pixels(writer, camera, depth_format, offset);
     }
