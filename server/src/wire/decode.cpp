@@ -341,9 +341,15 @@ Enum word_or(const Where& where, const Value& fields, const char* key, Enum miss
     return *known;
 }
 
+// Only observations are wanted in some way; reset and step answer with what the documented fields say.
 void decode_wanted(const Where& where, const Value& fields, CameraInfo& camera) {
-    camera.version = count_or_zero(where, fields, "version");
-    camera.unchanged = given(fields, "unchanged") != nullptr && require_boolean(where, fields, "unchanged");
+    const bool may_say = where.message == to_string(ResponseType::obs_response);
+    camera.version = may_say ? count_or_zero(where, fields, "version") : 0;
+    camera.unchanged = may_say && given(fields, "unchanged") != nullptr && require_boolean(where, fields, "unchanged");
+    camera.image_encoding = ImageEncoding::raw;
+    camera.image_order = ColourOrder::rgb;
+    camera.depth_encoding = DepthEncoding::raw;
+    if (!may_say) return;
     camera.image_encoding = word_or(where, fields, "image_encoding", ImageEncoding::raw);
     camera.image_order = word_or(where, fields, "image_order", ColourOrder::rgb);
     camera.depth_encoding = word_or(where, fields, "depth_encoding", DepthEncoding::raw);

@@ -29,7 +29,15 @@ bool same_camera(const CameraInfo& a, const CameraInfo& b) {
     return a.name == b.name && same_matrix(a.intrinsics, b.intrinsics) && same_matrix(a.extrinsics, b.extrinsics) &&
            same_currency(a, b) && same_bytes(a.image, b.image) && a.image_shape == b.image_shape &&
            a.image_dtype == b.image_dtype && a.has_depth == b.has_depth && same_bytes(a.depth_data, b.depth_data) &&
-           a.depth_shape == b.depth_shape && a.depth_dtype == b.depth_dtype;
+           a.depth_shape == b.depth_shape && a.depth_dtype == b.depth_dtype && a.version == b.version &&
+           a.unchanged == b.unchanged && a.image_encoding == b.image_encoding && a.image_order == b.image_order &&
+           a.depth_encoding == b.depth_encoding;
+}
+
+// Whether a camera has what only an answer to a want can say.
+bool wanted(const CameraInfo& camera) {
+    return camera.version != 0 || camera.unchanged || camera.image_encoding != ImageEncoding::raw ||
+           camera.image_order != ColourOrder::rgb || camera.depth_encoding != DepthEncoding::raw;
 }
 
 bool same_proprio(const ProprioInfo& a, const ProprioInfo& b) {
@@ -60,7 +68,11 @@ std::vector<std::uint8_t> encoded(const Response& response) {
     switch (response.type) {
         case ResponseType::reset_response: encoder.encode_reset_response(response.result.obs, response.result.info); break;
         case ResponseType::step_response: encoder.encode_step_response(response.result); break;
-        default: encoder.encode_obs_response(response.result.obs);
+        default: {
+            const auto& cameras = response.result.obs.cameras;
+            if (std::any_of(cameras.begin(), cameras.end(), wanted)) encoder.encode_wanted_response(response.result.obs);
+            else encoder.encode_obs_response(response.result.obs);
+        }
     }
     return test::joined(encoder);
 }
@@ -78,20 +90,25 @@ Response good_response() {
 void require_sound(const Observation& obs, std::size_t payload_bytes, const wire::Limits& limits) {
     require(obs.cameras.size() <= limits.max_cameras && obs.proprios.size() <= limits.max_proprios,
             "sources are within the limit");
-    std::size_t bytes = 0;
+    std::size_t bytes = 0, decoded = 0;
     for (const CameraInfo& camera : obs.cameras) {
         const auto pixels = [](const std::vector<int>& shape, std::size_t element_size) {
             std::size_t size = shape.empty() ? 0 : element_size;
             for (const int dimension : shape) size *= static_cast<std::size_t>(dimension);
             return size;
         };
-        require(camera.image.size() == pixels(camera.image_shape, 1), "an image has what its shape says");
-        require(camera.depth_data.size() == pixels(camera.depth_shape, sizeof(float)), "depth has what its shape says");
+        const std::size_t image = pixels(camera.image_shape, 1), depth = pixels(camera.depth_shape, sizeof(float));
+        decoded += image + depth;
+        require(camera.image.size() == image || camera.unchanged || camera.image_encoding > ImageEncoding::raw,
+                "an image has what its shape says");
+        require(camera.depth_data.size() == depth || camera.unchanged || camera.depth_encoding > DepthEncoding::raw,
+                "depth has what its shape says");
         require(camera.has_depth != camera.depth_shape.empty(), "depth has a shape");
         bytes += camera.image.size() + camera.depth_data.size();
     }
     for (const ProprioInfo& proprio : obs.proprios) bytes += proprio.data.size() * sizeof(float);
     require(bytes <= payload_bytes, "an observation is not larger than its payload");
+    require(decoded <= payload_bytes + limits.max_decoded_bytes, "nor, when it is decoded, than is accepted");
 }
 
 // Values of `extra` that are no plain numbers or texts, and info, are built in new memory.

@@ -18,7 +18,8 @@ using wire::RequestType;
 bool is_action(RequestType type) { return type == RequestType::apply_action || type == RequestType::action; }
 
 bool same_request(const Request& a, const Request& b) {
-    if (a.type != b.type) return false;
+    if (a.type != b.type || (a.want == nullptr) != (b.want == nullptr)) return false;
+    if (a.want && (a.want->want != b.want->want || a.want->have != b.want->have)) return false;
     if (!is_action(a.type)) return true;
     const auto same_time = [](const auto& x, const auto& y) { return x.first == y.first && same(x.second, y.second); };
     return a.action.N == b.action.N && a.action.D == b.action.D && same_elements(a.action.data, b.action.data) &&
@@ -68,7 +69,19 @@ void require_same_when_encoded(const Request& decoded) {
             wire::encode_legacy_action(decoded.action, message);
             require_same("a legacy action is the same again");
             break;
-        default: wire::encode_request(decoded.type, message); require_same("a request is the same again");
+        default:
+            if (!decoded.want) wire::encode_request(decoded.type, message);
+            else {
+                wire::WantRequest want = *decoded.want;
+                if (!want.want.only_if_newer) want.have.clear();  // says nothing then, and is not sent
+                wire::encode_obs_request(want, message);
+                Request again;
+                wire::decode_request(message, again);
+                require(again.want && again.want->want == want.want && again.want->have == want.have,
+                        "a want is the same again");
+                break;
+            }
+            require_same("a request is the same again");
     }
 }
 
@@ -109,7 +122,7 @@ void request(Bytes bytes) {
     }
     require(same_request(reused, fresh), "memory that is used again changes no value");
     if (is_action(fresh.type)) require_action_sound(fresh.action, {});
-    if (has_text_keys_only(bytes))
+    if (has_text_keys_only(bytes) && !fresh.want)
         require(test::count_allocations([&] { wire::decode_request(bytes, reused); }).allocations == 0,
                 "the same request again allocates nothing");
     require_same_when_encoded(fresh);

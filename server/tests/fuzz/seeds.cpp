@@ -3,6 +3,8 @@
 
 #include "frames.hpp"
 
+#include "imaging/transform.hpp"
+
 namespace chiral::fuzz {
 
 namespace {
@@ -36,6 +38,8 @@ Seeds frames() {
     Seeds frames;
     const test::Json manifest = test::golden_manifest();
     for (const auto& [name, entry] : manifest.items()) frames[name] = test::golden_frame(name);
+    frames["client_obs_request_with_want"] = test::golden_frame("want/obs_request");
+    frames["server_obs_response_to_want"] = test::golden_frame("want/obs_response");
     StepResult step;
     step.obs = test::sample_observation(1);
     step.info = {{"key", "value"}};
@@ -71,11 +75,55 @@ Seeds addresses() {
     return seeds;
 }
 
+// A gradient in every encoding; in front of the stream stands what the targets of pictures.cpp read there.
+Seeds pictures(const std::string& target) {
+    constexpr ImageSize size{24, 32};
+    std::vector<std::uint8_t> pixels(std::size_t{4} * size.height * size.width);
+    std::vector<float> metres(std::size_t{1} * size.height * size.width);
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i / 5 + i % 4 * 40);
+    for (std::size_t i = 0; i < metres.size(); ++i) metres[i] = 0.004f * static_cast<float>(i);
+    Seeds seeds;
+    imaging::ImageEncoder encoder;
+    const auto add = [&](const std::string& name, std::uint8_t variant, const ByteVector& stream) {
+        ByteVector& seed = seeds[name] = {size.height - 1, size.width - 1, variant};
+        seed.insert(seed.end(), stream.begin(), stream.end());
+    };
+    const auto image = [&](ImageEncoding encoding, int channels, std::uint8_t variant) {
+        imaging::EncodedImage out;
+        CameraWish wish;
+        wish.image = encoding;
+        encoder.image(pixels.data(), {size, channels}, wish, out);
+        add("picture_of_" + std::to_string(channels), variant, out.bytes);
+    };
+    const auto depth = [&](DepthEncoding encoding, const std::string& name, std::uint8_t variant) {
+        imaging::EncodedDepth out;
+        CameraWish wish;
+        wish.depth = encoding;
+        encoder.depth(metres.data(), size, wish, out);
+        add(name, variant, out.bytes);
+    };
+    if (target == "jpeg") {
+        image(ImageEncoding::jpeg, 3, 0);
+        image(ImageEncoding::jpeg, 1, 1);
+    } else if (target == "png") {
+        image(ImageEncoding::png, 1, 0);
+        image(ImageEncoding::png, 3, 1);
+        image(ImageEncoding::png, 4, 2);
+        depth(DepthEncoding::millimetres_png, "depth", 3);
+    } else {
+        image(ImageEncoding::zstd, 3, 0);
+        depth(DepthEncoding::lossless, "lossless_depth", 1);
+        depth(DepthEncoding::millimetres, "depth", 2);
+    }
+    return seeds;
+}
+
 }  // namespace
 
 std::map<std::string, std::vector<std::uint8_t>> seeds_of(const std::string& target) {
     if (target == "uri") return addresses();
     if (target == "header") return headers();
+    if (target == "jpeg" || target == "png" || target == "zstd") return pictures(target);
     Seeds seeds = frames();
     // A target learns from its own messages; the others would only be refused.
     std::erase_if(seeds, [&](const auto& seed) {

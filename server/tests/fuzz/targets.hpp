@@ -18,6 +18,9 @@ void request(Bytes bytes);               ///< what a server decodes
 void metadata_response(Bytes bytes);     ///< what a client decodes: metadata
 void observation_response(Bytes bytes);  ///< what a client decodes: observations, and what reset and step add to them
 void uri(Bytes bytes);                   ///< the address that a client is given
+void jpeg(Bytes bytes);                  ///< pictures that a client decodes
+void png(Bytes bytes);                   ///< pictures, and depth in millimetres
+void zstd(Bytes bytes);                  ///< pictures, and depth of both kinds
 
 struct Target {
     const char* name;
@@ -31,6 +34,9 @@ inline constexpr Target all_targets[] = {
     {"metadata_response", metadata_response},
     {"observation_response", observation_response},
     {"uri", uri},
+    {"jpeg", jpeg},
+    {"png", png},
+    {"zstd", zstd},
 };
 
 }  // namespace chiral::fuzz
