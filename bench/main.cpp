@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // chiral-bench: measures, and writes what it has measured as JSON. bench/run calls it and makes tables and plots of that.
 #include "age.hpp"
+#include "command_line.hpp"
 #include "contention.hpp"
 #include "end_to_end.hpp"
 #include "machine.hpp"
@@ -28,7 +29,9 @@ Json machine() {
 }  // namespace
 
 int main(int argc, char** argv) try {
-    CLI::App app("Measures the engine and the server beside other designs and the physical floor. bench/run calls it.");
+    CLI::App app("Measures the engine and the server beside other designs and the physical floor. bench/run calls it.",
+                 "chiral-bench");
+    app.footer(chiral::tools::exit_codes);
     std::string json;
     std::string only;
     bool quick = false, tiny = false;
@@ -37,7 +40,7 @@ int main(int argc, char** argv) try {
     app.add_flag("--tiny", tiny, "a few seconds: shows that it works, the numbers mean nothing")->excludes("--quick");
     app.add_option("--only", only, "one part, for a profiler")
         ->check(CLI::IsMember({"observations", "actions", "ages", "hold_up", "contention"}));
-    CLI11_PARSE(app, argc, argv);
+    if (const auto over = chiral::tools::parse_command_line(app, argc, argv)) return *over;
 
     const Effort effort = tiny ? Effort::tiny : quick ? Effort::quick : Effort::full;
     const Plan plan = plan_for(effort);
@@ -67,8 +70,8 @@ int main(int argc, char** argv) try {
     file << result.dump(1) << '\n';
     file.close();
     if (!file) throw std::runtime_error("cannot write " + json);
-    return 0;
+    return chiral::tools::kOk;
 } catch (const std::exception& error) {
     std::cerr << "chiral-bench: " << error.what() << '\n';
-    return 1;
+    return chiral::tools::kFailed;
 }

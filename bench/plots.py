@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen before)
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: E402
 
-from report import FLOORS, LABELS, VGA, hold_up_bytes, say, tail  # noqa: E402
+from measured import FLOORS, LABELS, VGA, hold_up_bytes, say, tail  # noqa: E402
 
 OURS = "#1f6fb4"
 STYLE = {

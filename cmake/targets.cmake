@@ -3,6 +3,7 @@
 
 function(chiral_target_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   if(PROJECT_IS_TOP_LEVEL)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -18,21 +19,38 @@ function(chiral_target_options target)
   endif()
 endfunction()
 
-# A library of the package: chiral_NAME in the build, chiral::NAME for users, built or installed.
+# A library of the package: chiral_NAME in the build, chiral::NAME for users, built or installed. Static, or shared if
+# BUILD_SHARED_LIBS says so; PRIVATE_TO_PACKAGE: always static, a part of others that users do not link.
 function(chiral_library name)
-  add_library(chiral_${name} STATIC ${ARGN})
+  cmake_parse_arguments(LIBRARY "PRIVATE_TO_PACKAGE" "" "" ${ARGN})
+  if(LIBRARY_PRIVATE_TO_PACKAGE)
+    add_library(chiral_${name} STATIC ${LIBRARY_UNPARSED_ARGUMENTS})
+  else()
+    add_library(chiral_${name} ${LIBRARY_UNPARSED_ARGUMENTS})
+  endif()
   add_library(chiral::${name} ALIAS chiral_${name})
-  set_target_properties(chiral_${name} PROPERTIES EXPORT_NAME ${name})
+  # Before 1.0 minor versions may differ in their interfaces.
+  set_target_properties(chiral_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   target_include_directories(chiral_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   chiral_target_options(chiral_${name})
-  install(TARGETS chiral_${name} EXPORT chiral-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(DIRECTORY include/chiral DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  if(NOT CHIRAL_SANITIZE)
+    target_link_options(chiral_${name} PRIVATE $<$<BOOL:${BUILD_SHARED_LIBS}>:-Wl,--no-undefined>)
+  endif()
+  if(CHIRAL_INSTALL AND NOT (LIBRARY_PRIVATE_TO_PACKAGE AND BUILD_SHARED_LIBS))
+    install(TARGETS chiral_${name} EXPORT chiral-targets DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  endif()
 endfunction()
 
 # A program of the package.
 function(chiral_program name)
   add_executable(${name} ${ARGN})
   chiral_target_options(${name})
-  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  if(CHIRAL_INSTALL)
+    file(RELATIVE_PATH to_libraries /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
+    set_target_properties(${name} PROPERTIES INSTALL_RPATH "$<$<BOOL:${BUILD_SHARED_LIBS}>:$ORIGIN/${to_libraries}>")
+    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
 endfunction()

@@ -18,11 +18,4 @@ const EngineEntry* find_engine(std::string_view name) noexcept {
     return nullptr;
 }
 
-std::string engine_names() {
-    std::string names;
-    for (const auto& some : {engines(), broken_engines()})
-        for (const EngineEntry& entry : some) (names += names.empty() ? "" : ", ") += entry.name;
-    return names;
-}
-
 }  // namespace chiral::stress

@@ -23,8 +23,6 @@ std::span<const EngineEntry> engines() noexcept;
 std::span<const EngineEntry> broken_engines() noexcept;
 /// Of either kind. Null if there is none of that name.
 const EngineEntry* find_engine(std::string_view name) noexcept;
-/// "lockfree, mutex, publish_early, ..."
-std::string engine_names();
 
 std::unique_ptr<SensorStore> make_lockfree_store(const StoreSetup& setup);
 std::unique_ptr<SensorStore> make_mutex_store(const StoreSetup& setup);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // chiral-stress: proves no tearing and no stalls, or shows where they are. See --help.
+#include "command_line.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "run.hpp"
@@ -13,10 +14,10 @@
 
 namespace {
 
-constexpr int kPass = 0;
-constexpr int kFail = 1;
-constexpr int kUsage = 2;
-constexpr int kInterrupted = 130;
+using chiral::tools::kFailed;
+using chiral::tools::kInterrupted;
+using chiral::tools::kOk;
+using chiral::tools::kUsage;
 
 int run_and_report(const chiral::stress::Options& options) {
     using namespace chiral::stress;
@@ -25,18 +26,18 @@ int run_and_report(const chiral::stress::Options& options) {
     const RunResult result = run(options);
     const Verdict verdict = judge(options, result);
     fmt::print("{}", table(options, result, verdict));
-    int code = !verdict.pass() ? kFail : result.interrupted ? kInterrupted : kPass;
+    int code = !verdict.pass() ? kFailed : result.interrupted ? kInterrupted : kOk;
     if (!options.json.empty()) {
         try {
             write_file(options.json, json(options, result, verdict));
         } catch (const std::exception& error) {
             fmt::print(stderr, "chiral-stress: {}\n", error.what());
-            code = kFail;
+            code = kFailed;
         }
     }
     if (std::fflush(stdout) != 0) {
         std::perror("chiral-stress: cannot write the table");
-        code = kFail;
+        code = kFailed;
     }
     // Whoever waits for stuck threads is stuck.
     if (result.stuck) std::_Exit(code);
@@ -59,6 +60,6 @@ int main(int argc, char** argv) {
         return run_and_report(*options);
     } catch (const std::exception& error) {
         fmt::print(stderr, "chiral-stress: {}\n", error.what());
-        return kFail;
+        return kFailed;
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options.hpp"
 
+#include "command_line.hpp"
 #include "verdict.hpp"
 
 #include <fmt/format.h>
@@ -49,9 +50,17 @@ std::string describe_faults() {
     return all;
 }
 
-std::string fault_list() {
-    std::string names;
-    for (const FaultEntry& fault : faults()) (names += names.empty() ? "" : ", ") += fault.name;
+std::vector<std::string> known_engines() {
+    std::vector<std::string> names;
+    for (const auto& some : {engines(), broken_engines()})
+        for (const EngineEntry& entry : some) names.emplace_back(entry.name);
+    return names;
+}
+
+std::vector<std::string> known_faults() {
+    std::vector<std::string> names;
+    for (const FaultEntry& fault : faults()) names.emplace_back(fault.name);
+    names.emplace_back("all");
     return names;
 }
 
@@ -75,7 +84,7 @@ std::string details() {
         "Engines that are broken on purpose, to see that it fails, and what must be found:\n{}\n"
         "Faults. The run goes on around them with all its checks, and each must really happen, leave memory flat, and be\n"
         "followed by a newcomer that gets a fresh, coherent observation:\n{}\n"
-        "Exit code: 0 pass, 1 fail, 2 usage, 130 interrupted (Ctrl-C) with nothing wrong until then.\n\n"
+        "{}\n\n"
         "Examples:\n"
         "  chiral-stress                                          10 s, two 640x480 RGB-D and one 1280x720 RGB, one reader\n"
         "  chiral-stress --transport ws --seconds 60 --json r.json   the same, and a client over the loopback\n"
@@ -85,7 +94,8 @@ std::string details() {
         "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
         "  chiral-stress --transport ws --listen 8765             the server's clients are yours, whatever they do\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
-        describe_rules(), describe_engines(engines()), describe_engines(broken_engines()), describe_faults());
+        describe_rules(), describe_engines(engines()), describe_engines(broken_engines()), describe_faults(),
+        tools::exit_codes);
 }
 
 }  // namespace
@@ -154,16 +164,13 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         ->option_text("NAME");
     app.add_option("--json", options.json, "Write the results to this file");
 
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        exit_code = app.exit(error) == 0 ? 0 : 2;
+    if (const std::optional<int> over = tools::parse_command_line(app, argc, argv)) {
+        exit_code = *over;
         return std::nullopt;
     }
 
     if (engine == "list") {
-        for (const auto& some : {engines(), broken_engines()})
-            for (const EngineEntry& entry : some) fmt::print("{}\n", entry.name);
+        for (const std::string& name : known_engines()) fmt::print("{}\n", name);
         exit_code = 0;
         return std::nullopt;
     }
@@ -175,14 +182,18 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     exit_code = 2;
     options.engine = find_engine(engine);
     if (!options.engine) {
-        fmt::print(stderr, "--engine: there is no engine '{}'; there are: {}\n", engine, engine_names());
+        fmt::print(stderr, "--engine: there is no engine '{}'{}; there are: {}\n", engine,
+                   tools::did_you_mean(engine, known_engines()), fmt::join(known_engines(), ", "));
         return std::nullopt;
     }
     options.faults = chosen_faults(fault_names);
-    if (options.faults.size() < fault_names.size()) {
-        fmt::print(stderr, "--fault: there is one that is not known; there are: {}, all\n", fault_list());
-        return std::nullopt;
-    }
+    const std::vector<std::string> known = known_faults();
+    for (const std::string& name : fault_names)
+        if (std::ranges::find(known, name) == known.end()) {
+            fmt::print(stderr, "--fault: there is no fault '{}'{}; there are: {}\n", name, tools::did_you_mean(name, known),
+                       fmt::join(known, ", "));
+            return std::nullopt;
+        }
     if (!options.faults.empty() && (engine != "lockfree" || options.writes != Writes::frame)) {
         fmt::print(stderr, "--fault: needs --engine lockfree and --writes frame\n");
         return std::nullopt;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // chiral-probe: asks a policy server for observations and tells what it serves, how fast, and how current it is.
 #include "bearer_token.hpp"
+#include "command_line.hpp"
 #include "pace.hpp"
 #include "probe_report.hpp"
 #include "save_observation.hpp"
@@ -70,7 +71,7 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
         "Asks a policy server for observations and reports rate, bandwidth, round trips, and how current each of its\n"
         "cameras and proprio streams is.",
         "chiral-probe");
-    app.footer(examples);
+    app.footer(std::string(exit_codes) + "\n\n" + examples);
     app.get_formatter()->column_width(20);
     app.add_option("URI", options.uri, "Server to ask: ws://HOST[:PORT][/observe], or wss:// for TLS")
         ->required()
@@ -110,18 +111,17 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     app.add_flag("--insecure", options.insecure,
                  "wss:// only: talk to the server whoever it is; it, or anybody in between, gets the\ntoken")
         ->group("Access");
-    try {
-        app.parse(argc, argv);
-        if (options.legacy && options.act) throw CLI::ValidationError("--act", "--legacy sends actions already");
-        if (options.insecure && !options.ca.empty())
-            throw CLI::ValidationError("--insecure", "does not look at what --ca trusts");
-        options.token = bearer_token(options.token, options.token_file);
-    } catch (const CLI::ParseError& error) {
-        exit_code = app.exit(error) == 0 ? 0 : 1;
+    if (const std::optional<int> over = parse_command_line(app, argc, argv)) {
+        exit_code = *over;
         return false;
+    }
+    try {
+        if (options.legacy && options.act) throw std::invalid_argument("--act: --legacy sends actions already");
+        if (options.insecure && !options.ca.empty())
+            throw std::invalid_argument("--insecure: does not look at what --ca trusts");
+        options.token = bearer_token(options.token, options.token_file);
     } catch (const std::invalid_argument& error) {
-        fmt::print(stderr, "chiral-probe: {}\n", error.what());
-        exit_code = 1;
+        exit_code = wrong_usage("chiral-probe", error.what());
         return false;
     }
     if (count->count() == 0 && options.seconds > 0.0) options.count = 0;
@@ -168,7 +168,7 @@ private:
             client_->close();
         } else if (!finished_) {
             std::fputs("\nchiral-probe: interrupted before it was connected\n", stderr);
-            _exit(130);
+            _exit(kInterrupted);
         }
     }
     bool is_guarded() {
@@ -330,8 +330,8 @@ std::string advice(const ProbeOptions& options, const ProbeResult& result, bool 
                           : "Is it a server for legacy clients only? Try --legacy. The server's log may say more.";
 }
 
-// Runs the probe; true if all went well.
-bool probe(const ProbeOptions& options, ProbeResult& result) {
+// Runs the probe; how it ended.
+ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     Interruption interruption;
     result.uri = without_token(options.uri);
     result.legacy = options.legacy;
@@ -349,6 +349,7 @@ bool probe(const ProbeOptions& options, ProbeResult& result) {
                    options.token.empty() ? "" : " that you gave");
     PolicyClient client(options.uri, client_options);
     bool connected = false;
+    ExitCode ended = kOk;
     try {
         const TimePoint start = Clock::now();
         client.connect();
@@ -363,18 +364,22 @@ bool probe(const ProbeOptions& options, ProbeResult& result) {
     } catch (const std::invalid_argument& error) {
         if (connected) throw;
         result.error = error.what();
+        ended = kUsage;
         const bool address = result.error.starts_with("address");
         fmt::print(stderr, "chiral-probe: {}{}\n", printable(error.what()), address ? ", such as ws://127.0.0.1:8765" : "");
     } catch (const ConnectionError& error) {
         if (!interruption.happened()) {
             result.error = error.what();
+            ended = kFailed;
             fmt::print(stderr, "chiral-probe: {}\n{}\n", printable(error.what()), advice(options, result, connected));
         }
     }
     interruption.guard(nullptr);
     client.close();
     if (connected) fmt::print("{}", summary(result));
-    return result.error.empty();
+    // Without a limit, Ctrl-C is how it is done.
+    const bool limited = options.count > 0 || options.seconds > 0.0;
+    return ended == kOk && limited && interruption.happened() ? kInterrupted : ended;
 }
 
 bool write_json(const std::string& path, const ProbeResult& result) {
@@ -400,17 +405,18 @@ bool save(const std::string& folder, const ProbeResult& result) {
 
 int main(int argc, char** argv) {
     ProbeOptions options;
-    int exit_code = 0;
+    int exit_code = kOk;
     if (!parse(argc, argv, options, exit_code)) return exit_code;
     try {
         ProbeResult result;
-        bool good = probe(options, result);
-        if (!options.json.empty()) good = write_json(options.json, result) && good;
-        if (!options.save.empty()) good = save(options.save, result) && good;
-        return good ? 0 : 1;
+        ExitCode ended = probe(options, result);
+        if (ended == kUsage) return ended;
+        if (!options.json.empty() && !write_json(options.json, result)) ended = kFailed;
+        if (!options.save.empty() && !save(options.save, result)) ended = kFailed;
+        return ended;
     } catch (const std::exception& error) {
         std::fflush(stdout);
         fmt::print(stderr, "chiral-probe: {}\n", error.what());
     }
-    return 1;
+    return kFailed;
 }

@@ -2,6 +2,7 @@
 // chiral-serve: a simulated robot that policies and other clients can be tried against.
 #include "bearer_token.hpp"
 #include "command_camera.hpp"
+#include "command_line.hpp"
 #include "simulated_robot.hpp"
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -62,7 +64,7 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         "Simulated robot: serves moving synthetic cameras, or real ones through a command, and the joints of an arm\n"
         "that follows actions. One client at a time, decoupled or legacy.",
         "chiral-serve");
-    app.footer(examples);
+    app.footer(std::string(exit_codes) + "\n\n" + examples);
     app.get_formatter()->column_width(33);
     std::string size = "640x480", token, token_file, gate = "off";
     std::vector<std::string> commands;
@@ -154,8 +156,11 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     app.add_option("--seconds", options.seconds, "End after this time; 0: at Ctrl-C [0]")
         ->check(in_range(0.0, 1e9))
         ->type_name("S");
+    if (const std::optional<int> over = parse_command_line(app, argc, argv)) {
+        exit_code = *over;
+        return false;
+    }
     try {
-        app.parse(argc, argv);
         if (access.tls_certificate_file.empty() != access.tls_private_key_file.empty())
             throw std::invalid_argument("--tls-cert and --tls-key: expected both, or neither for no TLS");
         access.bearer_token = bearer_token(token, token_file);
@@ -164,12 +169,8 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
         for (const std::string& command : commands) robot.command_cameras.push_back(parse_command_camera(command));
-    } catch (const CLI::ParseError& error) {
-        exit_code = app.exit(error) == 0 ? 0 : 1;
-        return false;
     } catch (const std::invalid_argument& error) {
-        fmt::print(stderr, "chiral-serve: {}\n", error.what());
-        exit_code = 1;
+        exit_code = wrong_usage("chiral-serve", error.what());
         return false;
     }
     if (cameras->count() == 0 && !commands.empty()) robot.cameras = 0;
@@ -264,21 +265,23 @@ int serve(const ServeOptions& options) {
     robot->stop();
     robot->wait();
     print_summary(robot->stats(), std::chrono::duration<double>(Clock::now() - start).count());
-    return 0;
+    return kOk;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     ServeOptions options;
-    int exit_code = 0;
+    int exit_code = kOk;
     if (!parse(argc, argv, options, exit_code)) return exit_code;
     try {
         return serve(options);
+    } catch (const std::invalid_argument& error) {
+        return wrong_usage("chiral-serve", error.what());
     } catch (const std::system_error& error) {
         fmt::print(stderr, "chiral-serve: {}\n", explain(error, options));
     } catch (const std::exception& error) {
         fmt::print(stderr, "chiral-serve: {}\n", error.what());
     }
-    return 1;
+    return kFailed;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // chiral-models: runs the models of the engine's core, and shows that they notice when it is broken.
+#include "command_line.hpp"
 #include "hunt.hpp"
 
 #include <CLI/CLI.hpp>
@@ -39,7 +40,9 @@ bool run(const Model& model, const Effort& effort, std::uint64_t search_limit) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{"Runs small programs on the engine's shipped core, under C++'s memory model, in every order."};
+    CLI::App app{"Runs small programs on the engine's shipped core, under C++'s memory model, in every order.",
+                 "chiral-models"};
+    app.footer(chiral::tools::exit_codes);
     bool list = false, quick = false, thorough = false, mutants = false;
     std::vector<std::string> names;
     std::string order, step;
@@ -56,15 +59,18 @@ int main(int argc, char** argv) {
     app.add_flag("--mutants", mutants, "Print for every operation which model fails when it is weakened")
         ->excludes(mutant_option)
         ->excludes(step_option);
-    CLI11_PARSE(app, argc, argv);
+    if (const auto over = chiral::tools::parse_command_line(app, argc, argv)) return *over;
 
     std::vector<Model> chosen;
     for (const Model& model : models())
         if (names.empty() || std::find(names.begin(), names.end(), model.name) != names.end()) chosen.push_back(model);
-    if (!names.empty() && chosen.size() != names.size()) {
-        std::fprintf(stderr, "chiral-models: no such model; --list prints them\n");
-        return 2;
-    }
+    std::vector<std::string> known;
+    for (const Model& model : models()) known.emplace_back(model.name);
+    for (const std::string& name : names)
+        if (std::find(known.begin(), known.end(), name) == known.end())
+            return chiral::tools::wrong_usage("chiral-models", "--model: there is no model '" + name + "'" +
+                                                                   chiral::tools::did_you_mean(name, known) +
+                                                                   "; --list prints them");
     if (list) {
         for (const Model& model : chosen) std::printf("%-26s %s\n", model.name, model.summary);
         return 0;

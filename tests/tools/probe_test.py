@@ -145,11 +145,11 @@ class ProbeTest(unittest.TestCase):
         finally:
             probe.kill()
 
-    def test_mistakes_in_the_options_are_told_and_end_with_1(self):
+    def test_mistakes_in_the_options_are_told_and_end_with_2(self):
         for arguments, wanted in (([], "URI"), (["http://robot"], "expected ws://"), (["ws://"], "expected ws://"),
                                   (["ws://x", "--hz", "-3"], "--hz"), (["ws://x", "--act", "--legacy"], "--act")):
             result = programs.run(PROBE, *arguments)
-            self.assertEqual(result.returncode, 1, arguments)
+            self.assertEqual(result.returncode, 2, arguments)
             self.assertIn(wanted, result.stderr + result.stdout, arguments)
 
     def test_help_shows_every_option_and_examples(self):
@@ -170,6 +170,16 @@ class ProbeTest(unittest.TestCase):
         self.assertRegex(probe.output, r"observations +[1-9]")
         with open(file, encoding="utf-8") as text:
             self.assertGreaterEqual(json.load(text)["observations"], 1)
+
+    def test_ctrl_c_before_the_number_that_was_asked_for_ends_with_130(self):
+        with programs.serve(*SMALL) as (_, uri):
+            probe = programs.Program(PROBE, uri, "--count", "100000", "--hz", "50")
+            try:
+                probe.wait_line("per observation")
+                self.assertEqual(probe.end(signal.SIGINT), 130, probe.output)
+            finally:
+                probe.kill()
+        self.assertRegex(probe.output, r"observations +[1-9]")
 
     def test_ctrl_c_while_nobody_listens_ends_it_too(self):
         probe = programs.Program(PROBE, "ws://127.0.0.1:1", "--timeout", "1000")

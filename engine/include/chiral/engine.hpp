@@ -21,6 +21,7 @@
 // Snapshot hands out belong to one thread at a time. An Engine outlives its readers and frames, a Reader its snapshots.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/engine_options.hpp>
 #include <chiral/sources.hpp>
 #include <chiral/time.hpp>
@@ -60,7 +61,7 @@ enum class Errc : std::uint8_t {
 
 /// What became of an update. A value, not an exception: the sensor thread goes on. After an error the buffers are as they
 /// were before. Cheap to copy; the message is put together only when asked for.
-class Status {
+class CHIRAL_API Status {
 public:
     Status() = default;
     Status(Errc code, const char* source, const char* what, std::uint64_t got, std::uint64_t expected) noexcept
@@ -94,7 +95,7 @@ private:
 };
 
 /// What was obtained for the arena, as opposed to what was asked for.
-struct ArenaReport {
+struct CHIRAL_API ArenaReport {
     std::size_t bytes{0};
     std::size_t page_bytes{0};       ///< size of the pages that the mapping asked for
     std::size_t huge_page_bytes{0};  ///< how much of it the kernel really backs with huge pages
@@ -115,7 +116,7 @@ struct ReaderState;
 ///
 /// A field is claimed when it is first asked for: from then until commit or abandonment no other thread can write it.
 /// Slot memory holds old pixels, not zeros.
-class Frame {
+class CHIRAL_API Frame {
 public:
     Frame(Frame&& other) noexcept;
     Frame& operator=(Frame&& other) noexcept;
@@ -165,7 +166,7 @@ struct Stamp {
 };
 
 /// One camera of a snapshot. Valid while the Snapshot lives.
-class CameraView {
+class CHIRAL_API CameraView {
 public:
     std::span<const std::uint8_t> image() const noexcept;  ///< H*W*C bytes, row-major
     std::span<const float> depth() const noexcept;         ///< H*W metres, row-major; empty without depth
@@ -207,7 +208,7 @@ enum class ProprioRead : std::uint8_t {
 };
 
 /// One proprio stream of a snapshot: a copy that is owned by the Reader and valid while the Snapshot lives.
-class ProprioView {
+class CHIRAL_API ProprioView {
 public:
     std::span<const float> values() const noexcept;
     ProprioRead how() const noexcept;
@@ -228,7 +229,7 @@ private:
 };
 
 /// Everything at one look. Releases its pins when destroyed. Movable, not copyable.
-class Snapshot {
+class CHIRAL_API Snapshot {
 public:
     Snapshot(Snapshot&& other) noexcept : reader_(other.reader_) { other.reader_ = nullptr; }
     Snapshot& operator=(Snapshot&& other) noexcept;
@@ -261,7 +262,7 @@ private:
 };
 
 /// The right to take snapshots, one at a time. From Engine::make_reader().
-class Reader {
+class CHIRAL_API Reader {
 public:
     Reader(Reader&&) noexcept;
     Reader& operator=(Reader&&) noexcept;
@@ -279,7 +280,7 @@ private:
     std::unique_ptr<detail::ReaderState> state_;
 };
 
-class Engine {
+class CHIRAL_API Engine {
 public:
     /// Allocates and prefaults everything. Throws std::invalid_argument that names the source and the value for a
     /// declaration that makes no sense, std::system_error if there is not enough memory.

@@ -2,6 +2,7 @@
 // How an Engine is set up. Every default suits one reader in the same process.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/time.hpp>
 
 #include <chrono>

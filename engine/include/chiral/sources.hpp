@@ -4,6 +4,8 @@
 // Both structs are plain aggregates that are read once, at construction of an Engine or PolicyServer.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <Eigen/Core>
 
 #include <cstdint>

@@ -2,6 +2,8 @@
 // The clock that every time in this library is measured on.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <chrono>
 
 namespace chiral {

@@ -11,6 +11,8 @@
 // borrowed buffer copies it first.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +23,7 @@
 namespace chiral {
 
 /// What keeps borrowed memory readable: counts its buffers and is told when the last one is gone.
-class Loan {
+class CHIRAL_API Loan {
 public:
     virtual void add_ref() noexcept = 0;
     virtual void drop_ref() noexcept = 0;

@@ -16,6 +16,7 @@
 // ours: an answer that is not well-formed is a ConnectionError that says what came and what was expected.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/time.hpp>
 #include <chiral/types.hpp>
 
@@ -30,7 +31,7 @@
 
 namespace chiral {
 
-class ConnectionError : public std::runtime_error {
+class CHIRAL_API ConnectionError : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
@@ -68,7 +69,7 @@ struct ClientStats {
     double last_round_trip{0.0};      ///< of the last observation, seconds from request sent to answer decoded
 };
 
-class PolicyClient {
+class CHIRAL_API PolicyClient {
 public:
     /// Connects to nothing yet. Throws std::invalid_argument for an option that is zero or negative, and for a token that a
     /// header cannot carry.

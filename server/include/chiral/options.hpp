@@ -2,6 +2,7 @@
 // How a PolicyServer is set up: limits, time-outs, the gate that actions pass, and who may connect.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/engine_options.hpp>
 
 #include <chrono>

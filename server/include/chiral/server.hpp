@@ -31,6 +31,7 @@
 // wait() there, or earlier, because hooks run until then.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/engine.hpp>
 #include <chiral/options.hpp>
 #include <chiral/stats.hpp>
@@ -45,7 +46,7 @@
 
 namespace chiral {
 
-class PolicyServer {
+class CHIRAL_API PolicyServer {
 public:
     /// Allocates all buffers. Throws std::invalid_argument for a declaration that makes no sense. Opens no port yet.
     /// Port 0 picks a free one when serving starts: see port().

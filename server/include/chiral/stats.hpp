@@ -2,6 +2,7 @@
 // What a PolicyServer has counted.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/time.hpp>
 
 #include <cstdint>

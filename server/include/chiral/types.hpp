@@ -5,6 +5,7 @@
 // seconds on the robot's monotonic clock (std::chrono::steady_clock) unless a field says otherwise.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/byte_buffer.hpp>
 #include <chiral/sources.hpp>
 #include <chiral/want.hpp>

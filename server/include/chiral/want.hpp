@@ -4,6 +4,8 @@
 // A Want that is left as it is asks for the documented observation: every camera as it is, raw, and every proprio.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <cstdint>
 #include <map>
 #include <optional>

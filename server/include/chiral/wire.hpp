@@ -15,6 +15,7 @@
 // the camera, what it has and what was expected.
 #pragma once
 
+#include <chiral/api.hpp>
 #include <chiral/types.hpp>
 #include <chiral/want.hpp>
 
@@ -34,7 +35,7 @@ namespace chiral::wire {
 using Bytes = std::span<const std::uint8_t>;
 
 /// A message that is not what the protocol allows; what() says what came and what was expected.
-class DecodeError : public std::runtime_error {
+class CHIRAL_API DecodeError : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
@@ -82,18 +83,18 @@ struct Request {
 };
 
 /// Decodes into `out`, reusing its memory.
-void decode_request(Bytes message, Request& out, const Limits& limits = {});
+CHIRAL_API void decode_request(Bytes message, Request& out, const Limits& limits = {});
 
 /// Encoders append to nothing: they clear `out`, reuse its capacity and leave one whole message.
-void encode_request(RequestType type, std::vector<std::uint8_t>& out);  ///< metadata, reset, obs_request
+CHIRAL_API void encode_request(RequestType type, std::vector<std::uint8_t>& out);  ///< metadata, reset, obs_request
 /// An obs_request that wants something. Refuses, with std::invalid_argument, what decode_request would.
-void encode_obs_request(const WantRequest& want, std::vector<std::uint8_t>& out);
+CHIRAL_API void encode_obs_request(const WantRequest& want, std::vector<std::uint8_t>& out);
 
 /// Both refuse, with std::invalid_argument, a shape, an element or a time that decode_request would: nobody answers an
 /// action, so its sender would never learn of it. `one_dimensional` writes shape [D] where N is 1, and [N, D] as ever
 /// where it is not.
-void encode_apply_action(const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out);
-void encode_legacy_action(const Action& action, std::vector<std::uint8_t>& out);
+CHIRAL_API void encode_apply_action(const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out);
+CHIRAL_API void encode_legacy_action(const Action& action, std::vector<std::uint8_t>& out);
 
 // ---- server to client ----
 
@@ -121,17 +122,18 @@ struct Response {
 /// image has shape [] and no bytes. Source fields that a peer does not send get their defaults; a status that this
 /// version does not know counts as stale, so that nobody takes it for fresh. Of images and depths that are encoded, the bytes
 /// are left as they came: image_encoding and depth_encoding say how, the shape what they will become.
-void decode_response(Bytes message, Response& out, const Limits& limits = {});
+CHIRAL_API void decode_response(Bytes message, Response& out, const Limits& limits = {});
 
 /// The same, but decodes the observation into `obs` and leaves out.result.obs alone. With a lender, which keeps `message`
 /// readable and unchanged, images and depths borrow from it instead of being copied, except for depths that lie where floats
 /// may not.
-void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits = {}, Loan* lender = nullptr);
+CHIRAL_API void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits = {},
+                                Loan* lender = nullptr);
 
 /// Where the payload of a message begins, according to its first four bytes; 4 if there are fewer.
-std::size_t payload_offset(Bytes message) noexcept;
+CHIRAL_API std::size_t payload_offset(Bytes message) noexcept;
 
-void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out);
+CHIRAL_API void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out);
 
 /// Encodes the answers that carry an observation, as a head and a list of payload pieces that point into the
 /// observation, so that a gather write sends them without copying a pixel.
@@ -145,7 +147,7 @@ void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>
 /// [], a depth may not. A camera that is refused leaves head() and payload() as they were.
 ///
 /// Thread rule: one thread at a time. The pieces stay valid while the observation and the encoder are unchanged.
-class ObservationEncoder {
+class CHIRAL_API ObservationEncoder {
 public:
     void encode_obs_response(const Observation& obs);
     void encode_reset_response(const Observation& obs, const InfoMap& info);
