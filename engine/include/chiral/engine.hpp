@@ -11,7 +11,7 @@
 //     chiral::Snapshot snapshot = reader.snapshot();            // pins; copies no pixel
 //     use(snapshot.camera(0).image());                          // unchanged until `snapshot` is gone
 //
-// Guarantees (DESIGN: I1 to I8). Updates, commits and pins are wait-free: a bounded number of steps plus the copy, whatever
+// Guarantees (docs/GUARANTEES.md, I1 to I8). Updates, commits and pins are wait-free: a bounded number of steps plus the copy, whatever
 // other threads do, even if one is stopped for ever. After construction they do not allocate, lock or call the system; only
 // waking a thread that sleeps in wait_frame() is a system call, and it is made only when one sleeps. Buffers are never torn,
 // and those of one camera in one snapshot were all current at one instant.
