@@ -23,12 +23,30 @@
 
 namespace chiral {
 
+/// A map that can also carry what its C++ values cannot hold: `encoded` is a MessagePack map, or empty for none.
+///
+/// Sent: the pairs of `encoded` as they are, then those of the C++ map whose keys it lacks. Received: if a value is of a type
+/// that the C++ map cannot hold, `encoded` is the whole map as it came (numbers in the format that this library writes).
+template <class Map>
+class EncodableMap : public Map {
+public:
+    using Map::Map;
+    EncodableMap() = default;
+    EncodableMap(Map map) : Map(std::move(map)) {}
+    void clear() noexcept {
+        Map::clear();
+        encoded.clear();
+    }
+
+    std::vector<std::uint8_t> encoded;
+};
+
 /// Metadata and step info: strings only. Values of other types that a Python server sends arrive as JSON text.
-using InfoMap = std::unordered_map<std::string, std::string>;
+using InfoMap = EncodableMap<std::unordered_map<std::string, std::string>>;
 
 /// One value of Observation::extra. Lists, maps and nil that a peer sends arrive as JSON text.
 using ExtraValue = std::variant<bool, std::int64_t, double, std::string>;
-using ExtraMap = std::map<std::string, ExtraValue>;
+using ExtraMap = EncodableMap<std::map<std::string, ExtraValue>>;
 
 /// One camera in an observation.
 struct CameraInfo {

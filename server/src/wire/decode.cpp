@@ -181,7 +181,7 @@ template <class Map, class Assign>
 void decode_map(const Value& pairs, Map& map, Assign assign) {
     thread_local std::string name;
     Map previous;
-    previous.swap(map);
+    previous.swap(map);  // the pairs only: `encoded` keeps its memory
     pairs.for_each_pair([&](const Value& key, const Value& value) {
         if (key.is_text()) {
             name.assign(key.text());
@@ -200,6 +200,27 @@ void decode_map(const Value& pairs, Map& map, Assign assign) {
     });
 }
 
+// Keeps the map as it came if the C++ map cannot hold one of its values or keys.
+template <class Map, class Holds>
+void keep_encoded(const Value& pairs, Map& map, Holds holds) {
+    map.encoded.clear();
+    bool all = true;
+    pairs.for_each_pair([&](const Value& key, const Value& value) { all = all && key.is_text() && holds(value); });
+    if (!all) append_msgpack(pairs, map.encoded);
+}
+
+bool extra_value_holds(const Value& value) noexcept {
+    switch (value.kind) {
+        case Value::Kind::boolean:
+        case Value::Kind::real:
+        case Value::Kind::negative_integer:
+        case Value::Kind::text: return true;
+        case Value::Kind::unsigned_integer:
+            return value.unsigned_integer <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+        default: return false;
+    }
+}
+
 void decode_info(const Where& where, const char* key, const Value& value, InfoMap& info) {
     if (!value.is_map()) fail(where, key, &value, "a map");
     decode_map(value, info, [](std::string& text, const Value& element) {
@@ -210,6 +231,7 @@ void decode_info(const Where& where, const char* key, const Value& value, InfoMa
             append_json(element, text);
         }
     });
+    keep_encoded(value, info, [](const Value& element) { return element.is_text(); });
 }
 
 // Assigns in place where the variant already holds this type, so that its text keeps its memory.
@@ -418,6 +440,7 @@ void decode_observation(const Where& where, const Value& header, Bytes bytes, Ob
     if (const Value* extra = given(header, "extra")) {
         if (!extra->is_map()) fail(where, "extra", extra, "a map");
         decode_map(*extra, obs.extra, decode_extra_value);
+        keep_encoded(*extra, obs.extra, extra_value_holds);
     } else {
         obs.extra.clear();
     }

@@ -3,6 +3,7 @@
 // over in place when the next one has the same layout.
 #include <chiral/wire.hpp>
 #include "wire/pixels.hpp"
+#include "wire/values.hpp"
 #include "wire/words.hpp"
 #include "wire/writer.hpp"
 
@@ -19,20 +20,42 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "payloads are little-endian and sent as they are");
 
-void write_info(Writer& writer, const char* key, const InfoMap& info) {
+// Bytes of a map's format byte and count.
+std::size_t map_head_size(std::uint8_t format) noexcept { return format == 0xdf ? 5 : format == 0xde ? 3 : 1; }
+
+// The encoded pairs, then the others, each value written by `write_value`.
+template <class Map, class WriteValue>
+void write_map(Writer& writer, const char* key, const Map& map, WriteValue write_value) {
     writer.text(key);
-    writer.map(info.size());
-    for (const auto& [name, value] : info) {
+    const Value* encoded = nullptr;
+    if (!map.encoded.empty()) {
+        try {
+            encoded = &parse_header(map.encoded, {});
+        } catch (const DecodeError& error) {
+            throw std::invalid_argument(std::string(key) + ": encoded is not a MessagePack map: " + error.what());
+        }
+    }
+    const auto is_encoded = [&](const std::string& name) { return encoded != nullptr && encoded->find(name) != nullptr; };
+    std::size_t size = encoded != nullptr ? encoded->size : 0;
+    for (const auto& pair : map) size += is_encoded(pair.first) ? 0 : 1;
+    writer.map(size);
+    if (encoded != nullptr) {
+        const std::size_t head = map_head_size(map.encoded.front());
+        writer.raw(map.encoded.data() + head, map.encoded.size() - head);
+    }
+    for (const auto& [name, value] : map) {
+        if (is_encoded(name)) continue;
         writer.text(name);
-        writer.text(value);
+        write_value(value);
     }
 }
 
+void write_info(Writer& writer, const char* key, const InfoMap& info) {
+    write_map(writer, key, info, [&](const std::string& value) { writer.text(value); });
+}
+
 void write_extra(Writer& writer, const ExtraMap& extra) {
-    writer.text("extra");
-    writer.map(extra.size());
-    for (const auto& [name, value] : extra) {
-        writer.text(name);
+    write_map(writer, "extra", extra, [&](const ExtraValue& value) {
         if (const bool* boolean = std::get_if<bool>(&value)) {
             writer.boolean(*boolean);
         } else if (const std::int64_t* integer = std::get_if<std::int64_t>(&value)) {
@@ -42,7 +65,7 @@ void write_extra(Writer& writer, const ExtraMap& extra) {
         } else {
             writer.text(std::get<std::string>(value));
         }
-    }
+    });
 }
 
 [[noreturn]] void refuse(RequestType type, const std::string& problem) {

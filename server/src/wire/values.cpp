@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -269,6 +270,47 @@ void append_json(const Value& value, std::string& out) {
                 append_json(element, out);
             });
             out += '}';
+            break;
+    }
+}
+
+void append_msgpack(const Value& value, std::vector<std::uint8_t>& out) {
+    struct Appending {
+        std::vector<std::uint8_t>& out;
+        void write(const char* bytes, std::size_t size) { out.insert(out.end(), bytes, bytes + size); }
+    } appending{out};
+    msgpack::packer<Appending> packer(appending);
+    switch (value.kind) {
+        case Value::Kind::nil: packer.pack_nil(); break;
+        case Value::Kind::boolean: value.boolean ? packer.pack_true() : packer.pack_false(); break;
+        case Value::Kind::unsigned_integer: packer.pack_uint64(value.unsigned_integer); break;
+        case Value::Kind::negative_integer: packer.pack_int64(value.negative_integer); break;
+        case Value::Kind::real:  // not pack_double(), which makes integers of whole numbers
+            packer.pack_fix_uint64(std::bit_cast<std::uint64_t>(value.real));
+            out[out.size() - 9] = 0xcb;
+            break;
+        case Value::Kind::text:
+            packer.pack_str(value.size);
+            packer.pack_str_body(value.bytes, value.size);
+            break;
+        case Value::Kind::binary:
+            packer.pack_bin(value.size);
+            packer.pack_bin_body(value.bytes, value.size);
+            break;
+        case Value::Kind::extension:
+            packer.pack_ext(value.size - 1, static_cast<std::int8_t>(value.bytes[0]));
+            packer.pack_ext_body(value.bytes + 1, value.size - 1);
+            break;
+        case Value::Kind::array:
+            packer.pack_array(value.size);
+            value.for_each_element([&](const Value& element) { append_msgpack(element, out); });
+            break;
+        case Value::Kind::map:
+            packer.pack_map(value.size);
+            value.for_each_pair([&](const Value& key, const Value& element) {
+                append_msgpack(key, out);
+                append_msgpack(element, out);
+            });
             break;
     }
 }

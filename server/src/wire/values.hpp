@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace chiral::wire {
 
@@ -80,6 +81,9 @@ const Value& parse_header(Bytes header, const Limits& limits);
 
 /// Appends the value as compact JSON. Text that is not UTF-8 has its bad bytes replaced by U+FFFD.
 void append_json(const Value& value, std::string& out);
+
+/// Appends the value as MessagePack, floats as float64.
+void append_msgpack(const Value& value, std::vector<std::uint8_t>& out);
 
 /// What came, for an error message: "a string", "an array of 3", "the integer -4"; "missing" for null.
 std::string describe(const Value* value);

@@ -275,6 +275,48 @@ TEST(RoundTrip, Metadata) {
     EXPECT_EQ(response.metadata, metadata);
 }
 
+TEST(Encoded, ValuesThatNoCppMapHoldsAreSentAndReceivedAsTheyAre) {
+    const Json info = {
+        {"gains", {1.0, 2.5, -3}}, {"nested", {{"deep", nullptr}}}, {"blob", Json::binary({0, 255})}, {"n", 7}};
+    InfoMap metadata{{"plain", "text"}, {"n", "is encoded already"}};
+    metadata.encoded = Json::to_msgpack(info);
+    ByteVector message;
+    wire::encode_metadata_response(metadata, message);
+    Json expected = info;
+    expected["plain"] = "text";
+    EXPECT_EQ(header_of(message)["data"], expected);
+
+    wire::Response response;
+    wire::decode_response(message, response);
+    EXPECT_EQ(Json::from_msgpack(response.metadata.encoded), expected);
+    EXPECT_EQ(response.metadata.at("plain"), "text");
+    EXPECT_EQ(response.metadata.at("nested"), R"({"deep":null})");
+
+    wire::encode_metadata_response({{"plain", "text"}}, message);
+    wire::decode_response(message, response);
+    EXPECT_TRUE(response.metadata.encoded.empty());
+}
+
+TEST(Encoded, ExtraKeepsWhatTheServerAddsBesideIt) {
+    Observation observation;
+    observation.extra.encoded = Json::to_msgpack(Json{{"poses", {{1, 2}, {3, 4}}}});
+    observation.extra["chiral.actions_rejected"] = std::int64_t{2};
+    wire::ObservationEncoder encoder;
+    encoder.encode_obs_response(observation);
+    const ByteVector message(encoder.head().begin(), encoder.head().end());
+    EXPECT_EQ(header_of(message)["extra"], (Json{{"poses", {{1, 2}, {3, 4}}}, {"chiral.actions_rejected", 2}}));
+}
+
+TEST(Encoded, WhatIsNoMapIsRefused) {
+    ByteVector message;
+    for (const ByteVector& bad :
+         {ByteVector{0x93, 1, 2, 3}, ByteVector{0x81, 0xa1}, ByteVector{0x80, 0x80}, ByteVector{0xc1}}) {
+        InfoMap metadata;
+        metadata.encoded = bad;
+        EXPECT_THROW(wire::encode_metadata_response(metadata, message), std::invalid_argument);
+    }
+}
+
 TEST(JsonText, KeepsWhatMessagePackSaid) {
     Json data;
     data["list"] = Json{1, -2, 0.1, "x", true, nullptr, Json::object(), Json::array()};
