@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the Python package costs, beside the C++ programs and plain Python, in one run.
+
+    PYTHONPATH=build/release/python build/python/bin/python bench/python_numbers.py --build build/release [--json FILE]
+
+Round trips: one robot (chiral-serve), asked in turn by chiral-probe, by chiral.PolicyClient and by websockets + msgpack.
+CPU per observation: chiral-probe asks chiral-serve, a Python robot, and one of websockets + msgpack; the robot's process is
+weighed. Updates: update_image() beside memmove of the same bytes. Rows are compared within a run; the machine is as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+import chiral
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "python" / "tests"))
+
+from pure_peer import PureClient, PureServer  # noqa: E402
+
+HEIGHT, WIDTH = 480, 640
+
+
+class Robot(chiral.PolicyServer):
+    """As many RGB-D cameras as asked for, and nothing that moves: what is weighed is the serving."""
+
+    def __init__(self, cameras: int) -> None:
+        self._declared = [chiral.CameraConfig(f"cam_{i}", HEIGHT, WIDTH, has_depth=True) for i in range(cameras)]
+        super().__init__("127.0.0.1", 0)
+
+    def camera_configs(self) -> list[chiral.CameraConfig]:
+        return self._declared
+
+    async def reset(self) -> tuple[chiral.Observation, dict[str, Any]]:
+        return self._make_obs(), {}
+
+    async def apply_action(self, action: Any) -> None:
+        pass
+
+
+def pure_robot(cameras: int) -> PureServer:
+    image, depth = np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), np.float32)
+    fields = {"timestamp": 1.0, "intrinsics": np.eye(3), "extrinsics": np.eye(4), "image": image, "depth": depth}
+    return PureServer({"timestamp": 0.0, "extra": {}, "proprios": {}, "cameras": [{"name": f"cam_{i}", **fields} for i in range(cameras)]})
+
+
+def serve_for_ever(kind: str, cameras: int) -> None:
+    with (Robot(cameras) if kind == "python" else pure_robot(cameras)) as robot:
+        print(f"port {robot.port}", flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def robot_process(build: pathlib.Path, kind: str, cameras: int) -> Iterator[tuple[int, int]]:
+    """A robot in a process of its own: its pid and port."""
+    if kind == "c++":
+        command = [str(build / "tools" / "chiral-serve"), "--port", "0", "--depth", "--cameras", str(cameras), "--proprios", "0",
+                   "--camera-hz", "1", "--size", f"{WIDTH}x{HEIGHT}"]
+    else:
+        command = [sys.executable, __file__, "--serve", kind, "--cameras", str(cameras)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            found = re.search(r"(?:port |:)(\d{4,5})\b", line)
+            if found:
+                yield process.pid, int(found[1])
+                return
+        raise RuntimeError(f"{command[0]} told no port")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def probe(build: pathlib.Path, port: int, count: int) -> float:
+    """p50 of the C++ client's round trips, in ms."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as numbers:
+        subprocess.run([str(build / "tools" / "chiral-probe"), f"ws://127.0.0.1:{port}", "--count", str(count), "--json", numbers.name],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        told = json.loads(pathlib.Path(numbers.name).read_text(encoding="utf-8"))
+    return float(told["round_trip_ms"]["p50"])
+
+
+def timed(call: Callable[[], Any], count: int) -> float:
+    """p50 in ms."""
+    for _ in range(5):
+        call()
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1e3
+
+
+def round_trips(build: pathlib.Path, cameras: int, count: int) -> dict[str, float]:
+    kinds: dict[str, list[float]] = {"c++": [], "python": [], "pure": []}
+    with robot_process(build, "c++", cameras) as (_, port):
+        for _ in range(3):  # in turn, so that a machine that changes changes all of them
+            kinds["c++"].append(probe(build, port, count))
+            with chiral.PolicyClient(f"ws://127.0.0.1:{port}") as env:
+                kinds["python"].append(timed(env.get_obs, count))
+            pure = PureClient(f"ws://127.0.0.1:{port}")
+            kinds["pure"].append(timed(pure.get_obs, max(10, count // 5)))
+            pure.close()
+    return {kind: min(p50s) for kind, p50s in kinds.items()}
+
+
+def cpu_per_observation(build: pathlib.Path, kind: str, cameras: int, count: int) -> float:
+    with robot_process(build, kind, cameras) as (pid, port):
+        probe(build, port, 20)
+        before = cpu_seconds(pid)
+        probe(build, port, count)
+        return (cpu_seconds(pid) - before) / count * 1e3
+
+
+def updates(count: int) -> dict[str, float]:
+    robot = Robot(1)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    target = np.empty_like(image)
+    where, source, size = target.ctypes.data, image.ctypes.data, image.nbytes
+    copies, published = [], []
+    for _ in range(5):
+        copies.append(timed(lambda: ctypes.memmove(where, source, size), count))
+        published.append(timed(lambda: robot.update_image("cam_0", image), count))
+    return {"memcpy": min(copies) * 1e3, "update_image": min(published) * 1e3}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release", help="build folder with the C++ programs")
+    parser.add_argument("--count", type=int, default=100, help="observations of each measurement [100]")
+    parser.add_argument("--json", type=pathlib.Path, help="write the numbers to this file")
+    parser.add_argument("--serve", choices=("python", "pure"), help=argparse.SUPPRESS)
+    parser.add_argument("--cameras", type=int, default=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve_for_ever(arguments.serve, arguments.cameras)
+        return
+
+    numbers: dict[str, Any] = {}
+    print("round trip p50, ms   C++ client   Python client   ratio   websockets+msgpack   ratio")
+    for cameras in (1, 4, 8):
+        p50 = numbers[f"round_trip_{cameras}"] = round_trips(arguments.build, cameras, arguments.count)
+        print(f"  {cameras} RGB-D cameras    {p50['c++']:10.2f}   {p50['python']:13.2f}   {p50['python'] / p50['c++']:5.2f}"
+              f"   {p50['pure']:18.2f}   {p50['pure'] / p50['c++']:5.2f}", flush=True)
+    cpu = numbers["cpu"] = {kind: cpu_per_observation(arguments.build, kind, 4, 3 * arguments.count) for kind in ("c++", "python", "pure")}
+    print(f"server CPU per observation of 4 cameras, ms: C++ {cpu['c++']:.2f}, Python {cpu['python']:.2f} "
+          f"({cpu['python'] / cpu['c++']:.2f} x), websockets+msgpack {cpu['pure']:.2f} ({cpu['pure'] / cpu['c++']:.2f} x)", flush=True)
+    update = numbers["update"] = updates(10 * arguments.count)
+    print(f"update_image, 640x480 RGB: {update['update_image']:.1f} us; memcpy {update['memcpy']:.1f} us; "
+          f"1.1 x memcpy + 5 us = {1.1 * update['memcpy'] + 5:.1f} us")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robot side: subclass PolicyServer, feed it from sensor threads, run() it."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native, _wire
+from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Proprio, ProprioLock, Proprios
+from ._hooks import Connection, Hooks
+from .types import Array, CameraConfig, Observation, ProprioConfig
+
+__all__ = ["Frame", "PolicyServer"]
+
+_DEFAULT_PORTS = {"websocket": 8765, "zenoh": 7447}
+
+
+class PolicyServer(abc.ABC):
+    """Serves a robot's observations to one policy, and takes its actions.
+
+    Subclasses give camera_configs(), reset() and apply_action(), and may give the other hooks. Hooks are coroutines on one event
+    loop, or plain functions; they run one at a time. update_*() may be called from any thread, and never wait for a reader.
+
+    Options are those of the C++ server by name, with times in seconds: action_timeout, heartbeat_timeout, idle_timeout,
+    bearer_token, tls_certificate_file, tls_private_key_file, allowed_origins, allow_takeover, max_observers, max_queued_actions,
+    proprio_history, and gate, a dict with dimension, lower, upper, outside_limits, max_step, max_observation_age and more.
+
+    A hook that raises closes the connection, with one line of the exception as the reason; the traceback goes to the logger
+    "chiral", and the next client is served.
+    """
+
+    images: Mapping[str, Array]
+    depths: Mapping[str, Array]
+    intrinsics: Mapping[str, Array]
+    extrinsics: Mapping[str, Array]
+    proprios: Mapping[str, Array]
+
+    def __init__(self, host: str = "0.0.0.0", port: int | None = None, protocol: str = "websocket", **options: Any) -> None:
+        if protocol not in _DEFAULT_PORTS:
+            raise ValueError(f"protocol is {protocol!r}, expected 'websocket' or 'zenoh'")
+        if protocol == "zenoh":
+            raise NotImplementedError("protocol 'zenoh' is not in this build; expected 'websocket'")
+        self.host = host
+        self.port = _DEFAULT_PORTS[protocol] if port is None else port
+        self._protocol = protocol
+        self._configs = list(self.camera_configs())
+        self._proprio_configs = list(self.proprio_configs())
+        for config in self._configs:
+            _check_dtypes(config)
+
+        self._chiral_hooks = Hooks(self)
+        self._chiral_native = native = _native.Server(
+            [
+                (
+                    config.name,
+                    config.height,
+                    config.width,
+                    config.channels,
+                    config.has_depth,
+                    np.ascontiguousarray(config.intrinsics, dtype=np.float64),
+                    np.ascontiguousarray(config.extrinsics, dtype=np.float64),
+                )
+                for config in self._configs
+            ],
+            [(config.name, config.size) for config in self._proprio_configs],
+            host,
+            self.port,
+            options,
+            self._chiral_hooks,
+        )
+        self._chiral_cameras = {c.name: Camera(native, i, c) for i, c in enumerate(self._configs)}
+        self._chiral_proprios = {p.name: Proprio(native, i, p) for i, p in enumerate(self._proprio_configs)}
+        self._chiral_thread: threading.Thread | None = None
+        self.images = Pixels(self._chiral_cameras, "image")
+        self.depths = Pixels(self._chiral_cameras, "depth")
+        self.intrinsics = Matrices(self._chiral_cameras, "intrinsics")
+        self.extrinsics = Matrices(self._chiral_cameras, "extrinsics")
+        self.proprios = Proprios(self._chiral_proprios)
+        self._locks: dict[str, CameraLock] = {name: camera.lock for name, camera in self._chiral_cameras.items()}
+        self._proprio_locks: dict[str, ProprioLock] = {name: p.lock for name, p in self._chiral_proprios.items()}
+        self._image_timestamps = ImageTimestamps(self._chiral_cameras)
+
+    # ---- hooks ----
+
+    @abc.abstractmethod
+    def camera_configs(self) -> list[CameraConfig]:
+        """The cameras, asked for once at construction."""
+
+    def proprio_configs(self) -> list[ProprioConfig]:
+        """The proprioception streams, asked for once at construction. Default: none."""
+        return []
+
+    @abc.abstractmethod
+    async def reset(self) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; returns what the robot sees, and info: any values that MessagePack has."""
+
+    @abc.abstractmethod
+    async def apply_action(self, action: Array) -> None:
+        """Executes an action: float32, (D,), or (N, D) for a chunk. No answer is sent."""
+
+    async def get_metadata(self) -> dict[str, Any]:
+        """Static information, asked for once after connecting: any values that MessagePack has. Default: empty."""
+        return {}
+
+    async def get_obs(self) -> Observation:
+        """What the client sees. May wait until there is something worth sending. Default: _make_obs()."""
+        return self._make_obs()
+
+    def on_connect(self, peer: str) -> Any:
+        """A client is in control now. May be a coroutine, like those below. Default: nothing."""
+
+    def on_disconnect(self, reason: str) -> Any:
+        """It no longer is; called after its last action. Default: nothing."""
+
+    def on_action_timeout(self) -> Any:
+        """The client in control has sent no action for action_timeout: stop, hold, or slow down. Called once until the next
+        action; also while another hook waits. Default: nothing."""
+
+    async def _handle(self, ws: Connection) -> None:
+        """Lasts as long as the connection of the client in control. Override it around `await super()._handle(ws)` to do
+        something when the client has gone."""
+        await ws.wait_closed()
+
+    # ---- running ----
+
+    def run(self) -> None:
+        """Serves until stop(), or until Ctrl-C, which raises KeyboardInterrupt as it does anywhere. Raises OSError if the port
+        cannot be had."""
+        asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        """Serves on the running event loop until stop(), or until the task is cancelled. Raises like run()."""
+        loop = asyncio.get_running_loop()
+        native, hooks = self._chiral_native, self._chiral_hooks
+        hooks.attach(loop)
+        native.serve(self.host, self.port)
+        self.port = native.port
+        ended: asyncio.Future[None] = loop.create_future()
+        threading.Thread(target=_tell_end, args=(native, loop, ended), name="chiral-end", daemon=True).start()
+        try:
+            await asyncio.wait([ended, hooks.stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            native.stop()
+            while not ended.done():  # hooks that wait on this loop are ended, those that compute are waited for
+                hooks.cancel()
+                await asyncio.wait([ended], timeout=0.1)
+            hooks.detach()
+
+    def start(self) -> PolicyServer:
+        """Serves on threads of its own; returns when the port is open. Raises like run(). Also: `with MyServer() as server`."""
+        if self._chiral_thread is not None and self._chiral_thread.is_alive():
+            raise RuntimeError("the server has been started already")
+        opened = threading.Event()
+        problem: list[BaseException] = []
+
+        async def serve() -> None:
+            asyncio.get_running_loop().call_later(0, opened.set)  # serve() opens the port before it first waits
+            await self.serve()
+
+        def main() -> None:
+            try:
+                asyncio.run(serve())
+            except BaseException as error:
+                problem.append(error)
+            finally:
+                opened.set()
+
+        self._chiral_thread = threading.Thread(target=main, name="chiral-hooks", daemon=True)
+        self._chiral_thread.start()
+        opened.wait()
+        if problem:
+            raise problem[0]
+        return self
+
+    def stop(self) -> None:
+        """Ends run(), serve() or start(): the client is told "going away". Any thread, also a hook; does not wait."""
+        self._chiral_native.stop()
+        self._chiral_hooks.stop()
+
+    def wait(self) -> None:
+        """Returns when a server that was stopped has ended and no hook runs any more. Not from a hook."""
+        thread = self._chiral_thread
+        if thread is not None:
+            thread.join()
+        self._chiral_native.wait()
+
+    def __enter__(self) -> PolicyServer:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+        self.wait()
+
+    def stats(self) -> dict[str, Any]:
+        """What has been counted since construction: connections, observations, actions_applied, ... Times are in seconds."""
+        return self._chiral_native.stats()
+
+    # ---- sensor threads ----
+    # Arrays are copied as np.copyto does it: casts of the same kind, and broadcasting. A cast of another kind is a TypeError, a
+    # shape that does not fit a ValueError, an unknown name a KeyError, and NaN in K, T or a sample a ValueError. `captured` is the
+    # capture time in seconds of time.monotonic(); default: now. The GIL is released while pixels are copied.
+
+    def update_image(self, name: str, image: npt.ArrayLike, *, captured: float | None = None) -> None:
+        """Copies and publishes an image, (H, W, C)."""
+        camera = self._camera(name)
+        if _fits(image, camera.image_shape, camera.image_dtype):
+            self._chiral_native.update_image(camera.index, image, captured)
+        else:
+            self._fill_pixels(camera, "image", image, captured)
+
+    def update_depth(self, name: str, depth: npt.ArrayLike, *, captured: float | None = None) -> None:
+        """Copies and publishes a depth map, (H, W), metres. KeyError for a camera without depth."""
+        camera = self._camera(name)
+        if not camera.has_depth:
+            raise KeyError(f"camera '{name}' was declared without depth")
+        if _fits(depth, camera.depth_shape, camera.depth_dtype):
+            self._chiral_native.update_depth(camera.index, depth, captured)
+        else:
+            self._fill_pixels(camera, "depth", depth, captured)
+
+    def update_intrinsics(self, name: str, K: npt.ArrayLike, *, captured: float | None = None) -> None:
+        """Publishes a camera matrix, (3, 3), pixels."""
+        camera = self._camera(name)
+        values = np.empty((3, 3))
+        _copy(values, K, f"update_intrinsics('{name}')")
+        self._chiral_native.update_intrinsics(camera.index, values, captured)
+
+    def update_extrinsics(self, name: str, T: npt.ArrayLike, *, captured: float | None = None) -> None:
+        """Publishes a camera-to-world transform, (4, 4), metres."""
+        camera = self._camera(name)
+        values = np.empty((4, 4))
+        _copy(values, T, f"update_extrinsics('{name}')")
+        self._chiral_native.update_extrinsics(camera.index, values, captured)
+
+    def update_proprio(self, name: str, values: npt.ArrayLike, *, captured: float | None = None) -> None:
+        """Publishes a sample of a stream: as many values as declared."""
+        proprio = self._proprio(name)
+        if _fits(values, (proprio.size,), proprio.dtype) and proprio.dtype == np.float32:
+            self._chiral_native.update_proprio(proprio.index, values, captured)
+            return
+        sample = np.empty(proprio.size, proprio.dtype)
+        _copy(sample, values, f"update_proprio('{name}')")
+        proprio.update(sample, captured)
+
+    def frame(self, name: str) -> Frame:
+        """A transaction: fill a camera's next buffers in place, and publish them in one step at the end of the block.
+
+            with self.frame("wrist") as frame:
+                driver.read_into(frame.image, frame.depth)
+                frame.extrinsics = T
+                frame.captured = driver.time()
+        """
+        return Frame(self._camera(name))
+
+    # ---- reading ----
+
+    def _make_obs(self, timestamp: float = 0.0) -> Observation:
+        """A coherent snapshot of all sources. Images and depths are read-only views of the slots that they were published in; an
+        observation that a hook returns goes to the network from there, without a copy."""
+        values = self._chiral_native.make_obs(float(timestamp))
+        observation = _wire.observation(values)
+        observation.timestamp = timestamp
+        for camera in observation.cameras:
+            known = self._chiral_cameras[camera.name]
+            if known.timestamp is not None and known.timestamp[0] == camera.sequence:
+                camera.timestamp = known.timestamp[1]
+        return observation
+
+    def proprio_at(self, name: str, at: float) -> tuple[Array, float, str]:
+        """A stream's value at a time of time.monotonic(): values (float32), the time they are of, and how they came to be:
+        'interpolated', 'latest', 'after_newest', 'before_oldest', 'empty' or 'overrun'."""
+        return self._chiral_native.proprio(self._proprio(name).index, at)
+
+    def newest_frames(self) -> dict[str, int]:
+        """Number of the newest image of each camera since start, 0 before the first."""
+        return {name: self._chiral_native.newest_frame(camera.index) for name, camera in self._chiral_cameras.items()}
+
+    def wait_frames(self, after: Mapping[str, int], timeout: float) -> bool:
+        """Waits until each camera in `after` has an image newer than that number, or all seconds of `timeout` have passed: False.
+        Blocks its thread: in a coroutine, use `await loop.run_in_executor(None, self.wait_frames, after, timeout)`."""
+        deadline = time.monotonic() + timeout
+        return all(
+            self._chiral_native.wait_frame(self._camera(name).index, number, max(0.0, deadline - time.monotonic()))
+            for name, number in after.items()
+        )
+
+    # ---- own ----
+
+    def _camera(self, name: str) -> Camera:
+        try:
+            return self._chiral_cameras[name]
+        except KeyError:
+            raise KeyError(f"no camera '{name}'; there are: {', '.join(self._chiral_cameras) or 'none'}") from None
+
+    def _proprio(self, name: str) -> Proprio:
+        try:
+            return self._chiral_proprios[name]
+        except KeyError:
+            raise KeyError(f"no proprio '{name}'; there are: {', '.join(self._chiral_proprios) or 'none'}") from None
+
+    def _fill_pixels(self, camera: Camera, what: str, values: npt.ArrayLike, captured: float | None) -> None:
+        frame = _native.Frame(self._chiral_native, camera.index)
+        try:
+            _copy(getattr(frame, what)(), values, f"update_{what}('{camera.name}')")
+            frame.commit(captured)
+        except BaseException:
+            frame.abandon()
+            raise
+
+
+class Frame:
+    """A camera's next buffers; see PolicyServer.frame(). Only what is touched is published. The arrays are written to inside
+    the block only: afterwards the memory belongs to readers, and at length to the next frame."""
+
+    def __init__(self, camera: Camera) -> None:
+        self._camera = camera
+        self._native: _native.Frame | None = None
+        self._arrays: dict[str, Array] = {}
+        self.captured: float | None = None  #: seconds of time.monotonic(); None: the end of the block
+
+    def __enter__(self) -> Frame:
+        self._native = _native.Frame(self._camera.server, self._camera.index)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        frame, self._native = self._open(), None
+        for array in self._arrays.values():
+            array.flags.writeable = False
+        self._arrays = {}
+        if kind is None:
+            frame.commit(self.captured)
+        else:
+            frame.abandon()
+
+    @property
+    def image(self) -> Array:
+        """(H, W, C) to be filled; holds old pixels."""
+        return self._array("image")
+
+    @property
+    def depth(self) -> Array:
+        """(H, W) to be filled, metres; holds an old depth map."""
+        if not self._camera.has_depth:
+            raise KeyError(f"camera '{self._camera.name}' was declared without depth")
+        return self._array("depth")
+
+    def set_intrinsics(self, K: npt.ArrayLike) -> None:
+        values = np.empty((3, 3))
+        _copy(values, K, f"frame('{self._camera.name}').intrinsics")
+        self._open().set_intrinsics(values)
+
+    def set_extrinsics(self, T: npt.ArrayLike) -> None:
+        values = np.empty((4, 4))
+        _copy(values, T, f"frame('{self._camera.name}').extrinsics")
+        self._open().set_extrinsics(values)
+
+    intrinsics = property(fset=set_intrinsics, doc="Camera matrix K, (3, 3).")
+    extrinsics = property(fset=set_extrinsics, doc="Camera-to-world transform T, (4, 4).")
+
+    def _array(self, what: str) -> Array:
+        if what not in self._arrays:
+            self._arrays[what] = getattr(self._open(), what)()
+        return self._arrays[what]
+
+    def _open(self) -> _native.Frame:
+        if self._native is None:
+            raise RuntimeError("this frame is not open: use it in `with self.frame(name) as frame`")
+        return self._native
+
+
+def _tell_end(native: _native.Server, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    native.wait()
+
+    def tell() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(tell)
+
+
+def _check_dtypes(config: CameraConfig) -> None:
+    if np.dtype(config.image_dtype) != np.uint8:
+        raise ValueError(f"camera '{config.name}': image_dtype is {np.dtype(config.image_dtype)}, expected uint8")
+    if config.has_depth and np.dtype(config.depth_dtype) != np.float32:
+        raise ValueError(f"camera '{config.name}': depth_dtype is {np.dtype(config.depth_dtype)}, expected float32")
+
+
+def _fits(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype == dtype and values.shape == shape and values.flags.c_contiguous
+
+
+def _copy(target: Array, values: npt.ArrayLike, call: str) -> None:
+    """np.copyto, with errors that say what came and what was expected."""
+    try:
+        np.copyto(target, values)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        came = np.asarray(values)
+        expected = f"expected {target.dtype} of shape {target.shape}, or what casts and broadcasts to it"
+        raise type(error)(f"{call}: {came.dtype} of shape {came.shape} came, {expected}") from None

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What server and client exchange: declarations of sensors, and observations.
+
+Shapes are height x width x channels, row-major. Extrinsics are camera-to-world, depth is in metres, and timestamps of
+sensors are seconds on the robot's monotonic clock unless a program says otherwise.
+"""
+
+from __future__ import annotations
+
+import copy as _copy
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CameraConfig", "CameraInfo", "Observation", "ProprioConfig", "Stamp"]
+
+Array = npt.NDArray[Any]
+
+
+def _identity(size: int) -> Array:
+    return np.eye(size, dtype=np.float64)
+
+
+@dataclass
+class ProprioConfig:
+    """One proprioception stream: a vector that is read as a whole.
+
+    name: unique among the streams. size: number of elements. dtype: of the buffer; on the wire it is always float32.
+    """
+
+    name: str
+    size: int
+    dtype: npt.DTypeLike = np.float32
+
+
+@dataclass
+class CameraConfig:
+    """One camera: up to four buffers that are published together or one by one.
+
+    height, width: pixels. channels: 3 for RGB, 1 for grayscale. intrinsics (3, 3) and extrinsics (4, 4, camera-to-world) are
+    initial values: update_intrinsics() and update_extrinsics() change them.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int = 3
+    has_depth: bool = False
+    intrinsics: Array = field(default_factory=lambda: _identity(3))
+    extrinsics: Array = field(default_factory=lambda: _identity(4))
+    image_dtype: npt.DTypeLike = np.uint8
+    depth_dtype: npt.DTypeLike = np.float32
+
+
+class Stamp(NamedTuple):
+    """How current a source is: capture time, number of the sample since start, samples missed since the previous
+    observation, and 'never', 'fresh', 'stale' or 'frozen'."""
+
+    timestamp: float = 0.0
+    sequence: int = 0
+    missed: int = 0
+    status: str = "never"
+
+
+@dataclass
+class CameraInfo:
+    """One camera in an observation.
+
+    intrinsics (3, 3) and extrinsics (4, 4) are float64, image is (H, W, C), depth is (H, W) or None. timestamp is the capture
+    time of the image in seconds. sequence, missed and status (see Stamp) are beyond the documented fields.
+    """
+
+    name: str
+    intrinsics: Array
+    extrinsics: Array
+    image: Array
+    depth: Array | None = None
+    timestamp: float = 0.0
+    sequence: int = 0
+    missed: int = 0
+    status: str = "never"
+
+
+@dataclass
+class Observation:
+    """All sensors at one point in time. `obs["name"]` is a camera.
+
+    timestamp: whatever the application sets. extra: any values that MessagePack has. Beyond the documented fields:
+    proprio_stamps, and snapshot_time, the monotonic time in seconds when the snapshot was taken.
+    """
+
+    cameras: list[CameraInfo]
+    proprios: dict[str, Array] = field(default_factory=dict)
+    timestamp: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+    proprio_stamps: dict[str, Stamp] = field(default_factory=dict, repr=False)
+    snapshot_time: float = field(default=0.0, repr=False)
+
+    def __getitem__(self, name: str) -> CameraInfo:
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise KeyError(f"no camera '{name}' in the observation; it has: {', '.join(c.name for c in self.cameras) or 'none'}")
+
+    def copy(self) -> Observation:
+        """The same with memory of its own: every array is writable, and nothing is shared with buffers or messages."""
+        cameras = []
+        for camera in self.cameras:
+            twin = _copy.copy(camera)
+            twin.intrinsics = np.array(camera.intrinsics)
+            twin.extrinsics = np.array(camera.extrinsics)
+            twin.image = np.array(camera.image)
+            twin.depth = None if camera.depth is None else np.array(camera.depth)
+            cameras.append(twin)
+        proprios = {name: np.array(values) for name, values in self.proprios.items()}
+        return Observation(cameras, proprios, self.timestamp, _copy.deepcopy(self.extra), dict(self.proprio_stamps),
+                           self.snapshot_time)

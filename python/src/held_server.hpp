@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// The native server that a Python PolicyServer holds. It knows the hooks only through an object with a weak reference to the
+// Python one, so that neither keeps the other alive.
+#pragma once
+
+#include "interpreter.hpp"
+
+#include <chiral/server.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <semaphore>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace chiral::python {
+
+class HeldServer final : public PolicyServer, public Endable {
+public:
+    HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, std::string host, int port,
+               ServerOptions options, nb::object hooks);
+    ~HeldServer() override;
+
+    void end() noexcept override { stop(); }
+
+    /// Where serve() will listen. Not while it serves.
+    void listen_on(std::string host, int port) {
+        host_ = std::move(host);
+        port_ = port;
+    }
+
+    using PolicyServer::begin_frame;
+    using PolicyServer::make_obs;
+
+    // ---- hooks: on threads of the server ----
+    InfoMap get_metadata() override;
+    std::pair<Observation, InfoMap> reset() override;
+    Observation get_obs() override;
+    void apply_action(const Action& action) override;
+    void on_connect(const std::string& peer) override;
+    void on_disconnect(const std::string& reason) override;
+    void on_action_timeout() override;
+
+    // ---- writers ----
+    // The engine tells a second writer of a field that it is busy. Python programs expect it to wait for its turn.
+
+    /// One turn at a field. Releases the GIL only if it has to wait.
+    class Turn {
+    public:
+        explicit Turn(std::binary_semaphore& free);
+        Turn(Turn&& other) noexcept : free_(std::exchange(other.free_, nullptr)) {}
+        Turn& operator=(Turn&&) = delete;
+        ~Turn() {
+            if (free_ != nullptr) free_->release();
+        }
+
+    private:
+        std::binary_semaphore* free_;
+    };
+    /// Throw IndexError for an unknown index.
+    Turn turn(std::size_t camera, Field field);
+    Turn proprio_turn(std::size_t proprio);
+
+    // ---- readers ----
+
+    /// A free reader for a view, or null.
+    std::unique_ptr<Reader> take_reader();
+    void give_back(std::unique_ptr<Reader> reader);
+    /// Calls `use` with a snapshot that ends with the call. Any number of threads.
+    template <class Use>
+    void look(Use use) {
+        const std::lock_guard lock(readers_);
+        const Snapshot snapshot = brief_reader_->snapshot();
+        use(snapshot);
+    }
+
+    /// Views that pin, beside the one reader for brief looks.
+    static constexpr int kViews = 2;
+
+private:
+    struct FieldTurns {
+        std::binary_semaphore of[4]{std::binary_semaphore(1), std::binary_semaphore(1), std::binary_semaphore(1),
+                                    std::binary_semaphore(1)};
+    };
+    struct HooksGrave : Grave {};
+
+    HooksGrave* hooks_;
+    std::vector<std::unique_ptr<FieldTurns>> camera_turns_;
+    std::vector<std::unique_ptr<std::binary_semaphore>> proprio_turns_;
+    std::mutex readers_;
+    std::vector<std::unique_ptr<Reader>> free_readers_;
+    std::optional<Reader> brief_reader_;
+};
+
+/// Throws ValueError or RuntimeError with the status's message, unless it is good.
+void require(const Status& status);
+
+void bind_server(nb::module_& module);
+void bind_views(nb::module_& module);
+void bind_client(nb::module_& module);
+
+}  // namespace chiral::python

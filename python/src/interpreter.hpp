@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between threads that are not Python's and an interpreter that may end at any time.
+//
+// CPython ends a thread that asks for the GIL while the interpreter is finalised, by an unwinding that no destructor may see.
+// So nothing of ours may ask for it then: sections that run without the GIL are counted, and shut_down(), which atexit calls
+// while Python still runs, ends what blocks, waits for them, and lets no new ones begin. A hook that is still running Python
+// code then ends where its thread asks for the GIL: see call_python().
+//
+// References that are dropped where the GIL is not held, on the network thread above all, are kept for whoever holds it next.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+namespace chiral::python {
+
+namespace nb = nanobind;
+
+/// Releases the GIL for a bounded piece of work, such as a copy. While the interpreter ends it keeps it instead.
+class GilFree {
+public:
+    GilFree() noexcept;
+    ~GilFree();
+    GilFree(const GilFree&) = delete;
+    GilFree& operator=(const GilFree&) = delete;
+
+private:
+    PyThreadState* state_{nullptr};
+};
+
+/// Runs `work`, which may block, without the GIL; throws std::runtime_error while the interpreter ends. On the main thread
+/// signals are looked at every now and then: an exception of theirs, KeyboardInterrupt above all, calls `cancel`, which must
+/// make `work` return, and is raised. On other threads `work` runs on the caller's.
+void block_without_gil(const std::function<void()>& work, const std::function<void()>& cancel);
+
+/// Something with threads of its own, ended when the interpreter ends. Registered while it lives.
+class Endable {
+public:
+    Endable();
+    Endable(const Endable&) = delete;
+    Endable& operator=(const Endable&) = delete;
+
+    /// Makes what blocks return soon. Called without the GIL.
+    virtual void end() noexcept = 0;
+    /// Throws RuntimeError in a process that was forked off after construction: its threads are the parent's.
+    void require_own_process(const char* what) const;
+    bool own_process() const noexcept;
+
+protected:
+    ~Endable() { retire(); }
+    /// First thing in the destructor of whoever overrides end(), which is not called afterwards.
+    void retire() noexcept;
+
+private:
+    unsigned fork_generation_;
+};
+
+/// Calls `work` with the GIL on a thread of ours; throws std::runtime_error while the interpreter ends. Drops references first
+/// that others have left.
+void with_gil(const std::function<void()>& work);
+
+/// callable.name(arguments...) with the GIL held, where nothing may be destroyed if the interpreter ends meanwhile: the thread
+/// then stops for ever, as threads do from Python 3.14 on. Throws std::runtime_error with the exception as one line.
+nb::object call_python(nb::handle object, const char* name, std::initializer_list<nb::handle> arguments);
+
+/// Runs `work` on a thread of its own, which the end of the interpreter waits for.
+void in_background(std::function<void()> work);
+
+/// What still has a reference that the GIL is needed for.
+struct Grave {
+    PyObject* object{nullptr};
+    Grave* next{nullptr};
+    void (*free)(Grave*){nullptr};
+};
+/// Any thread, with or without the GIL; wait-free but for other buriers.
+void bury(Grave& grave) noexcept;
+/// Drops what has been buried. Needs the GIL.
+void drop_buried() noexcept;
+
+/// Ends all servers and clients and waits, some seconds at most, for what runs without the GIL. Called by atexit.
+void shut_down();
+void after_fork_in_child() noexcept;
+
+}  // namespace chiral::python

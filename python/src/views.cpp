@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Looks at a camera from Python, and frames that are filled in place.
+#include "held_server.hpp"
+#include "observation.hpp"
+
+#include <nanobind/stl/optional.h>
+
+#include <array>
+#include <cstring>
+#include <vector>
+
+namespace chiral::python {
+
+std::shared_ptr<HeldServer> shared_server(nb::handle handle);
+
+namespace {
+
+std::array<std::size_t, 3> image_shape(const CameraConfig& camera) {
+    return {static_cast<std::size_t>(camera.height), static_cast<std::size_t>(camera.width),
+            static_cast<std::size_t>(camera.channels)};
+}
+std::array<std::size_t, 2> depth_shape(const CameraConfig& camera) {
+    return {static_cast<std::size_t>(camera.height), static_cast<std::size_t>(camera.width)};
+}
+
+/// One coherent look at a camera: pinned slots while a reader is free, a copy when none is. Arrays keep it alive.
+class View {
+public:
+    View(std::shared_ptr<HeldServer> server, std::size_t camera)
+        : server_(std::move(server)), camera_(camera), reader_(server_->take_reader()) {
+        if (reader_) snapshot_.emplace(reader_->snapshot());
+        else server_->look([this](const Snapshot& snapshot) { copy(snapshot.camera(camera_)); });
+    }
+    View(const View&) = delete;
+    ~View() {
+        snapshot_.reset();
+        if (reader_) server_->give_back(std::move(reader_));
+    }
+
+    const CameraConfig& config() const { return server_->engine().cameras().at(camera_); }
+    const std::uint8_t* image() const { return snapshot_ ? snapshot_->camera(camera_).image().data() : image_.data(); }
+    const float* depth() const { return snapshot_ ? snapshot_->camera(camera_).depth().data() : depth_.data(); }
+    const double* intrinsics() const { return snapshot_ ? snapshot_->camera(camera_).intrinsics().data() : K_.data(); }
+    const double* extrinsics() const { return snapshot_ ? snapshot_->camera(camera_).extrinsics().data() : T_.data(); }
+    Stamp stamp() const { return snapshot_ ? snapshot_->camera(camera_).stamp(Field::image) : stamp_; }
+    bool pinned() const noexcept { return snapshot_.has_value(); }
+
+private:
+    void copy(const CameraView& camera) {
+        image_.assign(camera.image().begin(), camera.image().end());
+        depth_.assign(camera.depth().begin(), camera.depth().end());
+        std::copy(camera.intrinsics().begin(), camera.intrinsics().end(), K_.begin());
+        std::copy(camera.extrinsics().begin(), camera.extrinsics().end(), T_.begin());
+        stamp_ = camera.stamp(Field::image);
+    }
+
+    std::shared_ptr<HeldServer> server_;
+    std::size_t camera_;
+    std::unique_ptr<Reader> reader_;
+    std::optional<Snapshot> snapshot_;
+    std::vector<std::uint8_t> image_;
+    std::vector<float> depth_;
+    std::array<double, 9> K_{};
+    std::array<double, 16> T_{};
+    Stamp stamp_;
+};
+
+/// A frame transaction with the turns of its fields.
+class FrameHandle {
+public:
+    FrameHandle(std::shared_ptr<HeldServer> server, std::size_t camera)
+        : server_(std::move(server)), camera_(camera), frame_(server_->begin_frame(camera)) {
+        require(frame_.status());
+    }
+    FrameHandle(const FrameHandle&) = delete;
+
+    nb::object image(nb::handle self) {
+        take_turn(Field::image);
+        const auto pixels = frame_.image();
+        require(frame_.status());
+        return array_view(pixels.data(), nb::dtype<std::uint8_t>(), image_shape(config()), self, true);
+    }
+    nb::object depth(nb::handle self) {
+        take_turn(Field::depth);
+        const auto metres = frame_.depth();
+        require(frame_.status());
+        return array_view(metres.data(), nb::dtype<float>(), depth_shape(config()), self, true);
+    }
+    void set_intrinsics(nb::handle K) {
+        take_turn(Field::intrinsics);
+        require(frame_.set_intrinsics(to_matrix<3>(K)));
+    }
+    void set_extrinsics(nb::handle T) {
+        take_turn(Field::extrinsics);
+        require(frame_.set_extrinsics(to_matrix<4>(T)));
+    }
+    std::uint64_t commit(std::optional<double> captured) {
+        const Status status =
+            captured ? frame_.commit(
+                           TimePoint(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*captured))))
+                     : frame_.commit();
+        end_turns();
+        require(status);
+        return status.sequence();
+    }
+    void abandon() {
+        frame_.abandon();
+        end_turns();
+    }
+
+private:
+    const CameraConfig& config() const { return server_->engine().cameras().at(camera_); }
+    void take_turn(Field field) {
+        auto& turn = turns_[static_cast<std::size_t>(field)];
+        if (!turn) turn.emplace(server_->turn(camera_, field));
+    }
+    void end_turns() {
+        for (auto& turn : turns_) turn.reset();
+    }
+
+    std::shared_ptr<HeldServer> server_;
+    std::size_t camera_;
+    std::array<std::optional<HeldServer::Turn>, 4> turns_;  // given back after the frame has ended
+    Frame frame_;
+};
+
+}  // namespace
+
+void bind_views(nb::module_& module) {
+    nb::class_<View>(module, "View")
+        .def("__init__",
+             [](View* self, nb::handle server, std::size_t camera) { new (self) View(shared_server(server), camera); })
+        .def("image",
+             [](nb::handle self) {
+                 const View& view = nb::cast<const View&>(self);
+                 return array_view(view.image(), nb::dtype<std::uint8_t>(), image_shape(view.config()), self, false);
+             })
+        .def("depth",
+             [](nb::handle self) {
+                 const View& view = nb::cast<const View&>(self);
+                 return array_view(view.depth(), nb::dtype<float>(), depth_shape(view.config()), self, false);
+             })
+        .def("intrinsics",
+             [](const View& view) {
+                 return array_copy(view.intrinsics(), nb::dtype<double>(), std::array<std::size_t, 2>{3, 3});
+             })
+        .def("extrinsics",
+             [](const View& view) {
+                 return array_copy(view.extrinsics(), nb::dtype<double>(), std::array<std::size_t, 2>{4, 4});
+             })
+        .def_prop_ro("captured",
+                     [](const View& view) { return view.stamp().sequence > 0 ? to_seconds(view.stamp().captured) : 0.0; })
+        .def_prop_ro("pinned", &View::pinned);
+    nb::class_<FrameHandle>(module, "Frame")
+        .def("__init__", [](FrameHandle* self, nb::handle server,
+                            std::size_t camera) { new (self) FrameHandle(shared_server(server), camera); })
+        .def("image", [](nb::handle self) { return nb::cast<FrameHandle&>(self).image(self); })
+        .def("depth", [](nb::handle self) { return nb::cast<FrameHandle&>(self).depth(self); })
+        .def("set_intrinsics", &FrameHandle::set_intrinsics)
+        .def("set_extrinsics", &FrameHandle::set_extrinsics)
+        .def("commit", &FrameHandle::commit, nb::arg("captured").none())
+        .def("abandon", &FrameHandle::abandon);
+}
+
+}  // namespace chiral::python

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy's side: arrays over the message that came, streams that tell when they end, actions in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any
+
+import chiral
+import numpy as np
+import pytest
+
+from conftest import SmallRobot, client_of, eventually
+
+
+def test_arrays_lie_in_the_message_and_outlive_the_client(robot: SmallRobot) -> None:
+    robot.update_image("wrist", np.arange(72, dtype=np.uint8).reshape(4, 6, 3))
+    robot.update_depth("wrist", np.arange(24, dtype=np.float32).reshape(4, 6))
+    env = client_of(robot).connect()
+    obs = env.get_obs()
+    image, depth = obs["wrist"].image, obs["wrist"].depth
+    assert depth is not None and not image.flags.owndata and not image.flags.writeable
+    # image0 and depth0 follow each other in the payload, and so they do in memory.
+    assert depth.ctypes.data - image.ctypes.data == image.nbytes
+    env.close()
+    del env, obs
+    gc.collect()
+    assert image.tolist() == np.arange(72).reshape(4, 6, 3).tolist() and depth[3, 5] == 23
+
+
+def test_writable_arrays_are_copies(robot: SmallRobot) -> None:
+    with client_of(robot, writable=True) as env:
+        obs, _ = env.reset()
+        obs["wrist"].image[...] = 1
+        obs.proprios["joint_pos"][0] = 1
+    with client_of(robot) as env:
+        copy = env.get_obs().copy()
+        copy["wrist"].image[...] = 2
+
+
+def test_latest_obs_is_none_first_then_of_reset_then_of_the_stream(robot: SmallRobot) -> None:
+    with client_of(robot) as env:
+        assert env.latest_obs is None
+        obs, _ = env.reset()
+        assert env.latest_obs is obs
+        env.start_obs_stream(hz=200)
+        first = env.wait_obs(timeout=60)
+        second = env.wait_obs(timeout=60)
+        assert first is not None and second is not None and second.snapshot_time > first.snapshot_time
+        env.stop_obs_stream()
+        assert env.latest_obs is env.latest_obs
+
+
+def test_get_obs_works_beside_a_running_stream_and_a_second_start_is_refused(robot: SmallRobot) -> None:
+    with client_of(robot) as env:
+        env.start_obs_stream(hz=500)
+        for _ in range(20):
+            env.get_obs()
+        with pytest.raises(RuntimeError, match="stream"):
+            env.start_obs_stream(hz=30)
+        env.start_action_dispatch()
+        with pytest.raises(RuntimeError, match="dispatch"):
+            env.start_action_dispatch()
+
+
+def test_the_end_of_a_stream_surfaces(robot: SmallRobot) -> None:
+    with client_of(robot) as env:
+        env.start_obs_stream(hz=100)
+        env.wait_obs(timeout=60)
+        robot.stop()
+        eventually(lambda: not env.connected)
+
+        def raised() -> bool:
+            try:
+                _ = env.latest_obs
+            except chiral.ConnectionError:
+                return True
+            return False
+
+        eventually(raised, "the error of the stream")
+
+
+def test_queued_actions_are_dispatched_in_order_and_the_queue_is_bounded(robot: SmallRobot) -> None:
+    with client_of(robot, max_queued_actions=3) as env:
+        for value in range(3):
+            env.put_action([value])
+        with pytest.raises(RuntimeError, match="3 actions are waiting"):
+            env.put_action([9])
+        assert env.queued_actions == 3
+        env.start_action_dispatch(hz=200)
+        eventually(lambda: len(robot.actions) == 3)
+    assert [int(action[0]) for action in robot.actions] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "told"),
+    [
+        (1.0, ValueError, r"shape \(\), expected"),
+        (np.zeros((1, 2, 3)), ValueError, "expected"),
+        ([], ValueError, "positive"),
+        ([float("nan")], ValueError, "finite"),
+        (np.array([1j]), TypeError, "complex128"),
+        (["a"], TypeError, "expected float32"),
+    ],
+)
+def test_actions_that_nobody_could_execute_are_refused_here(robot: SmallRobot, action: Any, error: type, told: str) -> None:
+    with client_of(robot) as env:
+        for send in (env.apply_action, env.put_action):
+            with pytest.raises(error, match=told):
+                send(action)
+
+
+def test_connect_waits_for_a_server_and_says_so_when_none_comes() -> None:
+    with pytest.raises(ConnectionError, match="no connection after"):
+        chiral.PolicyClient("ws://127.0.0.1:1", connect_timeout=0.2).connect()
+    with pytest.raises(ConnectionError, match="connect"):
+        chiral.PolicyClient().get_obs()
+    with pytest.raises(ValueError, match="ftp"):
+        chiral.PolicyClient("ftp://robot").connect()
+    with pytest.raises(TypeError, match="unknown option 'retries'"):
+        chiral.PolicyClient(retries=3)
+
+
+def test_the_interpreter_runs_on_while_a_client_waits() -> None:
+    release = threading.Event()
+
+    class Slow(SmallRobot):
+        async def get_obs(self) -> chiral.Observation:
+            await asyncio.get_running_loop().run_in_executor(None, release.wait)
+            return self._make_obs()
+
+    with Slow() as server, client_of(server) as env:
+        waiting = threading.Thread(target=env.get_obs)
+        waiting.start()
+        counted = 0
+        while counted < 1000:
+            counted += 1
+            time.sleep(0)
+        assert waiting.is_alive()
+        release.set()
+        waiting.join(60)
+        assert not waiting.is_alive()
+
+
+def test_the_legacy_step_is_answered(robot: SmallRobot) -> None:
+    with client_of(robot) as env:
+        obs, reward, terminated, truncated, info = env.step([1, 2])
+        assert obs["wrist"].image.shape == (4, 6, 3) and (reward, terminated, truncated, info) == (0.0, False, False, {})
+    assert robot.actions[0].tolist() == [1, 2]
+
+
+def test_the_asyncio_client_leaves_the_loop_free(robot: SmallRobot) -> None:
+    async def main() -> None:
+        async with chiral.AsyncPolicyClient(f"ws://127.0.0.1:{robot.port}") as env:
+            obs, _ = await env.reset()
+            assert obs["wrist"].image.shape == (4, 6, 3)
+            observations = await asyncio.gather(*(env.get_obs() for _ in range(8)))
+            assert len(observations) == 8
+            await env.start_obs_stream(hz=100)
+            assert await env.wait_obs(timeout=60) is not None
+            await env.apply_action([1])
+            env.put_action([2])
+            await env.start_action_dispatch(hz=100)
+            while len(robot.actions) < 2:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
+def test_cancelling_a_call_that_waits_ends_it() -> None:
+    class Stuck(SmallRobot):
+        async def get_obs(self) -> chiral.Observation:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    async def main(port: int) -> None:
+        env = await chiral.AsyncPolicyClient(f"ws://127.0.0.1:{port}").connect()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(env.get_obs(), 0.1)
+        assert not env.connected
+
+    with Stuck() as server:
+        asyncio.run(main(server.port))

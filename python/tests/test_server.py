@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Python robot serves: hooks of every kind, values of every type, pixels without copies, errors that surface."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+import chiral
+import numpy as np
+import pytest
+
+from conftest import SmallRobot, client_of, eventually
+
+
+def test_actions_reach_the_hook_in_the_shape_they_were_sent(robot: SmallRobot) -> None:
+    with client_of(robot) as env:
+        env.apply_action(np.arange(7))
+        env.apply_action(np.arange(14, dtype=np.float64).reshape(2, 7))
+        eventually(lambda: len(robot.actions) == 2)
+    assert robot.actions[0].shape == (7,) and robot.actions[0].dtype == np.float32
+    assert robot.actions[1].shape == (2, 7) and robot.actions[1].tolist() == np.arange(14).reshape(2, 7).tolist()
+    robot.actions[0][0] = 5  # it is the hook's own
+
+
+VALUES = {
+    "text": "ä",
+    "int": -3,
+    "big": 2**63 + 1,
+    "float": 0.5,
+    "whole": 2.0,
+    "none": None,
+    "flag": True,
+    "bytes": b"\x00\xff",
+    "list": [1, [2.5, "x"], {"deep": None}],
+    "map": {"a": {"b": [1]}},
+}
+
+
+def test_metadata_info_and_extra_hold_any_value_of_messagepack() -> None:
+    class Robot(SmallRobot):
+        async def get_metadata(self) -> dict[str, Any]:
+            return dict(VALUES, numpy=np.float32(0.25), array=np.arange(3))
+
+        async def reset(self) -> tuple[chiral.Observation, dict[str, Any]]:
+            obs = self._make_obs(timestamp=1.5)
+            obs.extra = dict(VALUES)
+            return obs, dict(VALUES, **{"info": 1})
+
+    with Robot() as server, client_of(server) as env:
+        assert env.get_metadata() == dict(VALUES, numpy=0.25, array=[0, 1, 2])
+        obs, info = env.reset()
+        assert info == dict(VALUES, info=1)
+        assert obs.extra == VALUES and isinstance(obs.extra["whole"], float) and obs.timestamp == 1.5
+
+
+def test_what_the_gate_adds_stands_beside_the_robots_own_extra() -> None:
+    class Robot(SmallRobot):
+        async def get_obs(self) -> chiral.Observation:
+            obs = self._make_obs()
+            obs.extra["mine"] = [1, 2]
+            return obs
+
+    with Robot(gate={"dimension": 7}) as server, client_of(server) as env:
+        env.reset()
+        env.apply_action(np.zeros(3))
+        extra = eventually(lambda: (e := env.get_obs().extra) and "chiral.actions_rejected" in e and e)
+        assert extra["mine"] == [1, 2] and extra["chiral.actions_rejected"] == 1
+        assert "7" in extra["chiral.action_reason"]
+    assert not server.actions
+
+
+def test_hooks_may_be_plain_functions() -> None:
+    class Robot(SmallRobot):
+        def reset(self) -> Any:
+            return self._make_obs(), {"plain": True}
+
+        def get_obs(self) -> Any:
+            return self._make_obs(3.0)
+
+        def get_metadata(self) -> Any:
+            return {"plain": True}
+
+        def apply_action(self, action: np.ndarray) -> Any:
+            self.actions.append(action)
+
+    with Robot() as server, client_of(server) as env:
+        assert env.get_metadata() == {"plain": True} == env.reset()[1]
+        assert env.get_obs().timestamp == 3.0
+        env.apply_action([1, 2])
+        eventually(lambda: server.actions)
+
+
+def test_hooks_that_wait_run_on_the_loop_and_the_others_see_it() -> None:
+    class Robot(SmallRobot):
+        loops: set[asyncio.AbstractEventLoop] = set()
+
+        async def get_obs(self) -> chiral.Observation:  # awaits: it runs on the loop's thread
+            self.loops.add(asyncio.get_running_loop())
+            await asyncio.wait_for(asyncio.sleep(0.001), 30)
+            value = await asyncio.get_running_loop().run_in_executor(None, lambda: 2.5)
+            return self._make_obs(value)
+
+        async def apply_action(self, action: np.ndarray) -> None:  # does not: it is driven in place
+            loop = asyncio.get_running_loop()
+            self.loops.add(loop)
+            loop.call_soon(self.actions.append, action)
+            loop.call_later(0.001, self.actions.append, action)
+
+    with Robot() as server, client_of(server) as env:
+        env.apply_action([1])
+        eventually(lambda: len(server.actions) == 2, "what the hook has left on the loop")
+        assert env.get_obs().timestamp == 2.5
+        assert len(Robot.loops) == 1
+
+
+def test_hooks_run_one_at_a_time() -> None:
+    class Robot(SmallRobot):
+        inside = 0
+        most = 0
+
+        async def _count(self) -> None:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            await asyncio.sleep(0.002)
+            self.inside -= 1
+
+        async def get_obs(self) -> chiral.Observation:
+            await self._count()
+            return self._make_obs()
+
+        async def apply_action(self, action: np.ndarray) -> None:
+            await self._count()
+            self.actions.append(action)
+
+    with Robot() as server, client_of(server) as env:
+        for _ in range(10):
+            env.apply_action([1])
+            env.get_obs()
+        eventually(lambda: len(server.actions) == 10)
+        assert server.most == 1
+
+
+def test_only_a_coroutine_without_await_is_driven_in_place() -> None:
+    from chiral._hooks import cannot_suspend
+
+    async def plain() -> int:
+        return 1
+
+    async def awaits() -> None:
+        await plain()
+
+    async def with_block() -> None:
+        async with asyncio.Lock():
+            pass
+
+    async def loop() -> None:
+        async for _ in asyncio.StreamReader():
+            pass
+
+    assert cannot_suspend(plain)
+    assert not any(cannot_suspend(function) for function in (awaits, with_block, loop, len))
+
+
+@pytest.mark.parametrize("hook", ["get_metadata", "reset", "get_obs", "apply_action"])
+def test_an_exception_is_logged_with_its_traceback_and_told_in_one_line(hook: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Robot(SmallRobot):
+        pass
+
+    async def fails(self: Any, *arguments: Any) -> Any:
+        raise ValueError("the gripper is gone\nand more lines")
+
+    setattr(Robot, hook, fails)
+    with Robot() as server, caplog.at_level(logging.ERROR, "chiral"):
+        with client_of(server) as env:
+            with pytest.raises(ConnectionError, match="ValueError: the gripper is gone") as told:
+                if hook == "apply_action":
+                    env.apply_action([1])
+                    eventually(lambda: not env.connected)
+                    env.get_obs()
+                else:
+                    getattr(env, hook)()
+        assert isinstance(told.value, chiral.ConnectionError) and "and more lines" not in str(told.value)
+        assert "Traceback" in caplog.text and f"{hook}() of Robot failed" in caplog.text
+        setattr(Robot, hook, getattr(SmallRobot, hook))
+        with client_of(server) as next_one:  # and the service goes on
+            next_one.reset()
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (None, "a hook returned NoneType, expected chiral.Observation"),
+        (chiral.Observation([chiral.CameraInfo("c", np.eye(4), np.eye(4), np.zeros((1, 1, 3), np.uint8))]), "intrinsics has shape"),
+        (chiral.Observation([], extra={"x": object()}), "a value of type object cannot be sent"),
+    ],
+)
+def test_what_a_hook_must_not_return_is_named(returned: Any, told: str) -> None:
+    class Robot(SmallRobot):
+        async def get_obs(self) -> Any:
+            return returned
+
+    with Robot() as server, client_of(server) as env, pytest.raises(ConnectionError, match=told):
+        env.get_obs()
+
+
+def test_pixels_go_out_from_the_slots_they_were_published_in(robot: SmallRobot) -> None:
+    robot.update_image("wrist", 7)
+    first, second = robot._make_obs(), robot._make_obs()
+    assert first["wrist"].image.ctypes.data == second["wrist"].image.ctypes.data  # the same slot twice, not two copies
+    assert not first["wrist"].image.flags.writeable
+    del first, second
+    with client_of(robot) as env:
+        for value in range(200):
+            robot.update_image("wrist", value)
+            assert (env.get_obs()["wrist"].image == value).all()
+    assert robot.stats()["copied_observations"] == 0
+
+
+def test_observations_may_be_assembled_from_arrays_of_the_programs_own() -> None:
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+
+    class Robot(SmallRobot):
+        async def get_obs(self) -> chiral.Observation:
+            camera = chiral.CameraInfo("own", np.eye(3), np.eye(4), image[:, ::-1], timestamp=3)
+            return chiral.Observation([camera], {"q": [1, 2, 3]}, timestamp=2)  # type: ignore[dict-item]
+
+    with Robot() as server, client_of(server) as env:
+        obs = env.get_obs()
+        assert obs["own"].image.tolist() == image[:, ::-1].tolist() and obs["own"].timestamp == 3
+        assert obs.proprios["q"].tolist() == [1, 2, 3] and obs.timestamp == 2
+
+
+def test_connections_and_missing_actions_are_told_in_order() -> None:
+    class Robot(SmallRobot):
+        def __init__(self, **options: Any) -> None:
+            self.told: list[str] = []
+            super().__init__(**options)
+
+        def on_connect(self, peer: str) -> None:
+            self.told.append("connect")
+
+        async def on_disconnect(self, reason: str) -> None:
+            await asyncio.sleep(0)
+            self.told.append("disconnect")
+
+        def on_action_timeout(self) -> None:
+            self.told.append("timeout")
+
+    with Robot(action_timeout=0.05) as server:
+        with client_of(server) as env:
+            env.apply_action([1])
+            eventually(lambda: "timeout" in server.told)
+        eventually(lambda: "disconnect" in server.told)
+    assert server.told == ["connect", "timeout", "disconnect"]
+
+
+def test_wait_frames_waits_for_every_camera_asked_for(robot: SmallRobot) -> None:
+    assert robot.newest_frames() == {"wrist": 0, "head": 0}
+    robot.update_image("wrist", 1)
+    assert robot.wait_frames({"wrist": 0}, timeout=0)
+    assert not robot.wait_frames({"wrist": 0, "head": 0}, timeout=0.01)
+    later = threading.Thread(target=robot.update_image, args=("head", 1))
+    later.start()
+    assert robot.wait_frames({"wrist": 0, "head": 0}, timeout=60)
+    later.join()
+
+
+def test_a_stream_tells_its_value_at_a_time(robot: SmallRobot) -> None:
+    robot.update_proprio("joint_pos", 1.0, captured=10.0)
+    robot.update_proprio("joint_pos", 3.0, captured=12.0)
+    values, at, how = robot.proprio_at("joint_pos", 11.0)
+    assert how == "interpolated" and values.tolist() == [2.0] * 7 and at == pytest.approx(11.0)
+    assert robot.proprio_at("joint_pos", 99.0)[2] == "after_newest"
+
+
+def test_bad_options_are_named() -> None:
+    with pytest.raises(TypeError, match="unknown option 'action_timout'; there are: .*action_timeout"):
+        SmallRobot(action_timout=1.0)
+    with pytest.raises(TypeError, match="'bearer_token' does not take a value of type int"):
+        SmallRobot(bearer_token=3)
+    with pytest.raises(ValueError, match="expected 'accept', 'clamp' or 'reject'"):
+        SmallRobot(gate={"stale": "maybe"})
+    with pytest.raises(ValueError, match="protocol"):
+        SmallRobot(protocol="carrier pigeon")
+
+
+def test_a_port_that_is_taken_is_an_os_error(robot: SmallRobot) -> None:
+    with pytest.raises(OSError, match=str(robot.port)) as error:
+        SmallRobot(port=robot.port).run()
+    assert error.value.errno == 98
+
+
+def test_the_abstract_hooks_must_be_given() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        chiral.PolicyServer()  # type: ignore[abstract]
+
+
+def test_a_token_is_asked_for() -> None:
+    with SmallRobot(bearer_token="secret") as server:
+        with pytest.raises(ConnectionError, match="401"):
+            client_of(server).connect()
+        with client_of(server, bearer_token="secret") as env:
+            env.reset()
