@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped, unused-ignore]
 import numpy as np
 
 from .types import Array, CameraInfo, Observation, Stamp
@@ -39,10 +39,16 @@ def unpack_map(values: dict[str, Any] | bytes) -> dict[Any, Any]:
     return unpacked
 
 
+def _camera(
+    name: str, K: Array, T: Array, image: Array, depth: Array | None, time: float, sequence: int, missed: int, status: int
+) -> CameraInfo:
+    return CameraInfo(name, K, T, image, depth, time, sequence, missed, STATUS[status])
+
+
 def observation(values: tuple[Any, ...]) -> Observation:
     timestamp, snapshot_time, extra, cameras, proprios = values
     return Observation(
-        [CameraInfo(*camera[:8], STATUS[camera[8]]) for camera in cameras],
+        [_camera(*camera) for camera in cameras],
         {proprio[0]: proprio[1] for proprio in proprios},
         timestamp,
         unpack_map(extra),

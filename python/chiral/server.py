@@ -402,7 +402,7 @@ def _fits(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
 def _copy(target: Array, values: npt.ArrayLike, call: str) -> None:
     """np.copyto, with errors that say what came and what was expected."""
     try:
-        np.copyto(target, values)  # type: ignore[arg-type]
+        np.copyto(target, values)
     except (TypeError, ValueError) as error:
         came = np.asarray(values)
         expected = f"expected {target.dtype} of shape {target.shape}, or what casts and broadcasts to it"

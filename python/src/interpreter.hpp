@@ -27,6 +27,9 @@ public:
     GilFree(const GilFree&) = delete;
     GilFree& operator=(const GilFree&) = delete;
 
+    /// False while the interpreter ends. Whoever waits for another thread then waits in vain.
+    bool released() const noexcept { return state_ != nullptr; }
+
 private:
     PyThreadState* state_{nullptr};
 };

@@ -108,6 +108,7 @@ void HeldServer::on_action_timeout() {
 HeldServer::Turn::Turn(std::binary_semaphore& free) : free_(&free) {
     if (free.try_acquire()) return;
     const GilFree no_gil;
+    if (!no_gil.released()) throw std::runtime_error("chiral: the interpreter is ending");
     free.acquire();
 }
 
@@ -282,7 +283,11 @@ nb::dict stats(const ServerHandle& server) {
 
 }  // namespace
 
-std::shared_ptr<HeldServer> shared_server(nb::handle handle) { return nb::cast<const ServerHandle&>(handle).shared(); }
+std::shared_ptr<HeldServer> shared_server(nb::handle handle) {
+    const auto& server = nb::cast<const ServerHandle&>(handle);
+    server->require_own_process("PolicyServer");
+    return server.shared();
+}
 
 void bind_server(nb::module_& module) {
     nb::class_<HeldObservation>(module, "HeldObservation");

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -23,14 +24,38 @@ def run(*arguments: str) -> str:
 
 
 def test_the_policies_move_the_robot() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = free_port()
     robot = subprocess.Popen([sys.executable, str(EXAMPLES / "robot.py"), port], stderr=subprocess.DEVNULL)
     try:
         told = run(str(EXAMPLES / "policy.py"), f"ws://127.0.0.1:{port}", "1")
         assert "'homed': True" in told and "(480, 640, 3)" in told and int(told.split()[-2]) > 0
         assert "joints:" in run(str(EXAMPLES / "async_policy.py"), f"ws://127.0.0.1:{port}")
+    finally:
+        robot.kill()
+        robot.wait()
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def test_the_readmes_robot_and_policy_talk_to_each_other() -> None:
+    readme = (ROOT / "python" / "README.md").read_text(encoding="utf-8")
+    robot_text, policy_text = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    port = free_port()
+    documented = 'Robot(host="127.0.0.1").run()', "ws://127.0.0.1:8765", "range(100)"
+    assert documented[0] in robot_text and documented[1] in policy_text and documented[2] in policy_text
+    feeding = "import threading, time\nrobot = Robot(host='127.0.0.1', port=%s)\nrobot.update_image('wrist', 255)\nrobot.run()" % port
+    robot = subprocess.Popen(
+        [sys.executable, "-u", "-c", robot_text.replace(documented[0] + "   # sensor", feeding + "  # sensor")],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )
+    try:
+        run("-c", policy_text.replace(documented[1], f"ws://127.0.0.1:{port}").replace(documented[2], "range(10)"))
+        assert robot.stdout is not None
+        assert robot.stdout.readline() == "to the motors: [1. 1. 1. 1. 1. 1. 1.]\n"
     finally:
         robot.kill()
         robot.wait()
@@ -43,5 +68,5 @@ def test_a_frame_is_filled_in_place() -> None:
 def test_types_are_right_by_the_strictest_rules() -> None:
     package = pathlib.Path(chiral.__file__).parent.resolve()
     files = [str(path) for path in sorted(EXAMPLES.glob("*.py"))]
-    run("-m", "mypy", "--strict", "--no-incremental", "--cache-dir=/dev/null", "--scripts-are-modules", *files, "-p", "chiral")
+    run("-m", "mypy", "--strict", "--cache-dir=/dev/null", "--scripts-are-modules", str(package), *files)
     assert (package / "py.typed").exists()
