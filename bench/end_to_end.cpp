@@ -89,6 +89,70 @@ Json cost_row(const ObservationCase& setup, const char* way, const ProcessCounte
     return row;
 }
 
+// One way to fetch observations, and what came of it.
+struct Way {
+    const char* name;
+    const char* cost_name;
+    std::function<void()> connect, fetch, close;
+    Values times{}, p50s{};
+    ProcessCounters cost{};
+};
+
+// The ways to fetch from one robot. One client at a time is served, so only one of them is connected at once.
+class Fetchers {
+public:
+    Fetchers(const RobotProcess& robot, std::size_t bytes) : robot_(robot), bytes_(bytes) {}
+    Fetchers(const Fetchers&) = delete;
+
+    std::vector<Way> ways() {
+        return {{"bare_tcp", "bare_tcp", [this] { floor_.emplace(robot_.floor_port(), bytes_); },
+                 [this] { floor_->fetch(); }, [this] { floor_.reset(); }},
+                {"policy_client", "one_after_the_other", [this] { connect_client(); },
+                 [this] { client_->get_obs(observation_); },
+                 [this] {
+                     client_->close();
+                     client_.reset();
+                 }},
+                {"plain_websocket", "one_after_the_other_not_decoded", [this] { connect_plain(); },
+                 [this] { plain_->fetch(); }, [this] { plain_.reset(); }}};
+    }
+
+private:
+    void connect_client() {
+        client_.emplace(uri(robot_), quiet_client());
+        client_->connect();
+    }
+    void connect_plain() {
+        while (!plain_) try {
+                plain_.emplace(robot_.server_port());
+            } catch (const std::runtime_error& refused) {
+                if (std::string(refused.what()).find("503") == std::string::npos) throw;  // the last client is still going
+            }
+    }
+
+    const RobotProcess& robot_;
+    const std::size_t bytes_;
+    Observation observation_;
+    std::optional<FloorReader> floor_;
+    std::optional<PolicyClient> client_;
+    std::optional<PlainWebSocket> plain_;
+};
+
+// All connect anew in every repetition, and fetch some before it counts: the congestion window and the buffers of a new
+// connection grow.
+void repeat(Way& way, RobotProcess& robot, int count) {
+    way.connect();
+    for (int k = 0; k < kWarmUps; ++k) way.fetch();
+    Values times;
+    const ProcessCounters before = robot.counters();
+    time_calls(times, count, way.fetch);
+    way.cost = way.cost + (robot.counters() - before);
+    way.close();
+    way.times.insert(way.times.end(), times.begin(), times.end());
+    std::sort(times.begin(), times.end());
+    way.p50s.push_back(static_cast<float>(quantile(times, 0.5)));
+}
+
 void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& progress, Json& rows) {
     const std::vector<std::size_t> sizes = piece_sizes(setup);
     const std::size_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
@@ -97,72 +161,12 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     pin_writer();
     RobotProcess robot(setup, 0);
     pin_reader(0);
-    Observation observation;
-    // One way to fetch, and what came of it.
-    struct Way {
-        const char* name;
-        const char* cost_name;
-        std::function<void()> connect, fetch, close;
-        Values times, p50s;
-        ProcessCounters cost;
-    };
-    std::optional<FloorReader> floor;
-    std::optional<PolicyClient> client;
-    std::optional<PlainWebSocket> plain;
-    std::vector<Way> ways(3);
-    ways[0] = {"bare_tcp",
-               "bare_tcp",
-               [&] { floor.emplace(robot.floor_port(), bytes); },
-               [&] { floor->fetch(); },
-               [&] { floor.reset(); },
-               {},
-               {},
-               {}};
-    ways[1] = {"policy_client",
-               "one_after_the_other",
-               [&] {
-                   client.emplace(uri(robot), quiet_client());
-                   client->connect();
-               },
-               [&] { client->get_obs(observation); },
-               [&] {
-                   client->close();
-                   client.reset();
-               },
-               {},
-               {},
-               {}};
-    ways[2] = {"plain_websocket",
-               "one_after_the_other_not_decoded",
-               [&] {
-                   while (!plain) try {
-                           plain.emplace(robot.server_port());
-                       } catch (const std::runtime_error& refused) {
-                           if (std::string(refused.what()).find("503") == std::string::npos)
-                               throw;  // the last client is still going
-                       }
-               },
-               [&] { plain->fetch(); },
-               [&] { plain.reset(); },
-               {},
-               {},
-               {}};
-
+    Fetchers fetchers(robot, bytes);
+    std::vector<Way> ways = fetchers.ways();
     for (int repetition = 0; repetition < plan.repetitions; ++repetition)
         for (std::size_t i = 0; i < ways.size(); ++i) {
-            // One client at a time is served, so all connect anew in every repetition, each time another one first, and fetch
-            // some before it counts: the congestion window and the buffers of a new connection grow.
-            Way& way = ways[(i + static_cast<std::size_t>(repetition)) % ways.size()];
-            way.connect();
-            for (int k = 0; k < kWarmUps; ++k) way.fetch();
-            Values times;
-            const ProcessCounters before = robot.counters();
-            time_calls(times, setup.per_repetition, way.fetch);
-            way.cost = way.cost + (robot.counters() - before);
-            way.close();
-            way.times.insert(way.times.end(), times.begin(), times.end());
-            std::sort(times.begin(), times.end());
-            way.p50s.push_back(static_cast<float>(quantile(times, 0.5)));
+            repeat(ways[(i + static_cast<std::size_t>(repetition)) % ways.size()], robot,
+                   setup.per_repetition);  // each is first
             progress.step(fetch_work(setup, bytes), fmt::format("observations, {}", setup.name));
         }
     unpin();

@@ -8,16 +8,37 @@ else()
 endif()
 include(GoogleTest)
 
+# Most of what a test costs the compiler is the same headers again. Precompiled they cost once; compilers behind a launcher
+# that keeps results (ccache) would not find those again.
+if(CMAKE_CXX_COMPILER_LAUNCHER)
+  set(precompile OFF)
+else()
+  set(precompile ON)
+endif()
+option(CHIRAL_PRECOMPILE_TEST_HEADERS "Compile what all tests include once" ${precompile})
+if(CHIRAL_PRECOMPILE_TEST_HEADERS)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cpp CONTENT "// What all tests include, see cmake/tests.cmake.\n")
+  add_library(chiral_test_headers OBJECT ${PROJECT_BINARY_DIR}/test_headers.cpp)
+  target_link_libraries(chiral_test_headers PRIVATE GTest::gtest Eigen3::Eigen)
+  target_precompile_headers(chiral_test_headers PRIVATE
+    <Eigen/Core> <gtest/gtest.h> <atomic> <chrono> <condition_variable> <functional> <memory> <mutex> <string> <thread> <vector>)
+  chiral_target_options(chiral_test_headers)  # the same as of the tests, or they could not use it
+endif()
+
 # chiral_test(NAME SOURCES...) builds one GoogleTest program and registers each of its cases with ctest. ALONE: no other test
 # runs meanwhile.
 function(chiral_test name)
   cmake_parse_arguments(TEST "ALONE" "TIMEOUT" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE ${TEST_LIBS} GTest::gtest_main)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)  # support/
   chiral_target_options(${name})
+  if(CHIRAL_PRECOMPILE_TEST_HEADERS)
+    target_precompile_headers(${name} REUSE_FROM chiral_test_headers)
+  endif()
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
   endif()
-  gtest_discover_tests(${name} TEST_PREFIX "${name}." 
+  gtest_discover_tests(${name} TEST_PREFIX "${name}."
     PROPERTIES TIMEOUT ${TEST_TIMEOUT} RUN_SERIAL ${TEST_ALONE} DISCOVERY_TIMEOUT 60)
 endfunction()

@@ -105,8 +105,7 @@ std::optional<std::uint64_t> LookChecker::check_field(std::size_t index, const C
         return std::nullopt;
     };
 
-    std::size_t elements = 0;
-    std::size_t expected = 0;
+    std::size_t elements = 0, expected = 0;
     std::optional<std::uint64_t> number;
     switch (kFieldOrder[field]) {
         case Field::image:

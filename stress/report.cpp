@@ -81,6 +81,57 @@ Json faults(const RunResult& result) {
     return list;
 }
 
+Json client(const RunResult& result) {
+    if (!result.observations) return nullptr;
+    return {{"observations", result.observations->looks},
+            {"bytes", result.ws.bytes},
+            {"age_ms", quantiles(result.ws.age, 1e6)},
+            {"images_older_than_3_periods", result.ws.old_images}};
+}
+
+Json server(const RunResult& result) {
+    if (!result.server) return nullptr;
+    const ServerStats& server = *result.server;
+    return {{"connections", server.connections},
+            {"observers", server.observers},
+            {"refused", server.refused},
+            {"observations", server.observations},
+            {"bytes_sent", server.bytes_sent},
+            {"actions_received", server.actions_received},
+            {"actions_applied", server.actions_applied},
+            {"half_open", server.half_open},
+            {"longest_half_open_ms", std::chrono::duration<double, std::milli>(server.longest_half_open).count()},
+            {"protocol_errors", server.protocol_errors},
+            {"hook_errors", server.hook_errors},
+            {"update_errors", server.update_errors},
+            {"copied_observations", server.copied_observations}};
+}
+
+Json this_computer() {
+    const Machine machine = this_machine();
+    return {{"cpu", machine.cpu},           {"cores", machine.cores}, {"kernel", machine.kernel},
+            {"compiler", machine.compiler}, {"build", machine.build}, {"commit", machine.commit}};
+}
+
+// How late writers woke and how long their updates took, each beside its canary.
+Json times(const RunResult& result) {
+    return {
+        {"lateness_us",
+         per_kind(result,
+                  [](const KindTimes& kind) { return beside_canary(kind.writers.lateness, kind.canaries.lateness); })},
+        {"update_us",
+         per_kind(result,
+                  [](const KindTimes& kind) { return beside_canary(kind.writers.update.wall, kind.canaries.update.wall); })},
+        {"update_cpu_us",
+         per_kind(result,
+                  [](const KindTimes& kind) { return beside_canary(kind.writers.update.cpu, kind.canaries.update.cpu); })},
+        {"update_sleeps", per_kind(result, [](const KindTimes& kind) {
+             return Json{{"updates", kind.writers.update.calls()},
+                         {"slept", kind.writers.update.slept},
+                         {"canary", {{"updates", kind.canaries.update.calls()}, {"slept", kind.canaries.update.slept}}}};
+         })}};
+}
+
 Json count_or_null(std::uint32_t value, std::uint32_t bound) { return bound ? Json(value) : Json(nullptr); }
 
 std::string interrupted_after(const Options& options, const RunResult& result) {
@@ -152,7 +203,6 @@ std::string table(const Options& options, const RunResult& result, const Verdict
 std::string json(const Options& options, const RunResult& result, const Verdict& verdict) {
     const Tally nothing;
     const Tally& observed = result.observations ? *result.observations : nothing;
-    const Machine machine = this_machine();
     Json root = {
         {"verdict", verdict.pass() ? "pass" : "fail"},
         {"failures", verdict.failures},
@@ -174,60 +224,16 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"writer_step_bound", count_or_null(result.writer_step_bound, result.writer_step_bound)},
         {"reader_max_steps", count_or_null(result.readers.max_steps, result.reader_step_bound)},
         {"reader_step_bound", count_or_null(result.reader_step_bound, result.reader_step_bound)},
-        {"lateness_us",
-         per_kind(result,
-                  [](const KindTimes& kind) { return beside_canary(kind.writers.lateness, kind.canaries.lateness); })},
-        {"update_us",
-         per_kind(result,
-                  [](const KindTimes& kind) { return beside_canary(kind.writers.update.wall, kind.canaries.update.wall); })},
-        {"update_cpu_us",
-         per_kind(result,
-                  [](const KindTimes& kind) { return beside_canary(kind.writers.update.cpu, kind.canaries.update.cpu); })},
-        {"update_sleeps",
-         per_kind(result,
-                  [](const KindTimes& kind) {
-                      return Json{
-                          {"updates", kind.writers.update.calls()},
-                          {"slept", kind.writers.update.slept},
-                          {"canary", {{"updates", kind.canaries.update.calls()}, {"slept", kind.canaries.update.slept}}}};
-                  })},
         {"snapshot_us", quantiles(result.readers.look, 1e3)},
         {"rtt_ms", result.observations ? quantiles(result.ws.round_trip, 1e6) : Json(nullptr)},
-        {"ws", nullptr},
-        {"server", nullptr},
+        {"ws", client(result)},
+        {"server", server(result)},
         {"sources", sources(result)},
         {"faults", faults(result)},
         {"config", configuration(options)},
-        {"machine",
-         {{"cpu", machine.cpu},
-          {"cores", machine.cores},
-          {"kernel", machine.kernel},
-          {"compiler", machine.compiler},
-          {"build", machine.build},
-          {"commit", machine.commit}}},
+        {"machine", this_computer()},
     };
-    if (result.observations)
-        root["ws"] = {{"observations", observed.looks},
-                      {"bytes", result.ws.bytes},
-                      {"age_ms", quantiles(result.ws.age, 1e6)},
-                      {"images_older_than_3_periods", result.ws.old_images}};
-    if (result.server) {
-        const ServerStats& server = *result.server;
-        root["server"] = {
-            {"connections", server.connections},
-            {"observers", server.observers},
-            {"refused", server.refused},
-            {"observations", server.observations},
-            {"bytes_sent", server.bytes_sent},
-            {"actions_received", server.actions_received},
-            {"actions_applied", server.actions_applied},
-            {"half_open", server.half_open},
-            {"longest_half_open_ms", std::chrono::duration<double, std::milli>(server.longest_half_open).count()},
-            {"protocol_errors", server.protocol_errors},
-            {"hook_errors", server.hook_errors},
-            {"update_errors", server.update_errors},
-            {"copied_observations", server.copied_observations}};
-    }
+    root.update(times(result));
     return root.dump(2) + "\n";
 }
 

@@ -66,6 +66,25 @@ No robot at hand? Start chiral-serve in another terminal.)";
 // Checks without the text that CLI::Range puts into the help.
 CLI::Validator in_range(double lowest, double highest) { return CLI::Range(lowest, highest).description(""); }
 
+void add_access_options(CLI::App& app, ProbeOptions& options) {
+    app.add_option("--token", options.token,
+                   "Token that the server asks for. Other users of this machine can see command\n"
+                   "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
+        ->type_name("TOKEN")
+        ->group("Access");
+    app.add_option("--token-file", options.token_file, "File whose first line is the token")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_option("--ca", options.ca,
+                   "wss:// only: trust servers with a certificate from this file or signed by one\n"
+                   "in it (PEM), instead of those that the system trusts")
+        ->type_name("FILE")
+        ->group("Access");
+    app.add_flag("--insecure", options.insecure,
+                 "wss:// only: talk to the server whoever it is; it, or anybody in between, gets the\ntoken")
+        ->group("Access");
+}
+
 bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     CLI::App app(
         "Asks a policy server for observations and reports rate, bandwidth, round trips, and how current each of its\n"
@@ -95,22 +114,7 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     app.add_option("--timeout", options.timeout, "Seconds to wait for the server to come up [5]")
         ->check(in_range(0.0, 1e6))
         ->type_name("S");
-    app.add_option("--token", options.token,
-                   "Token that the server asks for. Other users of this machine can see command\n"
-                   "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
-        ->type_name("TOKEN")
-        ->group("Access");
-    app.add_option("--token-file", options.token_file, "File whose first line is the token")
-        ->type_name("FILE")
-        ->group("Access");
-    app.add_option("--ca", options.ca,
-                   "wss:// only: trust servers with a certificate from this file or signed by one\n"
-                   "in it (PEM), instead of those that the system trusts")
-        ->type_name("FILE")
-        ->group("Access");
-    app.add_flag("--insecure", options.insecure,
-                 "wss:// only: talk to the server whoever it is; it, or anybody in between, gets the\ntoken")
-        ->group("Access");
+    add_access_options(app, options);
     if (const std::optional<int> over = parse_command_line(app, argc, argv)) {
         exit_code = *over;
         return false;

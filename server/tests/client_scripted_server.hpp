@@ -5,6 +5,8 @@
 // client goes away, which its calls report by an exception.
 #pragma once
 
+#include "support/waiting.hpp"
+
 #include <chiral/wire.hpp>
 
 #include <chiral/client.hpp>
@@ -30,8 +32,7 @@ namespace chiral::test {
 using ByteVector = std::vector<std::uint8_t>;
 using namespace std::chrono_literals;
 
-/// However slow the machine and the sanitizer: what has not happened by then will not happen.
-constexpr Duration patience = 20s;
+constexpr Duration patience = kDeadline;
 
 /// Something that happens a number of times, and can be waited for.
 class Happening {
@@ -55,17 +56,6 @@ private:
     std::condition_variable changed_;
     int times_{0};
 };
-
-/// For what cannot be waited for: asks again and again.
-template <class Condition>
-bool eventually(Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > deadline) return false;
-        std::this_thread::yield();
-    }
-    return true;
-}
 
 /// What a script meets when the client ends the connection.
 class ClientGone : public std::runtime_error {

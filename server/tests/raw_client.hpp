@@ -4,6 +4,8 @@
 // Every wait has the same deadline; what does not come in time is a std::runtime_error that says what was waited for.
 #pragma once
 
+#include "support/waiting.hpp"
+
 #include <chiral/wire.hpp>
 
 #include <arpa/inet.h>
@@ -31,9 +33,6 @@
 namespace chiral::test {
 
 using ByteVector = std::vector<std::uint8_t>;
-
-/// How long anything that must happen may take: only a failing test waits for it.
-constexpr std::chrono::seconds kDeadline{60};
 
 inline ByteVector bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
 

@@ -1,124 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the server tests share: a server whose hooks are given by the test, its log, and things to wait for.
+// What the server tests share: a server whose hooks are given by the test, and its log.
 #pragma once
 
 #include "raw_client.hpp"
+#include "support/cameras.hpp"
+#include "support/log_book.hpp"
+#include "support/waiting.hpp"
 
 #include <chiral/server.hpp>
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 namespace chiral::test {
-
-/// A value that tests wait for. Any thread.
-template <class T>
-class Watched {
-public:
-    explicit Watched(T value = {}) : value_(std::move(value)) {}
-    template <class Change>
-    void change(Change&& how) {
-        {
-            const std::lock_guard lock(mutex_);
-            how(value_);
-        }
-        changed_.notify_all();
-    }
-    void set(T value) {
-        change([&](T& current) { current = std::move(value); });
-    }
-    T get() const {
-        const std::lock_guard lock(mutex_);
-        return value_;
-    }
-    /// False at the deadline.
-    template <class Condition>
-    bool wait(Condition&& condition) const {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, kDeadline, [&] { return condition(std::as_const(value_)); });
-    }
-
-private:
-    mutable std::mutex mutex_;
-    mutable std::condition_variable changed_;
-    T value_;
-};
-
-/// Hooks stop here until the test opens it, which it does at the latest when it ends.
-class Gate {
-public:
-    void open() { open_.set(true); }
-    void pass() {
-        waiting_.change([](int& waiting) { ++waiting; });
-        EXPECT_TRUE(open_.wait([](bool open) { return open; })) << "the gate was never opened";
-    }
-    /// Waits until somebody stands, or has stood, at the gate.
-    [[nodiscard]] bool reached() const {
-        return waiting_.wait([](int waiting) { return waiting > 0; });
-    }
-
-private:
-    Watched<bool> open_{false};
-    Watched<int> waiting_{0};
-};
-
-/// Opens the gate when the test's scope ends, before the server waits for its hooks.
-class OpensAtEnd {
-public:
-    explicit OpensAtEnd(Gate& gate) : gate_(gate) {}
-    ~OpensAtEnd() { gate_.open(); }
-
-private:
-    Gate& gate_;
-};
-
-/// Waits for a condition that nothing announces: a counter of another thread, the end of a connection.
-template <class Condition>
-[[nodiscard]] bool eventually(Condition&& condition) {
-    const auto end = std::chrono::steady_clock::now() + kDeadline;
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > end) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
-}
-
-class LogBook {
-public:
-    std::function<void(const std::string&)> sink() {
-        return [this](const std::string& line) { lines_.change([&](auto& lines) { lines.push_back(line); }); };
-    }
-    [[nodiscard]] bool wait_for(const std::string& part) const {
-        return lines_.wait([&](const auto& lines) { return count_in(lines, part) > 0; });
-    }
-    std::size_t count(const std::string& part) const { return count_in(lines_.get(), part); }
-
-private:
-    static std::size_t count_in(const std::vector<std::string>& lines, const std::string& part) {
-        std::size_t found = 0;
-        for (const std::string& line : lines) found += line.find(part) != std::string::npos;
-        return found;
-    }
-    Watched<std::vector<std::string>> lines_;
-};
-
-inline CameraConfig camera(const std::string& name, int height, int width, int channels, bool depth) {
-    CameraConfig config;
-    config.name = name;
-    config.height = height;
-    config.width = width;
-    config.channels = channels;
-    config.has_depth = depth;
-    return config;
-}
 
 inline std::vector<CameraConfig> one_small_camera() { return {camera("wrist", 4, 6, 3, true)}; }
 

@@ -120,7 +120,7 @@ WriterEnd publish_without_system_calls(Subject& subject, bool with_sleeper) {
                 sleeper.store(thread_id());
                 subject.engine.wait_frame(0, subject.engine.newest_frame(0), deadline());
             }).detach();
-            if (!wait_until([&] { return sleeper.load() != 0 && thread_state(sleeper.load()) == 'S'; })) exit_thread(kWrong);
+            if (!soon([&] { return sleeper.load() != 0 && thread_state(sleeper.load()) == 'S'; })) exit_thread(kWrong);
         }
         std::thread([&] {
             writer.store(thread_id());
@@ -130,7 +130,7 @@ WriterEnd publish_without_system_calls(Subject& subject, bool with_sleeper) {
             exit_thread(0);
         }).detach();
         const bool ended =
-            wait_until([&] { return published.load() || (writer.load() != 0 && thread_state(writer.load()) == 0); });
+            soon([&] { return published.load() || (writer.load() != 0 && thread_state(writer.load()) == 0); });
         _exit(!ended ? kWrong : static_cast<int>(published.load() ? WriterEnd::went_through : WriterEnd::was_killed) + 10);
     });
     if (!WIFEXITED(status) || WEXITSTATUS(status) < 10) return WriterEnd::neither;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine tests share: declarations, numbered payloads, a clock that is set by hand, and waiting with a deadline.
+// What the engine tests share: numbered payloads, contents of snapshots, a clock that is set by hand.
 #pragma once
+
+#include "support/cameras.hpp"
+#include "support/waiting.hpp"
 
 #include <chiral/engine.hpp>
 
@@ -34,21 +37,7 @@ inline constexpr bool kSanitized = false;
 /// `count` in an ordinary build, an eighth of it under a sanitizer: every load is bounded in both.
 constexpr std::uint64_t load(std::uint64_t count) { return kSanitized ? (count + 7) / 8 : count; }
 
-/// For what happens soon, or never when the engine is broken. Nothing is asserted about how long it takes.
-inline TimePoint deadline() { return Clock::now() + std::chrono::seconds(60); }
-
 inline constexpr std::array<Field, 4> kAllFields{Field::image, Field::depth, Field::intrinsics, Field::extrinsics};
-
-inline CameraConfig camera(std::string name = "wrist", int height = 3, int width = 5, int channels = 3,
-                           bool has_depth = true) {
-    CameraConfig config;
-    config.name = std::move(name);
-    config.height = height;
-    config.width = width;
-    config.channels = channels;
-    config.has_depth = has_depth;
-    return config;
-}
 
 inline EngineOptions with_readers(int readers) {
     EngineOptions options;
@@ -190,17 +179,6 @@ inline char thread_state(long tid) {
     std::getline(file, line);
     const std::size_t name_end = line.rfind(')');
     return name_end == std::string::npos || name_end + 2 >= line.size() ? '\0' : line[name_end + 2];
-}
-
-/// Waits until `condition()` holds; false if it does not before the deadline.
-template <class Condition>
-bool wait_until(Condition condition) {
-    const TimePoint end = deadline();
-    while (!condition()) {
-        if (Clock::now() > end) return false;
-        std::this_thread::yield();
-    }
-    return true;
 }
 
 }  // namespace chiral::test

@@ -26,7 +26,7 @@ public:
               result_ = wait();
               done_.store(true);
           }) {
-        asleep_ = wait_until([this] {
+        asleep_ = soon([this] {
             const long tid = tid_.load();
             return done_.load() || (tid != 0 && thread_state(tid) == 'S');
         });

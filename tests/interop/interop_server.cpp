@@ -4,6 +4,8 @@
 //     interop_server decoupled|legacy
 //
 // Prints its port, and serves until its standard input ends.
+#include "support/cameras.hpp"
+
 #include <chiral/server.hpp>
 
 #include <atomic>
@@ -20,18 +22,9 @@ using chiral::Action;
 using chiral::CameraConfig;
 using chiral::InfoMap;
 using chiral::Observation;
+using chiral::test::camera;
 
 constexpr int kJoints = 7;
-
-CameraConfig camera(const char* name, int height, int width, int channels, bool depth) {
-    CameraConfig config;
-    config.name = name;
-    config.height = height;
-    config.width = width;
-    config.channels = channels;
-    config.has_depth = depth;
-    return config;
-}
 
 std::vector<CameraConfig> cameras() {
     return {camera("wrist", 6, 8, 3, true), camera("gray", 5, 4, 1, false), camera("large", 480, 640, 3, true)};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cameras whose pictures come from a command.
 #include "command_camera.hpp"
+#include "support/waiting.hpp"
 
 #include <gtest/gtest.h>
 
@@ -23,15 +24,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-template <class Condition>
-bool becomes_true(Condition condition, Duration within = 20s) {
-    const TimePoint deadline = Clock::now() + within;
-    while (!condition()) {
-        if (Clock::now() > deadline) return false;
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
-}
+using test::eventually;
 
 class CommandCameraTest : public testing::Test {
 protected:
@@ -64,7 +57,7 @@ private:
 
 TEST_F(CommandCameraTest, publishes_the_frames_in_order_and_says_how_the_command_ended) {
     CommandCamera camera(engine_, 0, command("printf '%024d%024d%024d' 1 2 3"), logger());
-    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
     EXPECT_EQ(camera.frames(), 3U);
     EXPECT_EQ(engine_.newest_frame(0), 3U);
     EXPECT_EQ(image(), std::string(23, '0') + "3") << "the last frame stays";
@@ -73,14 +66,14 @@ TEST_F(CommandCameraTest, publishes_the_frames_in_order_and_says_how_the_command
 
 TEST_F(CommandCameraTest, puts_frames_together_that_come_in_pieces) {
     CommandCamera camera(engine_, 0, command("for i in 1 2 3 4 5 6; do printf '12345678'; sleep 0.02; done"), logger());
-    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
     EXPECT_EQ(camera.frames(), 2U);
     EXPECT_EQ(image(), "123456781234567812345678");
 }
 
 TEST_F(CommandCameraTest, never_publishes_an_unfinished_frame) {
     CommandCamera camera(engine_, 0, command("printf '%024d' 7; printf 'only this'; exit 3"), logger());
-    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
     EXPECT_EQ(engine_.newest_frame(0), 1U);
     EXPECT_EQ(image(), std::string(23, '0') + "7");
     EXPECT_EQ(log(),
@@ -100,7 +93,7 @@ TEST_F(CommandCameraTest, stamps_a_frame_with_the_time_of_its_first_byte) {
 
 TEST_F(CommandCameraTest, says_when_the_shell_does_not_find_the_command) {
     CommandCamera camera(engine_, 0, command("there-is-no-such-camera --frames 2>/dev/null"), logger());
-    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
     EXPECT_EQ(log(),
               "camera 'clip': the command ended (exit status 127) after 0 frames; /bin/sh did not find it: "
               "there-is-no-such-camera --frames 2>/dev/null\n");
@@ -109,7 +102,7 @@ TEST_F(CommandCameraTest, says_when_the_shell_does_not_find_the_command) {
 
 TEST_F(CommandCameraTest, says_when_the_command_was_killed_or_brought_nothing) {
     CommandCamera camera(engine_, 0, command("kill -KILL $$"), logger());
-    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
     EXPECT_EQ(log(),
               "camera 'clip': the command ended (killed by signal 9 (Killed)) after 0 frames; the picture stays black. The "
               "command was: kill -KILL $$\n");
@@ -127,7 +120,7 @@ TEST_F(CommandCameraTest, ends_the_command_and_all_that_it_started) {
             command("trap '' TERM; sleep 1000 & echo $$ $! > " + (folder / "new").string() + "; mv " +
                     (folder / "new").string() + ' ' + file.string() + "; printf '%024d' 1; wait; sleep 1000"),
             logger());
-        ASSERT_TRUE(becomes_true([&] { return std::filesystem::exists(file); }));
+        ASSERT_TRUE(eventually([&] { return std::filesystem::exists(file); }));
         std::ifstream(file) >> shell >> grandchild;
         ASSERT_GT(shell, 1);
         ASSERT_GT(grandchild, 1);
@@ -138,7 +131,7 @@ TEST_F(CommandCameraTest, ends_the_command_and_all_that_it_started) {
     EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "there is no child left";
     EXPECT_EQ(errno, ECHILD);
     // The grandchild is dead; somebody else has to reap it.
-    EXPECT_TRUE(becomes_true([&] {
+    EXPECT_TRUE(eventually([&] {
         std::string pid, name, state;
         std::ifstream stat("/proc/" + std::to_string(grandchild) + "/stat");
         return !(stat >> pid >> name >> state) || state == "Z";
@@ -165,7 +158,7 @@ TEST_F(CommandCameraTest, stops_in_the_middle_of_a_frame) {
 
 TEST_F(CommandCameraTest, waits_for_a_command_that_closes_its_output_before_it_ends) {
     CommandCamera camera(engine_, 0, command("printf '%024d' 1; exec >&-; sleep 0.1; exit 5"), logger());
-    ASSERT_TRUE(becomes_true([&] { return camera.finished(); }));
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
     EXPECT_NE(log().find("exit status 5"), std::string::npos) << log();
 }
 
