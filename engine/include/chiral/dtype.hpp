@@ -4,6 +4,8 @@
 // Payloads are little-endian. float16 is IEEE 754 binary16, for which C++20 has no type: its elements are read as uint16.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
