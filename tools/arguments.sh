@@ -6,6 +6,10 @@ script_name=$(basename "$(dirname "$0")")/$(basename "$0")
 # The comment at the head of the script.
 show_help() { sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
 
+show_version() {
+  echo "$script_name $(sed -n 's/^project(chiral VERSION \([0-9.]*\).*/\1/p' "$(dirname "$0")/../CMakeLists.txt")"
+}
+
 complain() {
   echo "$script_name: $1; see $script_name --help" >&2
   exit 2
@@ -28,14 +32,17 @@ check_value() {
 
 # check_arguments "OPTION[=KIND]..." ARGUMENT...
 #
-# Ends with exit code 0 after --help, and with 2 at the first argument that is not among the options, or whose value is not of
+# Ends with exit code 0 after --help and --version, and with 2 at the first argument that is not among the options, or whose value is not of
 # its kind.
 check_arguments() {
   local options=$1 name value kind option
   shift
   while [ $# -gt 0 ]; do
     name=${1%%=*}
-    if [ "$name" = -h ] || [ "$name" = --help ]; then show_help; exit 0; fi
+    case "$name" in
+      -h | --help) show_help; exit 0 ;;
+      --version) show_version; exit 0 ;;
+    esac
     kind=unknown
     for option in $options; do
       if [ "${option%%=*}" = "$name" ]; then case "$option" in *=*) kind=${option#*=} ;; *) kind=none ;; esac; fi

@@ -75,7 +75,7 @@ class EveryScript(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
-        for name in (*SCRIPTS, "tools/arguments.sh", "CMakePresets.json"):
+        for name in (*SCRIPTS, "tools/arguments.sh", "CMakePresets.json", "CMakeLists.txt"):
             (self.folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.folder / name)
         for name in ("setup", "build"):
@@ -107,16 +107,19 @@ class EveryScript(unittest.TestCase):
                 self.assertEqual(result.returncode, 7, result.stderr)
                 self.assertIn("called setup", result.stderr)
 
-    def test_has_help(self):
+    def test_has_help_and_a_version(self):
         for script in SCRIPTS:
             with self.subTest(script=script):
                 result = run("bash", str(self.folder / script), "--help")
                 self.assertEqual(result.returncode, 0)
                 self.assertIn(script, result.stdout)
+                result = run("bash", str(self.folder / script), "--version")
+                self.assertEqual(result.returncode, 0)
+                self.assertRegex(result.stdout, rf"^{script} [0-9]+\.[0-9]+\.[0-9]+\n$")
 
     def test_run_knows_every_option_of_the_program_that_it_runs(self):
         stress = next(program for program in PROGRAMS if program.endswith("chiral-stress"))
-        options = set(re.findall(r"^  (?:-h,)?(--[a-z-]+)", run(stress, "--help").stdout, re.MULTILINE)) - {"--help"}
+        options = set(re.findall(r"^  (?:-h,)?(--[a-z-]+)", run(stress, "--help").stdout, re.MULTILINE)) - {"--help", "--version"}
         self.assertGreater(len(options), 10)
         checked = (ROOT / "tools/run").read_text(encoding="utf-8")
         self.assertEqual({option for option in options if f"{option}=" not in checked and f"{option} " not in checked
