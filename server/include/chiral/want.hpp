@@ -40,6 +40,10 @@ enum class DepthEncoding : std::uint8_t {
     millimetres_png,  ///< the same as a 16-bit PNG
 };
 
+/// Whether bytes have to be decoded before they are pixels.
+constexpr bool is_encoded(ImageEncoding encoding) noexcept { return encoding > ImageEncoding::raw; }
+constexpr bool is_encoded(DepthEncoding encoding) noexcept { return encoding > DepthEncoding::raw; }
+
 struct ImageSize {
     int height{0};  ///< pixels; both 0: as the camera has it
     int width{0};

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "imaging/unpack.hpp"
 
-#include "wire/words.hpp"
-
 namespace chiral::imaging {
 
 namespace {
@@ -25,8 +23,8 @@ void Unpacker::unpack(Observation& observation, bool keep) {
             continue;
         }
         try {
-            if (wire::is_encoded(camera.image_encoding)) unpack_image(camera);
-            if (camera.has_depth && wire::is_encoded(camera.depth_encoding)) unpack_depth(camera);
+            if (is_encoded(camera.image_encoding)) unpack_image(camera);
+            if (camera.has_depth && is_encoded(camera.depth_encoding)) unpack_depth(camera);
         } catch (const wire::DecodeError& error) {
             throw wire::DecodeError("camera '" + camera.name + "': " + error.what());
         }
@@ -39,8 +37,7 @@ void Unpacker::unpack_image(CameraInfo& camera) {
         throw wire::DecodeError("its image is encoded, but has no shape of three dimensions and eight bits");
     const ImageFormat format{{camera.image_shape[0], camera.image_shape[1]}, camera.image_shape[2], camera.image_order};
     if (!carries(camera.image_encoding, format.channels))
-        throw wire::DecodeError(std::string(wire::word(camera.image_encoding)) + " cannot hold " +
-                                std::to_string(format.channels) + " channels");
+        throw wire::DecodeError("its encoding cannot hold " + std::to_string(format.channels) + " channels");
     const wire::Bytes stream = bytes_of(camera.image);
     const ByteBuffer own = camera.image.borrowed() ? ByteBuffer() : std::move(camera.image);
     decoder_.image(stream, camera.image_encoding, format, make_room(camera.image, format.bytes()));

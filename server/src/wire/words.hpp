@@ -45,8 +45,4 @@ std::string words_of() {
     return text;
 }
 
-/// Whether bytes have to be decoded before they are pixels.
-constexpr bool is_encoded(ImageEncoding encoding) noexcept { return encoding > ImageEncoding::raw; }
-constexpr bool is_encoded(DepthEncoding encoding) noexcept { return encoding > DepthEncoding::raw; }
-
 }  // namespace chiral::wire
