@@ -2,6 +2,7 @@
 // PolicyServer: construction, hooks, and the life of the network thread.
 #include <chiral/server.hpp>
 
+#include "net/log.hpp"
 #include "robot/action_gate.hpp"
 #include "robot/observation_source.hpp"
 #include "robot/server_core.hpp"
@@ -9,6 +10,7 @@
 #include "websocket/front_door.hpp"
 #include "websocket/listener.hpp"
 #include "websocket/session.hpp"
+#include "websocket/tls.hpp"
 
 #include <boost/asio/signal_set.hpp>
 
@@ -16,7 +18,6 @@
 #include <bit>
 #include <condition_variable>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -56,7 +57,7 @@ Duration checked_timeout(const char* option, Duration timeout) {
     return std::min<Duration>(timeout, std::chrono::hours(24 * 365));
 }
 
-ServerOptions completed(ServerOptions options, const std::vector<CameraConfig>& cameras) {
+ServerOptions completed(ServerOptions options, const std::vector<CameraConfig>& cameras, net::Log& log) {
     const auto number = [](auto value) { return std::to_string(value); };
     require(options.max_message_bytes > 0, "max_message_bytes", number(options.max_message_bytes), "at least 1");
     require(options.max_queued_actions > 0, "max_queued_actions", number(options.max_queued_actions), "at least 1");
@@ -85,14 +86,7 @@ ServerOptions completed(ServerOptions options, const std::vector<CameraConfig>& 
     ActionGate(options.gate, cameras);  // throws if its options make no sense
     options.handshake_timeout = checked_timeout("handshake_timeout", options.handshake_timeout);
     options.idle_timeout = checked_timeout("idle_timeout", options.idle_timeout);
-    if (!options.log) options.log = [](const std::string& line) { std::fprintf(stderr, "chiral: %s\n", line.c_str()); };
-    else
-        options.log = [log = std::move(options.log)](const std::string& line) {
-            try {
-                log(line);
-            } catch (...) {  // what a log cannot take must not end the service
-            }
-        };
+    options.log = [&log](const std::string& line) { log.say(line); };
     return options;
 }
 
@@ -101,7 +95,8 @@ ServerOptions completed(ServerOptions options, const std::vector<CameraConfig>& 
 struct PolicyServer::Impl final : HookCalls {
     Impl(PolicyServer& owner, ServerOptions server_options)
         : server(owner),
-          options(completed(std::move(server_options), owner.configs_)),
+          log(std::move(server_options.log), "chiral: "),
+          options(completed(std::move(server_options), owner.configs_, log)),
           source(std::make_shared<ObservationSource>(owner.configs_, owner.proprio_configs_, options.engine,
                                                      options.max_observers)) {}
 
@@ -109,16 +104,18 @@ struct PolicyServer::Impl final : HookCalls {
     struct Serving {
         explicit Serving(Impl& impl)
             : core(impl.options, impl.stats, impl.source, impl),
+              tls(websocket::make_tls(impl.options.access)),
               listener(
                   core.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, impl.options.log),
               signals(core.io) {}
         ServerCore core;
+        std::unique_ptr<websocket::Tls> tls;  // null for none
         websocket::Listener listener;
         asio::signal_set signals;
         std::thread network;  // of serve()
 
         void take(net::Link::Socket socket) {
-            if (core.make_room()) std::make_shared<websocket::FrontDoor>(std::move(socket), core)->start();
+            if (core.make_room()) std::make_shared<websocket::FrontDoor>(std::move(socket), core, tls.get())->start();
             else count(core.stats.refused);  // closed with its socket
         }
         void shut_down() {
@@ -131,7 +128,8 @@ struct PolicyServer::Impl final : HookCalls {
     };
 
     PolicyServer& server;
-    const ServerOptions options;
+    net::Log log;                 // of all that follows
+    const ServerOptions options;  // its log is that one
     std::shared_ptr<ObservationSource> source;
     StatCounters stats;
 
@@ -205,6 +203,7 @@ void PolicyServer::Impl::finish(const std::shared_ptr<Serving>& s) {
     s->core.requests.join();
     s->core.actions.join();
     s->core.observers.join();
+    log.flush(std::chrono::seconds(1));  // whoever waits for the end may look into the log
     const std::lock_guard lock(mutex);
     serving.reset();
     ended.notify_all();

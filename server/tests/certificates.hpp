@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 #include <cstdio>
@@ -43,6 +44,7 @@ struct Identity {
     std::string common_name = "test robot";
     long valid_from = -3600, valid_until = 3600;  ///< seconds from now
     std::string password{};                       ///< of the key
+    bool rsa = false;                             ///< the key is one of RSA, 2048 bits, instead of P-256
 };
 
 class TestAuthority {
@@ -59,7 +61,7 @@ public:
     CertificateFiles issue(const Identity& identity = {}) {
         const std::string name = "server" + std::to_string(++issued_);
         const CertificateFiles files{folder_.file(name + ".pem"), folder_.file(name + "-key.pem")};
-        const Key key = new_key();
+        const Key key = identity.rsa ? new_rsa_key() : new_key();
         write_certificate(files.certificate, signed_certificate(identity, key.get(), certificate_.get(), key_.get()).get());
         const File out = open(files.key);
         const bool unlocked = identity.password.empty();
@@ -78,6 +80,11 @@ private:
     }
     static Key new_key() {
         Key key(EVP_EC_gen("P-256"), EVP_PKEY_free);
+        require(key != nullptr);
+        return key;
+    }
+    static Key new_rsa_key() {
+        Key key(EVP_RSA_gen(2048), EVP_PKEY_free);
         require(key != nullptr);
         return key;
     }

@@ -99,7 +99,10 @@ struct ServerOptions {
     Duration quiesce = std::chrono::milliseconds(50);
     /// run() stops on SIGINT and SIGTERM.
     bool handle_signals = true;
-    /// Receives one line per event: client connected, refused, protocol error, update error. Any thread. Default: stderr.
+    /// Receives one line per event: client connected, refused, protocol error, update error. Called on a thread of the log's
+    /// own, one line after the other, from construction to destruction: it may be slow or block without anybody but the log
+    /// waiting. It may call stop(), not wait(). Some 1000 lines wait for it; those that come faster are left out, which is said
+    /// when there is room again. wait() and the destructor give it up to a second for what was said before. Default: stderr.
     std::function<void(const std::string&)> log;
 };
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "http/metrics.hpp"
 
+#include "net/number.hpp"
+
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <utility>
 
-namespace chiral {
+namespace chiral::http {
 namespace {
 
 class Text {
@@ -16,11 +17,9 @@ public:
         text_ += "# HELP " + name_ + ' ' + help + "\n# TYPE " + name_ + ' ' + type + '\n';
     }
     void value(double value, const std::string& labels = {}, const char* suffix = "") {
-        char digits[40];
-        std::snprintf(digits, sizeof digits, " %.15g\n", value);
         text_ += name_ + suffix;
         if (!labels.empty()) text_ += '{' + labels + '}';
-        text_ += digits;
+        text_ += ' ' + net::number_text(value, 15) + '\n';
     }
     void single(const char* name, const char* type, const char* help, double of) {
         head(name, type, help);
@@ -33,9 +32,8 @@ public:
         const std::uint64_t total = of.total();
         for (std::size_t i = 0; i < LatencyHistogram::kSeconds.size(); ++i) {
             up_to += of.in_class(i);
-            char bound[32];
-            std::snprintf(bound, sizeof bound, "le=\"%g\"", LatencyHistogram::kSeconds[i]);
-            value(static_cast<double>(std::min(up_to, total)), bound, "_bucket");
+            value(static_cast<double>(std::min(up_to, total)),
+                  "le=\"" + net::number_text(LatencyHistogram::kSeconds[i], 6) + '"', "_bucket");
         }
         value(static_cast<double>(total), "le=\"+Inf\"", "_bucket");
         value(of.sum_seconds(), {}, "_sum");
@@ -113,4 +111,4 @@ std::string metrics_text(const StatCounters& stats, const std::vector<SourceRepo
     return text.take();
 }
 
-}  // namespace chiral
+}  // namespace chiral::http

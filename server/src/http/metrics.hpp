@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-namespace chiral {
+namespace chiral::http {
 
 /// Any thread.
 std::string metrics_text(const StatCounters& stats, const std::vector<SourceReport>& sources,
                          std::uint64_t copied_observations);
 
-}  // namespace chiral
+}  // namespace chiral::http

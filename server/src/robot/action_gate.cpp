@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "robot/action_gate.hpp"
 
+#include "net/number.hpp"
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <stdexcept>
 
@@ -12,11 +13,7 @@ namespace {
 
 constexpr double no_limit = std::numeric_limits<double>::infinity();
 
-std::string text(double value) {
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%.6g", value);
-    return digits;
-}
+std::string text(double value) { return net::number_text(value, 6); }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 

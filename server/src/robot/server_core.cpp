@@ -4,11 +4,7 @@
 #include "websocket/session.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
-#include <fstream>
-#include <system_error>
 
 namespace chiral {
 
@@ -17,37 +13,11 @@ static std::size_t prepared_actions(const ServerOptions& options) {
     return std::clamp<std::size_t>(options.max_queued_actions, 32, 4096) + 2;
 }
 
-static std::optional<boost::asio::ssl::context> tls_context(const AccessOptions& access) {
-    if (access.tls_certificate_file.empty()) return std::nullopt;
-    namespace ssl = boost::asio::ssl;
-    std::optional<ssl::context> context(std::in_place, ssl::context::tls_server);
-    boost::system::error_code error;
-    const auto check = [&](const char* what, const std::string& file, const char* expected) {
-        if (!error) return;
-        errno = 0;  // OpenSSL has no words for a file that cannot be opened
-        const std::string problem = std::ifstream(file) ? error.message() : std::strerror(errno);
-        throw std::system_error(std::make_error_code(std::errc::invalid_argument),
-                                std::string("chiral::PolicyServer: ") + what + " '" + file + "' cannot be used: " + problem +
-                                    ", expected " + expected);
-    };
-    context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
-                         ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1);
-    // Of a key that is encrypted, OpenSSL would ask the terminal for the password, and wait.
-    context->set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); }, error);
-    context->use_certificate_chain_file(access.tls_certificate_file, error);
-    check("TLS certificate file", access.tls_certificate_file, "a certificate in PEM format");
-    context->use_private_key_file(access.tls_private_key_file, ssl::context::pem, error);
-    check("TLS private key file", access.tls_private_key_file,
-          "the key of that certificate, in PEM format and without a password");
-    return context;
-}
-
 ServerCore::ServerCore(const ServerOptions& server_options, StatCounters& counters,
                        std::shared_ptr<ObservationSource> observations, HookCalls& hooks)
     : options(server_options),
       stats(counters),
       source(std::move(observations)),
-      tls(tls_context(server_options.access)),
       hooks_(hooks),
       used_actions_(prepared_actions(server_options), 0, 1),  // one thread returns them, with no token
       action_age_(io.get_executor()),

@@ -15,7 +15,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
@@ -75,7 +74,6 @@ protected:
 
 class ServerCore {
 public:
-    /// Throws std::system_error if the files for TLS cannot be used.
     ServerCore(const ServerOptions& server_options, StatCounters& counters, std::shared_ptr<ObservationSource> observations,
                HookCalls& hooks);
 
@@ -83,7 +81,6 @@ public:
     StatCounters& stats;  // any thread
     std::shared_ptr<ObservationSource> source;
     boost::asio::io_context io{1};
-    std::optional<boost::asio::ssl::context> tls;
 
     /// Any thread.
     void log(const std::string& line) const { options.log(line); }

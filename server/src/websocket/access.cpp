@@ -37,24 +37,60 @@ std::string_view path_of(std::string_view target) noexcept {
     return path == std::string_view::npos ? "/" : target.substr(path);
 }
 
-std::optional<std::string> query_value(std::string_view target, std::string_view key) {
+namespace {
+
+// Calls `with` for every value of a key, as it stands there.
+template <class With>
+void for_each_value(std::string_view target, std::string_view key, With&& with) {
     const std::size_t mark = target.find('?');
-    if (mark == std::string_view::npos) return std::nullopt;
+    if (mark == std::string_view::npos) return;
     for (std::string_view rest = target.substr(mark + 1); !rest.empty();) {
         const std::string_view pair = rest.substr(0, rest.find('&'));
         rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
         const std::size_t equals = std::min(pair.find('='), pair.size());
-        if (pair.substr(0, equals) != key) continue;
-        std::string value;
-        for (std::size_t i = equals + 1; i < pair.size(); ++i) {
-            const bool escape =
-                pair[i] == '%' && i + 2 < pair.size() && hexadecimal(pair[i + 1]) >= 0 && hexadecimal(pair[i + 2]) >= 0;
-            value += escape ? static_cast<char>(hexadecimal(pair[i + 1]) * 16 + hexadecimal(pair[i + 2])) : pair[i];
-            if (escape) i += 2;
-        }
-        return value;
+        if (pair.substr(0, equals) == key) with(pair.substr(std::min(equals + 1, pair.size())));
     }
-    return std::nullopt;
+}
+
+std::string without_escapes(std::string_view text) {
+    std::string value;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool escape =
+            text[i] == '%' && i + 2 < text.size() && hexadecimal(text[i + 1]) >= 0 && hexadecimal(text[i + 2]) >= 0;
+        value += escape ? static_cast<char>(hexadecimal(text[i + 1]) * 16 + hexadecimal(text[i + 2])) : text[i];
+        if (escape) i += 2;
+    }
+    return value;
+}
+
+}  // namespace
+
+std::optional<std::string> query_value(std::string_view target, std::string_view key) {
+    std::optional<std::string> value;
+    for_each_value(target, key, [&](std::string_view text) {
+        if (!value) value = without_escapes(text);
+    });
+    return value;
+}
+
+std::size_t count_in_query(std::string_view target, std::string_view key) {
+    std::size_t found = 0;
+    for_each_value(target, key, [&](std::string_view) { ++found; });
+    return found;
+}
+
+Purpose purpose_of(std::string_view target) {
+    const std::string_view path = path_of(target);
+    Purpose purpose;
+    if (path == "/observe" || path == "/observe/") purpose.what = Purpose::What::observe;
+    else if (path != "/")
+        throw UnknownPath(
+            "There is no WebSocket here: whoever wants control connects to /, whoever wants to watch to /observe.");
+    const std::string value = query_value(target, "takeover").value_or("0");
+    if (count_in_query(target, "takeover") > 1 || (value != "0" && value != "1"))
+        throw std::invalid_argument("Of takeover, expected once takeover=1 or takeover=0.");
+    purpose.take_over = value == "1";
+    return purpose;
 }
 
 bool token_accepted(const AccessOptions& access, const AccessRequest& request) {
@@ -87,6 +123,16 @@ bool origin_accepted(const AccessOptions& access, const AccessRequest& request) 
         return true;
     return std::any_of(access.allowed_origins.begin(), access.allowed_origins.end(),
                        [&](const std::string& allowed) { return equal_without_case(allowed, request.origin); });
+}
+
+bool host_accepted(const AccessOptions& access, const AccessRequest& request) {
+    // Browsers always send a Host.
+    if (!access.bearer_token.empty() || request.host.empty() || is_nobodys_domain(request.host)) return true;
+    return std::any_of(access.allowed_origins.begin(), access.allowed_origins.end(), [&](const std::string& allowed) {
+        const std::size_t scheme_end = allowed.find("://");
+        return scheme_end != std::string::npos &&
+               equal_without_case(std::string_view(allowed).substr(scheme_end + 3), request.host);
+    });
 }
 
 std::string warning_if_open_to_all(const AccessOptions& access, const boost::asio::ip::tcp::endpoint& endpoint) {

@@ -20,20 +20,22 @@
 namespace chiral::websocket {
 
 namespace beast = boost::beast;
-namespace http = beast::http;
+namespace beast_http = beast::http;  // http:: is the room next door
+using Field = beast_http::field;
+using Status = beast_http::status;
 using beast::error_code;
 
 namespace {
 
-// What is wrong with a handshake: RFC 6455, 4.2.1, 11.3.1 and 11.3.5; RFC 7230, 5.4. Beast looks at some of it, and only when
-// the connection is a session already. Null if nothing is.
-const char* fault_in(const http::request<http::empty_body>& request) {
-    const auto once = [&](http::field field) { return request.count(field) == 1; };
-    if (request.count(http::field::host) > 1) return "The Host field is there more than once.\n";
-    if (!once(http::field::sec_websocket_version)) return "The Sec-WebSocket-Version field is not there exactly once.\n";
-    if (!once(http::field::sec_websocket_key)) return "The Sec-WebSocket-Key field is not there exactly once.\n";
+// What is wrong with an upgrade: RFC 6455, 4.2.1, 11.3.1 and 11.3.5; RFC 7230, 5.4. Null if nothing is, and then Beast accepts
+// it: it looks at less than this, and only when the connection is a session, and another client out of control, already.
+const char* fault_in(const beast_http::request<beast_http::empty_body>& request) {
+    const auto once = [&](Field field) { return request.count(field) == 1; };
+    if (!once(Field::host)) return "The Host field is not there exactly once.\n";
+    if (!once(Field::sec_websocket_version)) return "The Sec-WebSocket-Version field is not there exactly once.\n";
+    if (!once(Field::sec_websocket_key)) return "The Sec-WebSocket-Key field is not there exactly once.\n";
     constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const boost::beast::string_view key = request[http::field::sec_websocket_key];
+    const boost::beast::string_view key = request[Field::sec_websocket_key];
     const std::string_view text(key.data(), key.size());
     if (text.size() != 24 || text.find_first_not_of(digits) != 22 || !text.ends_with("=="))
         return "The Sec-WebSocket-Key field is not the base64 of 16 bytes.\n";
@@ -46,16 +48,11 @@ bool begins_tls(const beast::flat_buffer& input) {
     return input.size() >= sizeof handshake_record &&
            std::memcmp(input.data().data(), handshake_record, sizeof handshake_record) == 0;
 }
-bool speaks_plain_http(const error_code& error) {
-    const auto code = static_cast<unsigned long>(error.value());
-    return error.category() == boost::asio::error::get_ssl_category() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
-           ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST;
-}
 
 }  // namespace
 
-FrontDoor::FrontDoor(net::Link::Socket socket, ServerCore& core)
-    : core_(core), link_(std::move(socket), core.tls ? &*core.tls : nullptr), peer_(link_.peer()) {
+FrontDoor::FrontDoor(net::Link::Socket socket, ServerCore& core, Tls* tls)
+    : core_(core), tls_(tls), link_(std::move(socket), tls != nullptr ? &tls->context : nullptr), peer_(link_.peer()) {
     error_code ignored;  // a peer that has gone again already; the next read says so
     link_.socket().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
 }
@@ -64,49 +61,60 @@ void FrontDoor::start() {
     core_.enter(shared_from_this());
     // For all that follows until the connection is a session or gone, however slowly it comes.
     link_.tcp().expires_after(core_.options.handshake_timeout);
-    if (!core_.tls) return read_request();
-    link_.async_handshake(boost::asio::ssl::stream_base::server, [self = shared_from_this()](error_code error) {
-        if (self->finished_) return;
-        if (!error) return self->read_request();
-        count(self->core_.stats.protocol_errors);
-        if (speaks_plain_http(error)) return self->answer_plain_http();
-        self->finish("TLS handshake failed: " + error.message());
-    });
+    if (tls_ == nullptr) return read_request();
+    handshake_ = std::make_shared<TlsHandshake>(link_, tls_->handshakes);
+    handshake_->start([self = shared_from_this()](TlsHandshake::Outcome outcome) { self->on_handshake(outcome); });
+}
+
+void FrontDoor::on_handshake(TlsHandshake::Outcome outcome) {
+    const auto handshake = std::exchange(handshake_, nullptr);
+    if (finished_) return;
+    switch (outcome) {
+        case TlsHandshake::Outcome::done: return read_request();
+        case TlsHandshake::Outcome::silent: return finish("");
+        case TlsHandshake::Outcome::crowded:
+            count(core_.stats.refused);
+            return finish("too many TLS handshakes of its address wait");
+        case TlsHandshake::Outcome::plain_http: count(core_.stats.protocol_errors); return answer_plain_http();
+        case TlsHandshake::Outcome::failed:
+            count(core_.stats.protocol_errors);
+            return finish("TLS handshake failed: " + handshake->why());
+    }
 }
 
 void FrontDoor::read_request() {
     request_.emplace();
     request_->header_limit(8 * 1024);
     request_->body_limit(0);
-    http::async_read(link_, input_, *request_,
-                     [self = shared_from_this()](error_code error, std::size_t) { self->on_request(error); });
+    beast_http::async_read(link_, input_, *request_,
+                           [self = shared_from_this()](error_code error, std::size_t) { self->on_request(error); });
 }
 
 void FrontDoor::on_request(error_code error) {
     if (finished_) return;
+    // Browsers open connections in advance, and close them or not: who has said nothing has made no mistake.
+    if (error && !request_->got_some()) return finish("");
     if (error) {
-        if (error != http::error::end_of_stream) count(core_.stats.protocol_errors);
-        if (!core_.tls && begins_tls(input_)) {
+        count(core_.stats.protocol_errors);
+        if (tls_ == nullptr && begins_tls(input_)) {
             core_.log_connection(ServerCore::Who::stranger, peer_ + ": begins with TLS, which this server does not speak");
-            return answer(http::status::bad_request, "text/plain",
-                          "This server does not speak TLS: use ws:// or http://.\n");
+            return answer(Status::bad_request, "text/plain", "This server does not speak TLS: use ws:// or http://.\n");
         }
         const std::string why = "handshake failed: " + error.message();
-        if (error.category() != make_error_code(http::error::bad_method).category() || error == http::error::end_of_stream ||
-            error == http::error::partial_message)
+        if (error.category() != make_error_code(beast_http::error::bad_method).category() ||
+            error == beast_http::error::partial_message)
             return finish(why);
         core_.log_connection(ServerCore::Who::stranger, peer_ + ": " + why);
-        if (error == http::error::header_limit)
-            return answer(http::status::request_header_fields_too_large, "text/plain", "More than 8 kB of header.\n");
-        if (error == http::error::body_limit)
-            return answer(http::status::payload_too_large, "text/plain", "Requests have no body here.\n");
-        return answer(http::status::bad_request, "text/plain",
-                      "This is not HTTP as it should be: " + error.message() + ".\n");
+        if (error == beast_http::error::header_limit)
+            return answer(Status::request_header_fields_too_large, "text/plain", "More than 8 kB of header.\n");
+        if (error == beast_http::error::body_limit)
+            return answer(Status::payload_too_large, "text/plain", "Requests have no body here.\n");
+        return answer(Status::bad_request, "text/plain", "This is not HTTP as it should be: " + error.message() + ".\n");
     }
     const auto& message = request_->get();
     const auto view = [](boost::beast::string_view text) { return std::string_view(text.data(), text.size()); };
-    const AccessRequest request{view(message.target()), view(message[http::field::host]),
-                                view(message[http::field::authorization]), view(message[http::field::origin])};
+    const AccessRequest request{view(message.target()), view(message[Field::host]), view(message[Field::authorization]),
+                                view(message[Field::origin])};
     if (beast::websocket::is_upgrade(message)) upgrade(request);
     else get(request);
 }
@@ -114,51 +122,55 @@ void FrontDoor::on_request(error_code error) {
 void FrontDoor::upgrade(const AccessRequest& request) {
     if (const char* fault = fault_in(request_->get())) {
         count(core_.stats.protocol_errors);
-        return answer(http::status::bad_request, "text/plain", fault);
+        return answer(Status::bad_request, "text/plain", fault);
     }
-    if (request_->get()[http::field::sec_websocket_version] != "13") {
+    if (request_->get()[Field::sec_websocket_version] != "13") {
         count(core_.stats.protocol_errors);
-        return answer(http::status::upgrade_required, "text/plain", "This server speaks version 13 of WebSocket only.\n");
+        return answer(Status::upgrade_required, "text/plain", "This server speaks version 13 of WebSocket only.\n");
     }
     if (input_.size() > 0) {
         count(core_.stats.protocol_errors);
-        return answer(http::status::bad_request, "text/plain",
-                      "Wait for the answer to the handshake before you send more.\n");
+        return answer(Status::bad_request, "text/plain", "Wait for the answer to the handshake before you send more.\n");
     }
     if (!token_accepted(core_.options.access, request))
-        return refuse(http::status::unauthorized, "no valid token",
+        return refuse(Status::unauthorized, "no valid token",
                       "This robot asks for a token: send \"Authorization: Bearer TOKEN\".\n");
     if (!origin_accepted(core_.options.access, request))
-        return refuse(http::status::forbidden, "origin " + net::printable(request.origin),
+        return refuse(Status::forbidden, "origin " + net::printable(request.origin),
                       "Pages of this origin may not connect to this robot.\n");
 
-    std::unique_ptr<ObservationSource::Seat> seat;
-    const std::string_view path = path_of(request.target);
-    const bool observes = path == "/observe" || path == "/observe/";
-    if (!observes && path.starts_with("/observe"))  // whoever means to watch must not get control by a slip
-        return refuse(http::status::not_found, "no such path: " + net::printable(path), "Observers connect to /observe.\n");
-    const auto takeover = query_value(request.target, "takeover");
-    const bool take_over = takeover && *takeover != "0";
+    Purpose purpose;
+    try {
+        purpose = purpose_of(request.target);
+    } catch (const UnknownPath& unknown) {
+        return refuse(Status::not_found, "no WebSocket at " + net::printable(path_of(request.target)),
+                      std::string(unknown.what()) + '\n');
+    } catch (const std::invalid_argument& fault) {
+        return refuse(Status::bad_request, fault.what(), std::string(fault.what()) + '\n');
+    }
+    const bool observes = purpose.what == Purpose::What::observe;
+    const bool take_over = purpose.take_over;
     if (observes && take_over)
-        return refuse(http::status::forbidden, "an observer that wants to take over", "An observer takes nothing over.\n");
+        return refuse(Status::forbidden, "an observer that wants to take over", "An observer takes nothing over.\n");
+    std::unique_ptr<ObservationSource::Seat> seat;
     if (observes) {
         seat = core_.source->take_seat();
         if (!seat)
-            return refuse(http::status::service_unavailable, "all seats for observers are taken",
+            return refuse(Status::service_unavailable, "all seats for observers are taken",
                           "All " + std::to_string(core_.options.max_observers) +
                               " seats for observers are taken: try again when one has gone.\n");
     }
     if (!observes && core_.busy())
-        return refuse(http::status::service_unavailable, "the hooks are busy with former clients",
+        return refuse(Status::service_unavailable, "the hooks are busy with former clients",
                       "The robot is still busy with what former clients asked for: try again later.\n");
 
     const auto session = std::make_shared<Session>(std::move(link_), peer_, core_, std::move(seat));
     if (!observes && !core_.take_control(session.get(), take_over && core_.options.allow_takeover)) {
         link_ = session->give_back();
         if (take_over)
-            return refuse(http::status::forbidden, "takeover is not allowed here",
+            return refuse(Status::forbidden, "takeover is not allowed here",
                           "This robot does not let a client take over from another one.\n");
-        return refuse(http::status::service_unavailable, "a client is connected already",
+        return refuse(Status::service_unavailable, "a client is connected already",
                       "Another client controls this robot. One client at a time: try again when it has gone.\n");
     }
     finished_ = true;
@@ -167,66 +179,72 @@ void FrontDoor::upgrade(const AccessRequest& request) {
 }
 
 void FrontDoor::get(const AccessRequest& request) {
-    const http::verb method = request_->get().method();
+    const beast_http::verb method = request_->get().method();
     const std::string_view path = path_of(request.target);
     const bool known = path == "/" || path == "/healthz" || path == "/metrics";
-    if (!known || (method != http::verb::get && method != http::verb::head)) {
+    if (!known || (method != beast_http::verb::get && method != beast_http::verb::head)) {
         count(core_.stats.protocol_errors);
-        return known ? answer(http::status::method_not_allowed, "text/plain", "GET and HEAD are answered here.\n")
-                     : answer(http::status::upgrade_required, "text/plain",
+        return known ? answer(Status::method_not_allowed, "text/plain", "GET and HEAD are answered here.\n")
+                     : answer(Status::upgrade_required, "text/plain",
                               "This is a Chiral policy server: it speaks WebSocket here, and HTTP at /, /healthz and "
                               "/metrics.\n");
     }
     if (path == "/healthz")
-        return core_.stopping() ? answer(http::status::service_unavailable, "text/plain", "stopping\n")
-                                : answer(http::status::ok, "text/plain", "ok\n");
+        return core_.stopping() ? answer(Status::service_unavailable, "text/plain", "stopping\n")
+                                : answer(Status::ok, "text/plain", "ok\n");
     // Nothing of the robot is in the page itself.
-    if (path == "/") return answer(http::status::ok, "text/html; charset=utf-8", std::string(kLivePage));
+    if (path == "/") return answer(Status::ok, "text/html; charset=utf-8", std::string(http::kLivePage));
     if (!token_accepted(core_.options.access, request))
-        return refuse(http::status::unauthorized, "no valid token",
+        return refuse(Status::unauthorized, "no valid token",
                       "This robot asks for a token: send \"Authorization: Bearer TOKEN\".\n");
+    if (!host_accepted(core_.options.access, request))
+        return refuse(
+            Status::forbidden, "figures for host " + net::printable(request.host),
+            "Without a token the figures are not shown under a domain, which may be a stranger's: ask at the robot's "
+            "address or with its name in .local, set a token, or allow the origin http://" +
+                net::printable(request.host) + ".\n");
     Job job;
     job.task = [self = shared_from_this()] {
         // The sources are looked at here, on the observers' thread: that may take as long as a look at every pixel.
         std::string text;
         try {
-            text = metrics_text(self->core_.stats, self->core_.source->report(), self->core_.source->copies());
+            text = http::metrics_text(self->core_.stats, self->core_.source->report(), self->core_.source->copies());
         } catch (const std::exception& error) {
             self->core_.log(std::string("no metrics: ") + error.what());
         }
         boost::asio::post(self->core_.io, [self, text = std::move(text)]() mutable {
             if (self->finished_) return;
-            if (text.empty()) self->answer(http::status::internal_server_error, "text/plain", "No figures: see the log.\n");
-            else self->answer(http::status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
+            if (text.empty()) self->answer(Status::internal_server_error, "text/plain", "No figures: see the log.\n");
+            else self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
         });
     };
     core_.observers.push(std::move(job));
 }
 
-void FrontDoor::refuse(http::status status, const std::string& why, const std::string& text) {
+void FrontDoor::refuse(Status status, const std::string& why, const std::string& text) {
     count(core_.stats.refused);
     core_.log_connection(ServerCore::Who::stranger, "refused " + peer_ + ": " + why);
     answer(status, "text/plain", text);
 }
 
-void FrontDoor::answer(http::status status, std::string_view content_type, std::string text) {
+void FrontDoor::answer(Status status, std::string_view content_type, std::string text) {
     answer_.emplace(status, 11);
-    answer_->set(http::field::server, "chiral");
-    answer_->set(http::field::content_type, {content_type.data(), content_type.size()});
-    answer_->set(http::field::cache_control, "no-store");
+    answer_->set(Field::server, "chiral");
+    answer_->set(Field::content_type, {content_type.data(), content_type.size()});
+    answer_->set(Field::cache_control, "no-store");
     answer_->set("X-Content-Type-Options", "nosniff");
-    if (status == http::status::unauthorized) answer_->set(http::field::www_authenticate, "Bearer");
-    if (status == http::status::method_not_allowed) answer_->set(http::field::allow, "GET, HEAD");
+    if (status == Status::unauthorized) answer_->set(Field::www_authenticate, "Bearer");
+    if (status == Status::method_not_allowed) answer_->set(Field::allow, "GET, HEAD");
     answer_->keep_alive(false);
-    if (status == http::status::upgrade_required) {  // to what: RFC 7231, 6.5.15; RFC 7230, 6.7; RFC 6455, 4.4
-        answer_->set(http::field::upgrade, "websocket");
-        answer_->set(http::field::connection, "close, upgrade");
-        answer_->set(http::field::sec_websocket_version, "13");
+    if (status == Status::upgrade_required) {  // to what: RFC 7231, 6.5.15; RFC 7230, 6.7; RFC 6455, 4.4
+        answer_->set(Field::upgrade, "websocket");
+        answer_->set(Field::connection, "close, upgrade");
+        answer_->set(Field::sec_websocket_version, "13");
     }
     answer_->body() = std::move(text);
     answer_->prepare_payload();
-    if (request_->get().method() == http::verb::head) answer_->body().clear();
-    http::async_write(link_, *answer_, [self = shared_from_this()](error_code, std::size_t) {
+    if (request_->get().method() == beast_http::verb::head) answer_->body().clear();
+    beast_http::async_write(link_, *answer_, [self = shared_from_this()](error_code, std::size_t) {
         // The peer may have gone; nothing more is said to it.
         self->link_.async_hang_up([self] { self->finish(""); });
     });
@@ -248,6 +266,7 @@ void FrontDoor::answer_plain_http() {
 void FrontDoor::finish(const std::string& why) {
     if (finished_) return;
     finished_ = true;
+    if (handshake_) handshake_->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     link_.socket().close(ignored);
     if (!why.empty()) core_.log_connection(ServerCore::Who::stranger, peer_ + ": " + why);

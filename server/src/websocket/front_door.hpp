@@ -5,9 +5,10 @@
 //     GET /          the live page, which shows what /observe brings
 //     GET /healthz   "ok" while the server serves
 //     GET /metrics   figures as Prometheus reads them
+//     WebSocket /           control, if nobody else has it; ?takeover=1 replaces who does, where that is allowed
 //     WebSocket /observe    observe only
-//     WebSocket elsewhere   control, if nobody else does; ?takeover=1 replaces who does, where that is allowed. Not below
-//                           /observe: whoever means to watch must not get control by a slip
+//
+// Everything that a request can be refused for is looked at before it takes anything from anybody.
 //
 // Thread rule: network thread.
 #pragma once
@@ -15,6 +16,8 @@
 #include "net/link.hpp"
 #include "robot/server_core.hpp"
 #include "websocket/access.hpp"
+#include "websocket/tls.hpp"
+#include "websocket/tls_handshake.hpp"
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -31,7 +34,8 @@ namespace chiral::websocket {
 
 class FrontDoor final : public Connection, public std::enable_shared_from_this<FrontDoor> {
 public:
-    FrontDoor(net::Link::Socket socket, ServerCore& core);
+    /// `tls`: null for none; must outlive it.
+    FrontDoor(net::Link::Socket socket, ServerCore& core, Tls* tls);
 
     void start();
     void shut_down() override { finish("the server is stopping"); }
@@ -39,6 +43,7 @@ public:
     bool stranger() const override { return true; }
 
 private:
+    void on_handshake(TlsHandshake::Outcome outcome);
     void read_request();
     void on_request(boost::beast::error_code error);
     void upgrade(const AccessRequest& request);
@@ -49,11 +54,13 @@ private:
     void finish(const std::string& why);
 
     ServerCore& core_;
+    Tls* tls_;
     net::Link link_;
     std::string peer_;
     boost::beast::flat_buffer input_;
     std::optional<boost::beast::http::request_parser<boost::beast::http::empty_body>> request_;
     std::optional<boost::beast::http::response<boost::beast::http::string_body>> answer_;
+    std::shared_ptr<TlsHandshake> handshake_;  // while it lasts
     bool finished_{false};
 };
 

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log: nobody who says something waits for whoever reads it; and what reaches a terminal.
+#include "net/log.hpp"
+#include "net/printable.hpp"
+
+#include "support.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <stdexcept>
+
+namespace chiral::test {
+namespace {
+
+using net::Log;
+using net::printable;
+
+TEST(Log, PassesLinesOnInOrder) {
+    LogBook book;
+    Log log(book.sink());
+    for (int i = 0; i < 100; ++i) log.say("line " + std::to_string(i));
+    EXPECT_TRUE(log.flush(kDeadline));
+    for (int i = 0; i < 100; ++i) EXPECT_GE(book.count("line " + std::to_string(i)), 1u);
+    EXPECT_EQ(log.left_out(), 0u);
+}
+
+TEST(Log, LeavesOutWhatFindsNoRoomAndSaysSoWhenThereIsSome) {
+    Gate reader;
+    LogBook book;
+    const auto sink = book.sink();
+    Log log([&](const std::string& line) {
+        reader.pass();
+        sink(line);
+    });
+    const OpensAtEnd opens(reader);
+    log.say("first");
+    ASSERT_TRUE(reader.reached());
+    for (std::size_t i = 0; i < Log::kMostLines + 50; ++i) log.say("more");
+    EXPECT_EQ(log.left_out(), 50u);
+    reader.open();
+    EXPECT_TRUE(book.wait_for("left out 50 lines"));
+    EXPECT_TRUE(log.flush(kDeadline));
+    EXPECT_EQ(book.count("more"), Log::kMostLines);
+}
+
+TEST(Log, IsBoundedInBytesToo) {
+    Gate reader;
+    Log log([&](const std::string&) { reader.pass(); });
+    const OpensAtEnd opens(reader);
+    log.say("first");
+    ASSERT_TRUE(reader.reached());
+    for (std::size_t i = 0; i < Log::kMostBytes / Log::kLongestLine; ++i) log.say(std::string(1 << 20, 'x'));
+    EXPECT_EQ(log.left_out(), 0u) << "long lines are cut";
+    log.say("one more");
+    EXPECT_EQ(log.left_out(), 1u);
+}
+
+TEST(Log, SurvivesAReaderThatThrows) {
+    LogBook book;
+    const auto sink = book.sink();
+    Log log([&](const std::string& line) {
+        if (line == "bad") throw std::runtime_error("cannot");
+        sink(line);
+    });
+    log.say("bad");
+    log.say("good");
+    EXPECT_TRUE(book.wait_for("good"));
+}
+
+// Standard error of this process, for as long as the scope lasts, is a pipe.
+class PipedStandardError {
+public:
+    PipedStandardError() : kept_(::dup(STDERR_FILENO)) {
+        if (::pipe(ends_.data()) != 0) throw std::runtime_error("no pipe");
+        ::dup2(ends_[1], STDERR_FILENO);
+        ::close(ends_[1]);
+    }
+    ~PipedStandardError() {
+        ::dup2(kept_, STDERR_FILENO);
+        ::close(kept_);
+        close_reading_end();
+    }
+    void close_reading_end() {
+        if (ends_[0] >= 0) ::close(std::exchange(ends_[0], -1));
+    }
+    void fill() {
+        const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
+        ::fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK);
+        const std::string block(4096, 'x');
+        while (::write(STDERR_FILENO, block.data(), block.size()) > 0) {}
+        ::fcntl(STDERR_FILENO, F_SETFL, flags);
+    }
+    std::string read_some() {
+        std::array<char, 256> some;
+        const ssize_t got = ::read(ends_[0], some.data(), some.size());
+        return got > 0 ? std::string(some.data(), static_cast<std::size_t>(got)) : std::string();
+    }
+
+private:
+    int kept_;
+    std::array<int, 2> ends_{};
+};
+
+TEST(LogToStandardError, MakesControlCharactersVisible) {
+    PipedStandardError piped;
+    Log log(nullptr, "robot: ");
+    log.say("he\x1b[2Jllo\n");
+    EXPECT_EQ(piped.read_some(), "robot: he?[2Jllo?\n");
+}
+
+TEST(LogToStandardError, ThatNobodyReadsHoldsNobodyUpAndEnds) {
+    PipedStandardError piped;
+    piped.fill();
+    Log log(nullptr);
+    for (int i = 0; i < 2000; ++i) log.say("line");
+    EXPECT_GE(log.left_out(), 2000 - Log::kMostLines - 1);
+    // The end of the scope ends the log all the same.
+}
+
+TEST(LogToStandardError, WhoseReaderHasGoneDoesNotEndTheProgram) {
+    PipedStandardError piped;
+    piped.close_reading_end();
+    Log log(nullptr);
+    log.say("line");  // SIGPIPE ends a program that does nothing about it
+    EXPECT_TRUE(log.flush(kDeadline));
+}
+
+TEST(Printable, LeavesNothingThatATerminalObeysOrThatTurnsTextRound) {
+    EXPECT_EQ(printable("\x1b[31m"), "?[31m");
+    EXPECT_EQ(printable("a\xc2\x9b"
+                        "31m"),
+              "a?31m")
+        << "C1: CSI";
+    EXPECT_EQ(printable("\xc2\x80\xc2\x9f\xc2\xa0"), "??\xc2\xa0");
+    EXPECT_EQ(printable("a\xe2\x80\xae"
+                        "b"),
+              "a?b")
+        << "U+202E, right-to-left override";
+    for (const char* mark : {"\xd8\x9c", "\xe2\x80\x8e", "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaa",
+                             "\xe2\x81\xa6", "\xe2\x81\xa9"})
+        EXPECT_EQ(printable(mark), "?");
+    EXPECT_EQ(printable("\xe2\x80\x8d \xe2\x82\xac \xf0\x9f\xa6\xbe"), "\xe2\x80\x8d \xe2\x82\xac \xf0\x9f\xa6\xbe");
+}
+
+}  // namespace
+}  // namespace chiral::test
