@@ -60,11 +60,10 @@ TEST(Neighbour, AChildOfAHookInheritsNothingOfTheServerOrTheClient) {
         client.get_obs();
         client.apply_action(numbered_action(1));
         ASSERT_TRUE(seen.wait([](const auto& all) { return all.size() == 1; }));
-        EXPECT_EQ(sockets_and_loops(seen.get()[0]), before) << [&] {
-            std::string all;
-            for (const std::string& name : seen.get()[0]) all += name;
-            return all;
-        }();
+        std::string names;
+        const auto open = seen.get().at(0);
+        for (const std::string& name : open) names += name;
+        EXPECT_EQ(sockets_and_loops(open), before) << names;
     }
 }
 

@@ -88,20 +88,20 @@ struct ClientWebSocket::Impl {
             }
             link().async_handshake(asio::ssl::stream_base::client, handshake);
         };
-        const auto connect = [&](const auto& endpoints) {
+        const auto connect = [&](std::vector<tcp::endpoint> endpoints) {
             step = "while connecting";
-            asio::async_connect(socket(), endpoints, [&](const error_code& error, const auto&) { secure(error); });
+            link().async_connect(std::move(endpoints), secure);
         };
 
         error_code not_an_address;
         const asio::ip::address address = asio::ip::make_address(uri.host, not_an_address);
         if (!not_an_address) {
             const auto port = static_cast<unsigned short>(std::stoul(uri.port));
-            connect(std::array{tcp::endpoint(address, port)});
+            connect({tcp::endpoint(address, port)});
         } else {
             step = "while looking the name up";
             resolver.async_resolve(uri.host, uri.port, [&](const error_code& error, const auto& found) {
-                error ? finish(error) : connect(found);
+                error ? finish(error) : connect({found.begin(), found.end()});
             });
         }
 

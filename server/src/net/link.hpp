@@ -6,6 +6,7 @@
 #pragma once
 
 #include "net/gather_stream.hpp"
+#include "net/sockets.hpp"
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
@@ -18,11 +19,13 @@
 #include <boost/beast/websocket/teardown.hpp>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace chiral::net {
 
@@ -57,6 +60,23 @@ public:
         return error ? "unknown peer" : endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
     }
 
+    /// Connects to the first of some addresses that can be reached; the error is that of the last one. In place of Asio's loop
+    /// over addresses, which opens sockets that a child process would inherit.
+    template <class Handler>
+    void async_connect(std::vector<boost::asio::ip::tcp::endpoint> addresses, Handler handler,
+                       boost::system::error_code last = boost::asio::error::host_not_found) {
+        if (addresses.empty())
+            return boost::asio::post(get_executor(), boost::beast::bind_front_handler(std::move(handler), last));
+        const auto address = addresses.front();
+        addresses.erase(addresses.begin());
+        if (const auto error = reopen(address.protocol()))
+            return async_connect(std::move(addresses), std::move(handler), error);
+        socket().async_connect(address, [this, addresses = std::move(addresses),
+                                         handler = std::move(handler)](boost::system::error_code error) mutable {
+            if (!error || error == boost::asio::error::operation_aborted) return handler(error);
+            async_connect(std::move(addresses), std::move(handler), error);
+        });
+    }
     /// The TLS handshake where there is TLS.
     template <class Handler>
     void async_handshake(boost::asio::ssl::stream_base::handshake_type as, Handler&& handler) {
@@ -117,6 +137,16 @@ public:
     friend void teardown(boost::beast::role_type, Link&, boost::system::error_code&) = delete;
 
 private:
+    boost::system::error_code reopen(boost::asio::ip::tcp protocol) {
+        boost::system::error_code error;
+        socket().close(error);
+        Descriptor descriptor = open_socket(protocol.family());
+        if (!descriptor) return {errno, boost::system::system_category()};
+        socket().assign(protocol, descriptor.get(), error);
+        if (!error) descriptor.release();
+        return error;
+    }
+
     struct Transport {
         explicit Transport(Socket socket) : tcp(std::move(socket)) {}
         TcpStream tcp;

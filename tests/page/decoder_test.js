@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The live page's decoder on the golden vectors, in node: decoder_test.js MESSAGE_PACK_JS VECTORS
+'use strict';
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const vm = require('node:vm');
+
+const [script, vectors] = process.argv.slice(2);
+const names = '({MessagePackReader, decodeFrame, slice, floats, number})';
+const {MessagePackReader, decodeFrame, slice, floats, number} =
+    vm.runInThisContext(`'use strict';\n${fs.readFileSync(script, 'utf8')}\n${names}`, {filename: script});
+const manifest = JSON.parse(fs.readFileSync(path.join(vectors, 'manifest.json'), 'utf8'));
+
+function bytesOf(name) {
+  const file = fs.readFileSync(path.join(vectors, name + '.bin'));
+  return file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength);
+}
+// Maps as the objects that the manifest has.
+function plain(value) {
+  if (value instanceof Map) return Object.fromEntries([...value].map(([key, each]) => [key, plain(each)]));
+  return Array.isArray(value) ? value.map(plain) : value;
+}
+const hex = bytes => Buffer.from(bytes).toString('hex');
+
+// What the manifest gives in hexadecimal, or says in words.
+function imageOf(camera) {
+  if (camera.image !== 'bytes 0..71') return camera.image_hex;
+  return hex(Uint8Array.from({length: 72}, (_, i) => i));
+}
+function depthOf(camera) {
+  if (camera.depth !== 'float32 0,0.5,..11.5') return camera.depth_hex;
+  return hex(new Uint8Array(Float32Array.from({length: 24}, (_, i) => i / 2).buffer));
+}
+
+function checkObservation(name, frame, expected) {
+  const header = frame.header;
+  assert.equal(header.get('timestamp'), expected.timestamp, name);
+  const cameras = header.get('cameras');
+  assert.equal(cameras.length, expected.cameras.length, name);
+  expected.cameras.forEach((camera, i) => {
+    for (const field of ['name', 'timestamp', 'intrinsics', 'extrinsics', 'image_shape'])
+      assert.deepEqual(cameras[i].get(field), camera[field], `${name}: ${field} of ${camera.name}`);
+    const image = slice(frame, cameras[i].get('image_offset'), cameras[i].get('image_size'));
+    assert.equal(hex(image), imageOf(camera), `${name}: pixels of ${camera.name}`);
+    if (camera.depth_shape === null) return assert.ok(!cameras[i].has('depth_shape'), `${name}: no depth`);
+    assert.deepEqual(cameras[i].get('depth_shape'), camera.depth_shape);
+    const depth = slice(frame, cameras[i].get('depth_offset'), cameras[i].get('depth_size'));
+    assert.equal(hex(depth), depthOf(camera), `${name}: depths of ${camera.name}`);
+    assert.equal(floats(depth)[1], Buffer.from(depthOf(camera), 'hex').readFloatLE(4));
+  });
+  const streams = header.get('proprios');
+  assert.equal(streams.length, Object.keys(expected.proprios).length, name);
+  for (const stream of streams) {
+    const values = floats(slice(frame, stream.get('offset'), stream.get('size')));
+    assert.deepEqual([...values], expected.proprios[stream.get('name')], `${name}: ${stream.get('name')}`);
+  }
+}
+
+let observations = 0;
+for (const [name, expected] of Object.entries(manifest)) {
+  const frame = decodeFrame(bytesOf(name));
+  assert.equal(frame.bytes, expected.bytes, name);
+  assert.equal(frame.payload, 4 + expected.header_len, name);
+  if (expected.data && !Array.isArray(expected.data))
+    assert.deepEqual(plain(frame.header.get('data')), expected.data, name);
+  if (expected.info) assert.deepEqual(plain(frame.header.get('info')), expected.info, name);
+  if (typeof expected.observation !== 'object') continue;
+  checkObservation(name, frame, expected.observation);
+  ++observations;
+}
+assert.ok(observations >= 4, `the manifest has only ${observations} observations`);
+
+// Whatever is cut off is said to be missing, and nothing outside of the message is read.
+const whole = bytesOf('server_obs_response');
+const headerEnd = decodeFrame(whole).payload;
+for (let length = 0; length < headerEnd; ++length)
+  assert.throws(() => decodeFrame(whole.slice(0, length)), RangeError, `the first ${length} bytes`);
+const cut = decodeFrame(whole.slice(0, headerEnd + 10));
+assert.throws(() => slice(cut, 0, 11), RangeError);
+assert.throws(() => slice(cut, -1, 1), RangeError);
+assert.equal(slice(cut, 0, 10).length, 10);
+
+// Every kind of value (https://github.com/msgpack/msgpack/blob/master/spec.md), at its limits.
+const value = (...bytes) => new MessagePackReader(new Uint8Array(bytes).buffer, 0, bytes.length).value();
+for (const [expected, ...bytes] of [
+  [0, 0x00], [127, 0x7f], [-1, 0xff], [-32, 0xe0], [255, 0xcc, 255], [65535, 0xcd, 255, 255],
+  [4294967295, 0xce, 255, 255, 255, 255], [-128, 0xd0, 0x80], [-32768, 0xd1, 0x80, 0], [-2147483648, 0xd2, 0x80, 0, 0, 0],
+  [2n ** 64n - 1n, 0xcf, 255, 255, 255, 255, 255, 255, 255, 255], [-(2n ** 63n), 0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0],
+  [1.5, 0xca, 0x3f, 0xc0, 0, 0], [-2, 0xcb, 0xc0, 0, 0, 0, 0, 0, 0, 0], [null, 0xc0], [false, 0xc2], [true, 0xc3],
+  ['', 0xa0], ['\u00e4', 0xa2, 0xc3, 0xa4], ['ab', 0xd9, 2, 0x61, 0x62], ['ab', 0xda, 0, 2, 0x61, 0x62],
+]) assert.deepEqual(value(...bytes), expected, bytes.join(' '));
+assert.deepEqual([...value(0xc4, 2, 1, 2)], [1, 2]);
+assert.deepEqual(value(0xdc, 0, 2, 1, 0x91, 2), [1, [2]]);
+assert.deepEqual(plain(value(0xde, 0, 1, 0xa1, 0x61, 0x81, 0xa1, 0x62, 3)), {a: {b: 3}});
+assert.match(value(0xd4, 5, 0), /extension 5/);
+for (const bytes of [[0xc1], [0xa2, 0x61], [0xdd, 255, 255, 255, 255], [0xdf, 255, 255, 255, 255], [0xc6, 255, 255, 255, 255],
+                     Array(40).fill(0x91)])
+  assert.throws(() => value(...bytes), RangeError, bytes.join(' '));
+
+console.log(`${Object.keys(manifest).length} vectors decoded`);
