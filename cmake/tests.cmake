@@ -42,6 +42,8 @@ function(chiral_test name)
   chiral_test_effort(${name})
   if(CHIRAL_PRECOMPILE_TEST_HEADERS)
     target_precompile_headers(${name} REUSE_FROM chiral_test_headers)
+    # A program with options of its own compiles them again: slower, not wrong.
+    target_compile_options(${name} PRIVATE -Wno-error=invalid-pch)
   endif()
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
