@@ -177,7 +177,7 @@ def test_cancelling_a_call_that_waits_ends_it() -> None:
             raise AssertionError
 
     async def main(port: int) -> None:
-        env = await chiral.AsyncPolicyClient(f"ws://127.0.0.1:{port}").connect()
+        env = await chiral.AsyncPolicyClient(f"ws://127.0.0.1:{port}", request_timeout=3600).connect()
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(env.get_obs(), 0.1)
         assert not env.connected

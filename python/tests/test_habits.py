@@ -131,6 +131,10 @@ def test_small_arrays_written_without_the_lock_are_published_at_once() -> None:
     copy = robot.extrinsics["wrist"].copy()
     copy[0, 3] = 100  # a copy is nobody's buffer
     assert robot.extrinsics["wrist"][0, 3] == 1
+    before = robot._make_obs().proprio_stamps["joint_pos"].sequence
+    sample = robot.proprios["joint_pos"].copy()
+    sample[0] = 100
+    assert robot._make_obs().proprio_stamps["joint_pos"].sequence == before, "nothing was published"
 
 
 def test_pixels_written_in_place_fail_with_advice() -> None:

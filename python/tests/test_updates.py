@@ -60,8 +60,9 @@ def test_what_numpy_refuses_is_refused_alike_and_changes_nothing(robot: SmallRob
     robot.update_image("wrist", np.full(SHAPE, 5, np.uint8))
     with pytest.raises((TypeError, ValueError)) as numpys:
         np.copyto(np.zeros(SHAPE, np.uint8), image)
-    with pytest.raises(numpys.type, match=r"update_image\('wrist'\): .* came, expected uint8 of shape \(4, 6, 3\)"):
+    with pytest.raises(numpys.type, match=r"update_image\('wrist'\): .* came, expected uint8 of shape \(4, 6, 3\)") as kept:
         robot.update_image("wrist", image)
+    assert kept.value.__traceback__ is not None  # which keeps all that the call held
     assert (robot.images["wrist"] == 5).all()
     robot.update_image("wrist", np.full(SHAPE, 6, np.uint8))  # the field is free again
     assert (robot.images["wrist"] == 6).all()
