@@ -2,6 +2,7 @@
 // PolicyServer: construction, hooks, and the life of the network thread.
 #include <chiral/server.hpp>
 
+#include "net/bearer_token.hpp"
 #include "net/log.hpp"
 #include "robot/action_gate.hpp"
 #include "robot/observation_source.hpp"
@@ -81,8 +82,8 @@ ServerOptions completed(ServerOptions options, const std::vector<CameraConfig>& 
     const AccessOptions& access = options.access;
     require(access.tls_certificate_file.empty() == access.tls_private_key_file.empty(), "access",
             "only one of the TLS files", "tls_certificate_file and tls_private_key_file, or neither");
-    require(std::all_of(access.bearer_token.begin(), access.bearer_token.end(), [](char c) { return c > 0x20 && c < 0x7f; }),
-            "access.bearer_token", "a token with blanks or other than ASCII characters", "visible ASCII characters");
+    require(net::is_bearer_token(access.bearer_token), "access.bearer_token",
+            "a token with blanks or other than ASCII characters", "visible ASCII characters");
     ActionGate(options.gate, cameras);  // throws if its options make no sense
     options.handshake_timeout = checked_timeout("handshake_timeout", options.handshake_timeout);
     options.idle_timeout = checked_timeout("idle_timeout", options.idle_timeout);

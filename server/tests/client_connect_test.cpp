@@ -29,7 +29,7 @@ TEST(ClientConnect, WaitsForAServerThatComesLaterAndSaysSoOnce) {
     EXPECT_TRUE(client.connected());
     expect_sample(client.get_obs(), 1);
     EXPECT_EQ(logged.times(), 1);
-    EXPECT_EQ(line.find("chiral: waiting for server at " + uri_of(port)), 0u) << line;
+    EXPECT_EQ(line.find("waiting for server at " + uri_of(port)), 0u) << line;
     EXPECT_NE(line.find("Connection refused"), std::string::npos) << line;
 }
 
@@ -131,19 +131,22 @@ TEST(ClientConnect, RefusesOptionsThatMakeNoSense) {
     refused([](ClientOptions& o) { o.connect_timeout = 0s; }, "connect_timeout");
     refused([](ClientOptions& o) { o.retry_interval = -1s; }, "retry_interval");
     refused([](ClientOptions& o) { o.request_timeout = 0s; }, "request_timeout");
+    refused([](ClientOptions& o) { o.reset_timeout = 0s; }, "reset_timeout");
     refused([](ClientOptions& o) { o.max_message_bytes = 0; }, "max_message_bytes");
     refused([](ClientOptions& o) { o.max_queued_actions = 0; }, "max_queued_actions");
 }
 
 // ---- being turned away ----
 
-void expect_refusal(const std::string& answer, std::initializer_list<const char*> parts) {
+void expect_refusal(const std::string& answer, std::initializer_list<const char*> parts, Duration timeout = patience) {
     ScriptedServer server([&](Peer& peer) {
         peer.read_http_request();
         peer.send_raw(answer);
         peer.wait_until_client_ends();
     });
-    PolicyClient client(server.uri(), quiet_options());
+    ClientOptions options = quiet_options();
+    options.connect_timeout = timeout;
+    PolicyClient client(server.uri(), options);
     expect_throw<ConnectionError>([&] { client.connect(); }, parts);
     EXPECT_EQ(server.accepted.times(), 1) << "tried again";
     EXPECT_FALSE(client.connected());
@@ -166,6 +169,12 @@ TEST(ClientConnect, GivesUpAtOnceWhenSomethingElseListens) {
         {"does not speak WebSocket"});
     expect_refusal("HTTP/1.1 200 OK\r\n" + std::string(100000, 'x'), {"does not speak WebSocket"});
     expect_refusal("HTTP/1.1 503 No\r\nContent-Length: 99999999999\r\n\r\n", {"does not speak WebSocket"});
+}
+
+TEST(ClientConnect, SurvivesARefusalThatAnnouncesMoreThanThereIsMemory) {
+    for (const char* length : {"8388609", "4611686018427387904", "9223372036854775807", "18446744073709551615"})
+        expect_refusal(std::string("HTTP/1.1 403 Forbidden\r\nContent-Length: ") + length + "\r\n\r\nno", {"ws://127.0.0.1"},
+                       1s);
 }
 
 // ---- TLS that comes to nothing; TLS that works: see access_test.cpp ----

@@ -3,8 +3,16 @@
 // that says what came, the client is closed, nothing hangs or leaks, and connect() works again.
 #include "client_scripted_server.hpp"
 
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
 #include <future>
 #include <random>
+#include <set>
 
 namespace chiral::test {
 namespace {
@@ -260,6 +268,66 @@ TEST(HostileServer, ClosesAfterAnActionAndTheNextCallTellsWhy) {
         const auto call = [&] { i == 0 ? client.apply_action(sample_action()) : (void)client.get_obs(); };
         expect_throw<ConnectionError>(call, {"code 1007", "apply_action: 3 elements, expected 7"});
     }
+}
+
+// Holds a thread of this process as SIGSTOP would hold all of them.
+class HeldThread {
+public:
+    explicit HeldThread(pid_t thread) {
+        held_ = false;
+        let_go_ = false;
+        struct sigaction action {};
+        action.sa_handler = [](int) {
+            held_ = true;
+            while (!let_go_) sched_yield();
+        };
+        sigaction(SIGUSR1, &action, &before_);
+        syscall(SYS_tgkill, getpid(), thread, SIGUSR1);
+        EXPECT_TRUE(eventually([] { return held_.load(); }));
+    }
+    ~HeldThread() {
+        let_go_ = true;
+        sigaction(SIGUSR1, &before_, nullptr);
+    }
+    static void let_go() { let_go_ = true; }
+
+private:
+    static inline std::atomic<bool> held_, let_go_;
+    struct sigaction before_;
+};
+
+std::set<pid_t> threads_of_this_process() {
+    std::set<pid_t> threads;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+        threads.insert(std::stoi(entry.path().filename()));
+    return threads;
+}
+
+TEST(HostileServer, ClosesWhileTheClientIsStoppedAndItsNextActionSaysSo) {
+    Happening hold, closed;
+    ScriptedServer server([&](Peer& peer) {
+        peer.accept();
+        hold.wait();
+        peer.send_raw(frame(final_close, 2 + 20, bytes_of(std::string("\x03\xe9") + "says nothing for 20s")));
+        peer.end_sending();
+        closed.happen();
+        peer.wait_until_client_ends();
+    });
+    PolicyClient client(server.uri(), quiet_options());
+    const std::set<pid_t> before = threads_of_this_process();
+    client.connect();
+    std::vector<pid_t> network;
+    for (const pid_t thread : threads_of_this_process())
+        if (before.count(thread) == 0) network.push_back(thread);
+    ASSERT_EQ(network.size(), 1u);
+    const HeldThread held(network[0]);
+    hold.happen();
+    ASSERT_TRUE(closed.wait());
+    auto call = std::async(std::launch::async, [&] { client.apply_action(sample_action()); });
+    call.wait_for(50ms);  // a client that does not wait for the news would be done by now
+    HeldThread::let_go();
+    expect_throw<ConnectionError>([&] { call.get(); }, {"code 1001", "says nothing for 20s"});
+    expect_throw<ConnectionError>([&] { client.get_obs(); }, {"code 1001", "says nothing for 20s"});
 }
 
 // ---- silence ----

@@ -155,7 +155,7 @@ TEST(ObservationStream, RemembersTheErrorThatEndedItUntilItIsStartedAgain) {
     fails([&] { client.latest_obs(); });
     ASSERT_TRUE(log.written.wait());
     ASSERT_EQ(log.lines().size(), 1u);
-    EXPECT_NE(log.lines()[0].find("chiral: the observation stream ended"), std::string::npos) << log.lines()[0];
+    EXPECT_NE(log.lines()[0].find("the observation stream ended"), std::string::npos) << log.lines()[0];
     EXPECT_NE(log.lines()[0].find("camera wrist is gone"), std::string::npos) << log.lines()[0];
 
     client.connect();
@@ -214,7 +214,7 @@ TEST(ObservationStream, DoesNotChangeObservationsThatSomebodyHolds) {
         PolicyClient client(robot.uri(), quiet_options());
         client.connect();
         client.start_obs_stream(10000);
-        while (held.size() < 3 * ObservationPool::kept) {
+        while (held.size() < 3 * client::ObservationPool::kept) {
             held.push_back(client.wait_obs(held.empty() ? nullptr : held.back(), patience));
             ASSERT_NE(held.back(), nullptr);
         }
@@ -243,7 +243,7 @@ TEST(ObservationStream, StreamedObservationsAreReused) {
 }
 
 TEST(ObservationPool, LendsASlotAgainOnlyWhenItsLastUserHasGone) {
-    ObservationPool pool;
+    client::ObservationPool pool;
     std::shared_ptr<Observation> first = pool.take();
     const Observation* address = first.get();
     first->timestamp = 7.0;
@@ -263,9 +263,9 @@ TEST(ObservationPool, LendsASlotAgainOnlyWhenItsLastUserHasGone) {
 TEST(ObservationPool, KeepsOnlySoManyAndMayGoBeforeThem) {
     std::vector<std::shared_ptr<Observation>> taken;
     {
-        ObservationPool pool;
+        client::ObservationPool pool;
         std::set<const Observation*> addresses;
-        for (std::size_t i = 0; i < 3 * ObservationPool::kept; ++i) {
+        for (std::size_t i = 0; i < 3 * client::ObservationPool::kept; ++i) {
             taken.push_back(pool.take());
             addresses.insert(taken.back().get());
         }
@@ -380,13 +380,114 @@ TEST(ActionDispatch, RemembersTheErrorThatEndedIt) {
         },
         {"the action dispatch ended", "1007", "apply_action: no such joint"});
     ASSERT_TRUE(log.written.wait());
-    EXPECT_NE(log.lines()[0].find("chiral: the action dispatch ended"), std::string::npos) << log.lines()[0];
+    EXPECT_NE(log.lines()[0].find("the action dispatch ended"), std::string::npos) << log.lines()[0];
+}
+
+// A robot whose reset lasts until it is told to end.
+class SlowReset : public Robot, public ScriptedServer {
+public:
+    SlowReset()
+        : ScriptedServer([this](Peer& peer) {
+              peer.accept();
+              for (;;) {
+                  const wire::Request request = peer.receive_request();
+                  if (request.type == wire::RequestType::reset) {
+                      asked.happen();
+                      set.wait();
+                  }
+                  answer(peer, request);
+              }
+          }) {}
+
+    Happening asked, set;
+};
+
+TEST(ActionDispatch, SendsNothingOfTheEpisodeBeforeAReset) {
+    SlowReset robot;
+    PolicyClient client(robot.uri(), quiet_options());
+    client.connect();
+    for (int i = 0; i < 30; ++i) client.put_action(sample_action(1.f));
+    auto reset = std::async(std::launch::async, [&] { client.reset(); });
+    ASSERT_TRUE(robot.asked.wait());
+    client.start_action_dispatch(10000);
+    for (int i = 0; i < 30; ++i) client.put_action(sample_action(2.f));
+    robot.set.happen();
+    reset.get();
+    EXPECT_EQ(client.queued_actions(), 0u);
+    client.put_action(sample_action(3.f));
+    ASSERT_TRUE(robot.action.wait());
+    EXPECT_EQ(robot.actions()[0].data[0], 3.f);
+}
+
+TEST(ActionDispatch, MayBeCleared) {
+    RobotServer robot;
+    PolicyClient client(robot.uri(), quiet_options());
+    client.clear_actions();
+    client.put_action(sample_action(1.f));
+    client.connect();
+    client.clear_actions();
+    EXPECT_EQ(client.queued_actions(), 0u);
+    client.start_action_dispatch(1000);
+    client.put_action(sample_action(2.f));
+    ASSERT_TRUE(robot.action.wait());
+    EXPECT_EQ(robot.actions()[0].data[0], 2.f);
+}
+
+Action chunk_of(int rows, float first) {
+    Action chunk;
+    chunk.N = rows;
+    chunk.D = 2;
+    for (int row = 0; row < rows; ++row) chunk.data.insert(chunk.data.end(), {first, static_cast<float>(row)});
+    return chunk;
+}
+
+TEST(ActionDispatch, SendsTheRowsOfTheNewestChunkInPlaceOfWhatIsQueued) {
+    RobotServer robot;
+    ClientOptions options = quiet_options();
+    options.max_queued_actions = 4;
+    PolicyClient client(robot.uri(), options);
+    client.connect();
+    client.put_action(sample_action(1.f));
+    Action chunk = chunk_of(4, 7.f);
+    chunk.obs_timestamps = {{"wrist", 3.0}};
+    EXPECT_TRUE(client.replace_actions(chunk));
+    EXPECT_FALSE(client.replace_actions(chunk_of(5, 9.f))) << "more than fit, so nothing has changed";
+    Action wrong = chunk_of(2, 9.f);
+    wrong.data.pop_back();
+    expect_throw<std::invalid_argument>([&] { client.replace_actions(wrong); }, {"3 elements, shape [2, 2] needs 4"});
+    EXPECT_EQ(client.queued_actions(), 4u);
+    client.start_action_dispatch(1000);
+    ASSERT_TRUE(robot.action.wait(4));
+    for (int row = 0; row < 4; ++row) {
+        const Action action = robot.actions()[static_cast<std::size_t>(row)];
+        EXPECT_EQ(action.data, (std::vector<float>{7.f, static_cast<float>(row)}));
+        EXPECT_EQ(action.obs_timestamps, chunk.obs_timestamps);
+    }
+}
+
+TEST(ActionDispatch, ReplacedWhileItRunsNeverGoesBackToAnEarlierChunk) {
+    RobotServer robot;
+    PolicyClient client(robot.uri(), quiet_options());
+    client.connect();
+    client.start_action_dispatch(10000);
+    constexpr int chunks = 200;
+    for (int i = 0; i < chunks; ++i) ASSERT_TRUE(client.replace_actions(chunk_of(8, static_cast<float>(i))));
+    ASSERT_TRUE(eventually([&] {
+        const std::vector<Action> actions = robot.actions();
+        return !actions.empty() && actions.back().data == std::vector<float>{chunks - 1, 7};
+    }));
+    const std::vector<Action> actions = robot.actions();
+    for (std::size_t i = 1; i < actions.size(); ++i) {
+        ASSERT_GE(actions[i].data[0], actions[i - 1].data[0]);
+        if (actions[i].data[0] == actions[i - 1].data[0]) ASSERT_EQ(actions[i].data[1], actions[i - 1].data[1] + 1);
+        else ASSERT_EQ(actions[i].data[1], 0.f);
+    }
 }
 
 // ---- rates ----
 
 TEST(PacedThread, KeepsTheRatioOfTwoRates) {
-    PacedThread fast("fast"), slow("slow");
+    client::PacedThread fast("fast"), slow("slow");
     std::atomic<int> fast_turns{0};
     std::atomic<int> fast_turns_at_end{0};
     Happening slow_turns;
@@ -412,7 +513,7 @@ TEST(PacedThread, SkipsThePeriodsThatATurnMissedInsteadOfMakingUpForThem) {
     constexpr auto period = 5ms;
     std::vector<TimePoint> turns;
     Happening done;
-    PacedThread thread("late");
+    client::PacedThread thread("late");
     thread.start(
         200,
         [&] {
@@ -430,7 +531,7 @@ TEST(PacedThread, SkipsThePeriodsThatATurnMissedInsteadOfMakingUpForThem) {
 }
 
 TEST(PacedThread, StopsWhileItWaitsForItsPeriod) {
-    PacedThread thread("slow");
+    client::PacedThread thread("slow");
     Happening turn, ended;
     thread.start(
         1e-3, [&] { turn.happen(); }, [&] { ended.happen(); });
@@ -446,7 +547,7 @@ TEST(PacedThread, StopsWhileItWaitsForItsPeriod) {
 }
 
 TEST(PacedThread, EndsWithTheErrorOfATurnUnlessItWasStoppedBefore) {
-    PacedThread thread("failing");
+    client::PacedThread thread("failing");
     Happening ended, in_turn, go_on;
     thread.start(
         1000, [] { throw std::runtime_error("broken"); }, [&] { ended.happen(); });

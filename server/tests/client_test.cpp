@@ -171,6 +171,41 @@ TEST(ClientRequests, FromManyThreadsAreOutstandingOneAtATimeAndEachGetsAnAnswer)
 }
 
 // A thread that has just had its turn, as that of a fast stream, goes behind those who wait already.
+TEST(ClientRequests, WaitForAResetAndAStepAsLongAsTheyTakeUnlessTold) {
+    Happening set;
+    ScriptedServer server([&](Peer& peer) {  // answers a reset and a step when it is told to
+        peer.accept();
+        while (const auto request = peer.receive_request_if_any()) {
+            set.wait();
+            peer.send(request->type == wire::RequestType::reset ? reset_response(0) : step_response(0));
+        }
+    });
+    ClientOptions options = quiet_options();
+    options.request_timeout = 200ms;
+    {
+        PolicyClient client(server.uri(), options);
+        client.connect();
+        auto calls = std::async(std::launch::async, [&] {
+            client.reset();
+            client.step(sample_action());
+        });
+        EXPECT_EQ(calls.wait_for(3 * options.request_timeout), std::future_status::timeout);
+        set.happen();
+        EXPECT_NO_THROW(calls.get());
+    }
+
+    ScriptedServer silent([](Peer& peer) {
+        peer.accept();
+        peer.expect_request(wire::RequestType::reset);
+        peer.wait_for_close();
+    });
+    options = quiet_options();
+    options.reset_timeout = 50ms;
+    PolicyClient hasty(silent.uri(), options);
+    hasty.connect();
+    expect_throw<ConnectionError>([&] { hasty.reset(); }, {"has not answered reset for 0.05 s"});
+}
+
 TEST(ClientRequests, AreServedInTheOrderInWhichTheyCame) {
     constexpr int each = 300;
     std::vector<RequestType> order;

@@ -294,7 +294,7 @@ TEST(TlsCertificates, FilesThatAreNoneAreRefusedByTheClientAtOnce) {
 }
 
 TEST(TlsCertificates, AreAskedForByNameButNotByAddress) {
-    const ClientTls tls("", true);
+    const client::Tls tls("", true);
     const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(tls.share(), SSL_CTX_free);
     const auto asked = [&](const std::string& host) {
         const std::unique_ptr<SSL, void (*)(SSL*)> connection(SSL_new(context.get()), SSL_free);

@@ -43,6 +43,9 @@ struct ClientOptions {
     /// How long one answer may take, be it to a request or to the attempt to connect; also how long an action may wait for
     /// a server that does not read.
     Duration request_timeout = std::chrono::seconds(30);
+    /// How long the answer to reset() or step() may take instead; max(): as long as it takes, because a person may be setting
+    /// the scene. A server that goes meanwhile is noticed all the same.
+    Duration reset_timeout = Duration::max();
     /// Largest message accepted from the server.
     std::size_t max_message_bytes = std::size_t{1} << 30;
     /// Actions that put_action() keeps for dispatch.
@@ -98,6 +101,8 @@ public:
     // (ByteBuffer). Depths are aligned for float.
 
     InfoMap get_metadata();
+    /// Starts an episode. Queued actions are of the one before: none is dispatched any more, and those that other threads put
+    /// before this returns are dropped as well.
     std::pair<Observation, InfoMap> reset();
     Observation get_obs();
     /// Decodes into `obs`, reusing its memory and giving back what it has borrowed: nothing is allocated once two messages of
@@ -134,6 +139,12 @@ public:
     /// waiting: nothing is queued then. Throws ConnectionError if the dispatch has ended on an error, until it is started
     /// again. May be called before connect().
     bool put_action(Action action);
+    /// For a policy that plans ahead again and again: puts the N rows of a chunk, to be sent one per period as [D], in the place
+    /// of all that is queued, in one step. A dispatch that is just sending an action ends that first. False if N is more than
+    /// max_queued_actions: the queue is as before then. Otherwise like put_action().
+    bool replace_actions(const Action& chunk);
+    /// Drops what is queued. An action that is just being sent is sent.
+    void clear_actions();
     /// Sends one queued action per period, in order, on a thread of its own. Errors as start_obs_stream().
     void start_action_dispatch(double hz);
     /// What is queued stays, for the next dispatch.

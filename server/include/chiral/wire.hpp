@@ -95,6 +95,8 @@ CHIRAL_API void encode_obs_request(const WantRequest& want, std::vector<std::uin
 /// where it is not.
 CHIRAL_API void encode_apply_action(const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out);
 CHIRAL_API void encode_legacy_action(const Action& action, std::vector<std::uint8_t>& out);
+/// Throws what they would.
+CHIRAL_API void check_action(RequestType type, const Action& action);
 
 // ---- server to client ----
 

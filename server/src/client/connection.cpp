@@ -5,16 +5,14 @@
 #include <chrono>
 #include <cstdio>
 
-namespace chiral {
+namespace chiral::client {
 
 namespace {
 
-// RFC 6455 section 7.4.1.
-constexpr std::uint16_t normal_closure = 1000;
-constexpr std::uint16_t going_away = 1001;
-
-// A server that is gone does not hold up close() for longer.
-constexpr Duration longest_close = std::chrono::seconds(2);
+// What only looks is answered soon. What moves the robot takes as long as that takes, or as the person who sets the scene.
+bool moves_the_robot(wire::RequestType type) {
+    return type == wire::RequestType::reset || type == wire::RequestType::action;
+}
 
 }  // namespace
 
@@ -29,26 +27,23 @@ std::string seconds_text(Duration duration) {
     return text;
 }
 
-ClientConnection::ClientConnection(const net::Uri& uri, std::shared_ptr<const ClientTls> tls, const ClientOptions& options,
-                                   ClientCounters& counters)
-    : uri_(uri.text),
+Connection::Connection(const Endpoint& endpoint, const ClientOptions& options, Counters& counters)
+    : address_(endpoint.text()),
       request_timeout_(options.request_timeout),
+      reset_timeout_(options.reset_timeout),
       counters_(counters),
-      socket_(uri,
-              {options.max_message_bytes, std::min(options.request_timeout, longest_close), options.bearer_token,
-               std::move(tls)},
-              *this) {}
+      transport_(endpoint.transport(*this)) {}
 
-bool ClientConnection::over() const {
+bool Connection::over() const {
     std::lock_guard lock(mutex_);
     return over_;
 }
 
-void ClientConnection::throw_over(const std::string& expected) const {
-    throw ConnectionError(uri_ + ": " + reason_ + (expected.empty() ? "" : ", expected " + expected));
+void Connection::throw_over(const std::string& expected) const {
+    throw ConnectionError(address_ + ": " + reason_ + (expected.empty() ? "" : ", expected " + expected));
 }
 
-void ClientConnection::end(std::unique_lock<std::mutex>&, std::string reason) {
+void Connection::end(std::unique_lock<std::mutex>&, std::string reason) {
     if (!over_) {
         over_ = true;
         reason_ = std::move(reason);
@@ -57,45 +52,53 @@ void ClientConnection::end(std::unique_lock<std::mutex>&, std::string reason) {
     room_.notify_all();
 }
 
-void ClientConnection::fail(std::uint16_t close_code, const std::string& reason) {
+void Connection::fail(std::uint16_t code, const std::string& reason) {
     std::unique_lock lock(mutex_);
     end(lock, reason);
-    socket_.close(close_code, reason, false);
+    transport_->close(code, reason, false);
     throw_over("");
 }
 
-void ClientConnection::begin_close() {
+void Connection::begin_close() {
     std::unique_lock lock(mutex_);
     end(lock, "the connection was closed by this client");
-    socket_.close(normal_closure, "", true);
+    transport_->close(close_code::normal, "", true);
 }
 
-void ClientConnection::wait_closed() {
+void Connection::wait_closed() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ended_; });
 }
 
 // ---- sending ----
 
-void ClientConnection::send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action,
-                            TimePoint deadline) {
-    while (!over_ && !socket_.send(message, action))
+void Connection::send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action,
+                      TimePoint deadline) {
+    while (!over_ && !transport_->send(message, action))
         if (room_.wait_until(lock, deadline) == std::cv_status::timeout) {
             lock.unlock();
-            fail(going_away, "the server has not read for " + seconds_text(request_timeout_) + ", " +
-                                 std::to_string(ClientWebSocket::ring_size) + " messages wait to be sent");
+            fail(close_code::going_away, "the server has not read for " + seconds_text(request_timeout_) + ", " +
+                                             std::to_string(Transport::ring_size) + " messages wait to be sent");
         }
     if (over_) throw_over("");
 }
 
-void ClientConnection::send_action(std::vector<std::uint8_t>& message) {
+// The server may have ended the connection while this process was stopped or busy. What is sent then would be lost without a
+// word: better to wait until the transport has read why.
+void Connection::hear_the_end(std::unique_lock<std::mutex>& lock, TimePoint deadline) {
+    if (!over_ && transport_->ended_by_server()) changed_.wait_until(lock, deadline, [&] { return over_; });
+}
+
+void Connection::send_action(std::vector<std::uint8_t>& message) {
     std::unique_lock lock(mutex_);
-    send(lock, message, true, time_after(request_timeout_));
+    const TimePoint deadline = time_after(request_timeout_);
+    hear_the_end(lock, deadline);
+    send(lock, message, true, deadline);
 }
 
 // ---- asking ----
 
-ClientConnection::Exchange::Exchange(ClientConnection& connection) : connection_(connection) {
+Connection::Exchange::Exchange(Connection& connection) : connection_(connection) {
     std::unique_lock lock(connection.mutex_);
     const std::uint64_t ticket = connection.next_ticket_++;
     connection.changed_.wait(lock, [&] { return connection.over_ || connection.serving_ == ticket; });
@@ -103,39 +106,42 @@ ClientConnection::Exchange::Exchange(ClientConnection& connection) : connection_
     if (connection.over_) connection.throw_over("");
 }
 
-ClientConnection::Exchange::~Exchange() {
+Connection::Exchange::~Exchange() {
     std::lock_guard lock(connection_.mutex_);
     if (connection_.answer_ == Answer::here && !connection_.over_)
-        connection_.socket_.read_next(-wire::payload_offset(connection_.answer_bytes_) % 16);
+        connection_.transport_->read_next(-wire::payload_offset(connection_.answer_bytes_) % 16);
     connection_.answer_ = Answer::none_due;
     ++connection_.serving_;
     connection_.changed_.notify_all();
 }
 
-wire::Bytes ClientConnection::Exchange::perform(wire::RequestType type, wire::ResponseType expected) {
-    ClientConnection& c = connection_;
-    const TimePoint deadline = time_after(c.request_timeout_);
+wire::Bytes Connection::Exchange::perform(wire::RequestType type, wire::ResponseType expected) {
+    Connection& c = connection_;
     std::unique_lock lock(c.mutex_);
+    const Duration timeout = moves_the_robot(type) ? c.reset_timeout_ : c.request_timeout_;
+    const TimePoint deadline = time_after(timeout);
+    const TimePoint sent_by = std::min(deadline, time_after(c.request_timeout_));
+    c.hear_the_end(lock, sent_by);
     c.answer_ = Answer::due;  // before it is sent: the answer may be here at once
-    c.send(lock, c.request_, type == wire::RequestType::action, deadline);
+    c.send(lock, c.request_, type == wire::RequestType::action, sent_by);
     c.changed_.wait_until(lock, deadline, [&] { return c.over_ || c.answer_ == Answer::here; });
     if (c.over_) c.throw_over(to_string(expected));
     if (c.answer_ != Answer::here) {
         lock.unlock();
-        c.fail(going_away, std::string("the server has not answered ") + to_string(type) + " for " +
-                               seconds_text(c.request_timeout_) + ", expected " + to_string(expected));
+        c.fail(close_code::going_away, std::string("the server has not answered ") + to_string(type) + " for " +
+                                           seconds_text(timeout) + ", expected " + to_string(expected));
     }
     return c.answer_bytes_;
 }
 
 // ---- what the I/O thread tells ----
 
-bool ClientConnection::message_due() {
+bool Connection::message_due() {
     std::lock_guard lock(mutex_);
     return answer_ == Answer::due;
 }
 
-void ClientConnection::received(wire::Bytes message, Loan& memory) {
+void Connection::received(wire::Bytes message, Loan& memory) {
     counters_.bytes_received += message.size();
     std::lock_guard lock(mutex_);
     answer_ = Answer::here;
@@ -144,22 +150,22 @@ void ClientConnection::received(wire::Bytes message, Loan& memory) {
     changed_.notify_all();
 }
 
-void ClientConnection::sent(bool action) {
+void Connection::sent(bool action) {
     if (action) ++counters_.actions_sent;
     std::lock_guard lock(mutex_);  // nobody is between finding the ring full and waiting
     room_.notify_all();
 }
 
-void ClientConnection::over(std::string reason) {
+void Connection::over(std::string reason) {
     std::unique_lock lock(mutex_);
     end(lock, std::move(reason));
 }
 
-void ClientConnection::ended() {
+void Connection::ended() {
     std::unique_lock lock(mutex_);
     end(lock, "the network thread ended");
     ended_ = true;
     changed_.notify_all();
 }
 
-}  // namespace chiral
+}  // namespace chiral::client

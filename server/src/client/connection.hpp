@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests and answers over one ClientWebSocket, as calls that wait. Used for one connection and then thrown away.
+// Requests and answers over one transport, as calls that wait. Used for one connection and then thrown away.
 //
 // One request is outstanding at a time; threads that ask take turns in the order in which they came. Actions pass them by:
 // they are sent while an answer is outstanding. When the connection is over, every call that waits ends with a
@@ -11,22 +11,24 @@
 // that fails are copied.
 #pragma once
 
-#include <chiral/wire.hpp>
-#include "client/websocket.hpp"
+#include "client/transport.hpp"
 
 #include <chiral/client.hpp>
+#include <chiral/wire.hpp>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
-namespace chiral {
+namespace chiral::client {
 
 /// What a client counts over all its connections. See ClientStats.
-struct ClientCounters {
+struct Counters {
     std::atomic<std::uint64_t> observations{0};
     std::atomic<std::uint64_t> bytes_received{0};
     std::atomic<std::uint64_t> actions_sent{0};
@@ -38,16 +40,19 @@ TimePoint time_after(Duration duration);
 /// "0.25 s"
 std::string seconds_text(Duration duration);
 
-class ClientConnection final : private ClientWebSocket::Events {
+class Connection final : private Transport::Events {
 public:
-    /// `tls`: for wss:// only.
-    ClientConnection(const net::Uri& uri, std::shared_ptr<const ClientTls> tls, const ClientOptions& options,
-                     ClientCounters& counters);
+    Connection(const Endpoint& endpoint, const ClientOptions& options, Counters& counters);
 
-    std::optional<ClientWebSocket::OpenFailure> open(TimePoint deadline) { return socket_.open(deadline); }
-    void abort_open() { socket_.abort_open(); }
+    std::optional<Transport::OpenFailure> open(TimePoint deadline) { return transport_->open(deadline); }
+    void abort_open() { transport_->abort_open(); }
 
     bool over() const;
+    /// An observation has been received, so many seconds after it was asked for.
+    void observed(double round_trip) noexcept {
+        counters_.last_round_trip = round_trip;
+        ++counters_.observations;
+    }
     /// Queues an action for sending; `message` gets back memory to reuse. Waits while the queue is full.
     void send_action(std::vector<std::uint8_t>& message);
     /// Makes all calls that wait, and all later ones, fail. Sends what is queued and begins the closing handshake.
@@ -55,13 +60,13 @@ public:
     /// Returns when the handshake is done or its time is over.
     void wait_closed();
     /// Closes because of what the server did, and throws ConnectionError.
-    [[noreturn]] void fail(std::uint16_t close_code, const std::string& reason);
+    [[noreturn]] void fail(std::uint16_t code, const std::string& reason);
 
     /// A turn: one request and its answer.
     class Exchange {
     public:
         /// Waits for its turn.
-        explicit Exchange(ClientConnection& connection);
+        explicit Exchange(Connection& connection);
         ~Exchange();
         Exchange(const Exchange&) = delete;
         Exchange& operator=(const Exchange&) = delete;
@@ -76,7 +81,7 @@ public:
         wire::Response& response() noexcept { return connection_.response_; }
 
     private:
-        ClientConnection& connection_;
+        Connection& connection_;
     };
 
 private:
@@ -88,16 +93,18 @@ private:
 
     void end(std::unique_lock<std::mutex>& lock, std::string reason);
     [[noreturn]] void throw_over(const std::string& expected) const;
+    void hear_the_end(std::unique_lock<std::mutex>& lock, TimePoint deadline);
     void send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action, TimePoint deadline);
 
-    const std::string uri_;
+    const std::string address_;
     const Duration request_timeout_;
-    ClientCounters& counters_;
+    const Duration reset_timeout_;
+    Counters& counters_;
 
     // For all below.
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    std::condition_variable room_;  // in the ring of the socket; on its own, or each message sent would wake who asks
+    std::condition_variable room_;  // in the transport's ring; on its own, or each message sent would wake who asks
     bool over_{false};
     std::string reason_;
     bool ended_{false};
@@ -111,7 +118,7 @@ private:
     std::vector<std::uint8_t> request_;
     wire::Response response_;
 
-    ClientWebSocket socket_;  // last: its thread uses what is above
+    const std::unique_ptr<Transport> transport_;  // last: its thread uses what is above
 };
 
-}  // namespace chiral
+}  // namespace chiral::client

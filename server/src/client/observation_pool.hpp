@@ -18,7 +18,7 @@
 #include <new>
 #include <vector>
 
-namespace chiral {
+namespace chiral::client {
 
 class ObservationPool {
 public:
@@ -74,4 +74,4 @@ private:
     std::vector<std::shared_ptr<Slot>> slots_;
 };
 
-}  // namespace chiral
+}  // namespace chiral::client

@@ -6,7 +6,7 @@
 #include <exception>
 #include <stdexcept>
 
-namespace chiral {
+namespace chiral::client {
 
 void PacedThread::start(double hz, std::function<void()> turn, std::function<void()> ended,
                         const std::function<void()>& prepare) {
@@ -88,4 +88,4 @@ std::optional<std::string> PacedThread::error() const {
     return error_;
 }
 
-}  // namespace chiral
+}  // namespace chiral::client

@@ -7,7 +7,7 @@
 // start() and stop() may be called from any thread but its own.
 #pragma once
 
-#include <chiral/engine.hpp>
+#include <chiral/time.hpp>
 
 #include <condition_variable>
 #include <functional>
@@ -16,7 +16,7 @@
 #include <string>
 #include <thread>
 
-namespace chiral {
+namespace chiral::client {
 
 class PacedThread {
 public:
@@ -54,4 +54,4 @@ private:
     std::optional<std::string> error_;
 };
 
-}  // namespace chiral
+}  // namespace chiral::client

@@ -16,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-namespace chiral {
+namespace chiral::client {
 
 /// Borrowers on any thread; the rest belongs to the receiver's.
 class ReceivedMessage final : public Loan {
@@ -75,4 +75,4 @@ private:
     ReceivedMessage* current_{nullptr};
 };
 
-}  // namespace chiral
+}  // namespace chiral::client

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/streams.hpp"
 
-namespace chiral {
+namespace chiral::client {
 
 // ---- observations ----
 
@@ -33,7 +33,7 @@ void ObservationStream::ended() {
         std::lock_guard lock(mutex_);  // nobody is between looking and waiting
         changed_.notify_all();
     }
-    if (const std::optional<std::string> error = thread_.error()) log_("chiral: the observation stream ended: " + *error);
+    if (const std::optional<std::string> error = thread_.error()) log_("the observation stream ended: " + *error);
 }
 
 void ObservationStream::throw_error() const {
@@ -60,6 +60,8 @@ ObservationStream::Latest ObservationStream::wait(const std::shared_ptr<const Ob
 
 void ActionDispatch::start(double hz, Send send) {
     auto turn = [this, send = std::move(send)] {
+        std::lock_guard sending(sending_);
+        if (intervals_ > 0) return;
         Message message;
         {
             std::lock_guard lock(mutex_);
@@ -73,16 +75,34 @@ void ActionDispatch::start(double hz, Send send) {
 }
 
 void ActionDispatch::ended() {
-    if (const std::optional<std::string> error = thread_.error()) log_("chiral: the action dispatch ended: " + *error);
+    if (const std::optional<std::string> error = thread_.error()) log_("the action dispatch ended: " + *error);
+}
+
+void ActionDispatch::throw_error() const {
+    if (const std::optional<std::string> error = thread_.error())
+        throw ConnectionError("the action dispatch ended: " + *error);
 }
 
 bool ActionDispatch::put(Message message) {
-    if (const std::optional<std::string> error = thread_.error())
-        throw ConnectionError("the action dispatch ended: " + *error);
+    throw_error();
     std::lock_guard lock(mutex_);
     if (queue_.size() >= max_queued_) return false;
     queue_.push_back(std::move(message));
     return true;
+}
+
+bool ActionDispatch::replace(std::deque<Message> messages) {
+    throw_error();
+    if (messages.size() > max_queued_) return false;
+    std::lock_guard lock(mutex_);
+    queue_.swap(messages);
+    return true;
+}
+
+void ActionDispatch::hold(int by) {
+    std::lock_guard sending(sending_);
+    intervals_ += by;
+    clear();
 }
 
 void ActionDispatch::clear() {
@@ -95,4 +115,4 @@ std::size_t ActionDispatch::size() const {
     return queue_.size();
 }
 
-}  // namespace chiral
+}  // namespace chiral::client

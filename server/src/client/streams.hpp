@@ -3,6 +3,7 @@
 // Neither knows about the network; both are given functions that do. All methods may be called from any thread.
 #pragma once
 
+#include "client/guarded_log.hpp"
 #include "client/observation_pool.hpp"
 #include "client/paced_thread.hpp"
 
@@ -12,9 +13,7 @@
 #include <deque>
 #include <vector>
 
-namespace chiral {
-
-using LogLine = std::function<void(const std::string&)>;
+namespace chiral::client {
 
 class ObservationStream {
 public:
@@ -65,14 +64,35 @@ public:
 
     /// False if the queue is full. Throws ConnectionError if the dispatch has ended on an error.
     bool put(Message message);
+    /// Puts these in place of all that is queued, in one step: no message of before is sent after one of these. False if they
+    /// are too many: nothing has changed then. Throws like put().
+    bool replace(std::deque<Message> messages);
     void clear();
     std::size_t size() const;
 
+    /// Between two episodes: nothing is sent, and what is queued or comes meanwhile is dropped.
+    class Interval {
+    public:
+        /// Waits for a message that is being sent.
+        explicit Interval(ActionDispatch& dispatch) : dispatch_(dispatch) { dispatch_.hold(+1); }
+        ~Interval() { dispatch_.hold(-1); }
+        Interval(const Interval&) = delete;
+        Interval& operator=(const Interval&) = delete;
+
+    private:
+        ActionDispatch& dispatch_;
+    };
+
 private:
     void ended();
+    void throw_error() const;
+    void hold(int by);
 
     const std::size_t max_queued_;
     LogLine log_;
+
+    std::mutex sending_;  // held while a message is taken and sent; before mutex_
+    int intervals_{0};    // under sending_
 
     mutable std::mutex mutex_;
     std::deque<Message> queue_;
@@ -80,4 +100,4 @@ private:
     PacedThread thread_{"the action dispatch"};  // last: its thread uses what is above
 };
 
-}  // namespace chiral
+}  // namespace chiral::client

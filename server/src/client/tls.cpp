@@ -16,7 +16,7 @@
 #include <stdexcept>
 #include <string_view>
 
-namespace chiral {
+namespace chiral::client {
 
 namespace {
 
@@ -85,7 +85,7 @@ int keep_names(int good, X509_STORE_CTX* checking) noexcept {
 
 }  // namespace
 
-ClientTls::ClientTls(const std::string& ca_file, bool verify)
+Tls::Tls(const std::string& ca_file, bool verify)
     : ca_file_(ca_file), verify_(verify), context_(SSL_CTX_new(TLS_client_method())) {
     const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> guard(context_, SSL_CTX_free);
     if (!guard) throw std::bad_alloc();
@@ -107,14 +107,14 @@ ClientTls::ClientTls(const std::string& ca_file, bool verify)
     SSL_CTX_up_ref(context_);
 }
 
-ClientTls::~ClientTls() { SSL_CTX_free(context_); }
+Tls::~Tls() { SSL_CTX_free(context_); }
 
-SSL_CTX* ClientTls::share() const {
+SSL_CTX* Tls::share() const {
     SSL_CTX_up_ref(context_);
     return context_;
 }
 
-void ClientTls::prepare(SSL* connection, const std::string& host) const {
+void Tls::prepare(SSL* connection, const std::string& host) const {
     const std::string expected = without_zone(host);
     const bool address = is_address(expected);
     if (!address) SSL_set_tlsext_host_name(connection, expected.c_str());  // addresses are not told: RFC 6066 section 3
@@ -125,7 +125,7 @@ void ClientTls::prepare(SSL* connection, const std::string& host) const {
     if (set != 1) throw std::bad_alloc();  // or everybody would be welcome
 }
 
-std::string ClientTls::failure(SSL* connection, const std::string& host, unsigned long error) const {
+std::string Tls::failure(SSL* connection, const std::string& host, unsigned long error) const {
     const long verdict = verify_ ? SSL_get_verify_result(connection) : X509_V_OK;
     if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH) {
         const auto* names = static_cast<const std::string*>(SSL_get_ex_data(connection, names_index()));
@@ -149,4 +149,4 @@ std::string ClientTls::failure(SSL* connection, const std::string& host, unsigne
     return std::string("the TLS handshake failed: ") + (reason != nullptr ? reason : "unknown error of OpenSSL");
 }
 
-}  // namespace chiral
+}  // namespace chiral::client

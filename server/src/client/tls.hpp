@@ -7,15 +7,15 @@
 
 #include <string>
 
-namespace chiral {
+namespace chiral::client {
 
-class ClientTls {
+class Tls {
 public:
     /// An empty file means the authorities of the system. Throws std::invalid_argument for a file that cannot be used.
-    ClientTls(const std::string& ca_file, bool verify);
-    ~ClientTls();
-    ClientTls(const ClientTls&) = delete;
-    ClientTls& operator=(const ClientTls&) = delete;
+    Tls(const std::string& ca_file, bool verify);
+    ~Tls();
+    Tls(const Tls&) = delete;
+    Tls& operator=(const Tls&) = delete;
 
     /// One more reference to the context, which the caller owns.
     SSL_CTX* share() const;
@@ -30,4 +30,4 @@ private:
     SSL_CTX* context_;
 };
 
-}  // namespace chiral
+}  // namespace chiral::client

@@ -72,22 +72,6 @@ void write_extra(Writer& writer, const ExtraMap& extra) {
     throw std::invalid_argument(to_string(type) + (": " + problem));
 }
 
-void check_action(RequestType type, const Action& action) {
-    const auto shape = [&] { return shape_text({action.N, action.D}); };
-    if (action.N <= 0 || action.D <= 0) refuse(type, "shape is " + shape() + ", expected positive sizes");
-    const std::size_t expected = static_cast<std::size_t>(action.N) * static_cast<std::size_t>(action.D);
-    if (action.data.size() != expected)
-        refuse(type, "action has " + std::to_string(action.data.size()) + " elements, shape " + shape() + " needs " +
-                         std::to_string(expected));
-    for (std::size_t i = 0; i < expected; ++i)
-        if (!std::isfinite(action.data[i]))
-            refuse(type,
-                   "element " + std::to_string(i) + " is " + std::to_string(action.data[i]) + ", expected a finite number");
-    for (const auto& [camera, seconds] : action.obs_timestamps)
-        if (!std::isfinite(seconds))
-            refuse(type, "obs_timestamps of '" + camera + "' is " + std::to_string(seconds) + ", expected a finite number");
-}
-
 Bytes bytes_of(const std::vector<float>& data) noexcept {
     return {reinterpret_cast<const std::uint8_t*>(data.data()), data.size() * sizeof(float)};
 }
@@ -246,6 +230,22 @@ void encode_request(RequestType type, std::vector<std::uint8_t>& out) {
     writer.text("type");
     writer.text(to_string(type));
     end_header(out, writer.position());
+}
+
+void check_action(RequestType type, const Action& action) {
+    const auto shape = [&] { return shape_text({action.N, action.D}); };
+    if (action.N <= 0 || action.D <= 0) refuse(type, "shape is " + shape() + ", expected positive sizes");
+    const std::size_t expected = static_cast<std::size_t>(action.N) * static_cast<std::size_t>(action.D);
+    if (action.data.size() != expected)
+        refuse(type, "action has " + std::to_string(action.data.size()) + " elements, shape " + shape() + " needs " +
+                         std::to_string(expected));
+    for (std::size_t i = 0; i < expected; ++i)
+        if (!std::isfinite(action.data[i]))
+            refuse(type,
+                   "element " + std::to_string(i) + " is " + std::to_string(action.data[i]) + ", expected a finite number");
+    for (const auto& [camera, seconds] : action.obs_timestamps)
+        if (!std::isfinite(seconds))
+            refuse(type, "obs_timestamps of '" + camera + "' is " + std::to_string(seconds) + ", expected a finite number");
 }
 
 void encode_apply_action(const Action& action, bool one_dimensional, std::vector<std::uint8_t>& out) {
