@@ -21,6 +21,7 @@ namespace chiral::tools {
 namespace {
 
 constexpr auto patience = std::chrono::seconds(5);
+constexpr std::chrono::milliseconds longest_pause = std::chrono::seconds(30);
 
 int open_event() {
     const int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -63,7 +64,8 @@ CommandCamera::CommandCamera(Engine& engine, std::size_t index, CommandCameraCon
       config_(std::move(config)),
       log_(std::move(log)),
       stop_event_(open_event()),
-      child_(config_.command),
+      child_(std::in_place, config_.command),
+      pause_(config_.restart_after),
       started_(Clock::now()),
       thread_([this] { run(); }) {}
 
@@ -76,27 +78,55 @@ CommandCamera::~CommandCamera() {
 }
 
 void CommandCamera::run() {
+    while (run_command() && start_again()) {}
+    finished_.store(true, std::memory_order_release);
+}
+
+// Publishes what the command writes, up to its end; false when asked to stop.
+bool CommandCamera::run_command() {
+    if (!child_) return true;
     Input input = Input::frame;
     while (input == Input::frame) input = read_frame();
     if (input == Input::end) {
         // It closed its output; it may take a while to end, and is waited for without holding up a stop.
         std::optional<int> status;
-        while (!(status = child_.ended()) && input != Input::stop) {
-            pollfd stop{stop_event_, POLLIN, 0};
-            if (poll(&stop, 1, 10) > 0) input = Input::stop;
-        }
+        while (!(status = child_->ended()) && input != Input::stop)
+            if (stopped_within(std::chrono::milliseconds(10))) input = Input::stop;
         if (status) report_end(*status);
     }
-    child_.end();
-    finished_.store(true, std::memory_order_release);
+    child_->end();
+    return input == Input::end;
+}
+
+// After a pause; false where it is not to be, or when asked to stop.
+bool CommandCamera::start_again() {
+    if (config_.restart_after == std::chrono::milliseconds::zero()) return false;
+    if (stopped_within(pause_)) return false;
+    child_.reset();
+    told_silence_ = false;
+    partial_bytes_ = 0;
+    frames_before_ = frames();
+    started_ = Clock::now();
+    try {
+        child_.emplace(config_.command);
+    } catch (const std::system_error& error) {
+        say(error.what());
+        pause_ = std::min(2 * pause_, longest_pause);
+    }
+    return true;
+}
+
+bool CommandCamera::stopped_within(std::chrono::milliseconds time) const {
+    pollfd stop{stop_event_, POLLIN, 0};
+    return poll(&stop, 1, static_cast<int>(time.count())) > 0;
 }
 
 // Waits for a byte or the end of the output; false when asked to stop.
 bool CommandCamera::wait_readable() {
-    pollfd files[] = {{child_.output(), POLLIN, 0}, {stop_event_, POLLIN, 0}};
+    pollfd files[] = {{child_->output(), POLLIN, 0}, {stop_event_, POLLIN, 0}};
     while (true) {
         int timeout_ms = -1;
-        if (frames() == 0 && !told_silence_) {
+        if (frames() == frames_before_ && !told_silence_) {
             const auto left = std::chrono::ceil<std::chrono::milliseconds>(started_ + patience - Clock::now());
             timeout_ms = std::max(0, static_cast<int>(left.count()));
         }
@@ -125,7 +155,7 @@ CommandCamera::Input CommandCamera::read_frame() {
     }
     std::size_t filled = 0;
     while (filled < image.size()) {
-        const ssize_t got = read(child_.output(), image.data() + filled, image.size() - filled);
+        const ssize_t got = read(child_->output(), image.data() + filled, image.size() - filled);
         if (got > 0) {
             filled += static_cast<std::size_t>(got);
         } else if (got == 0) {
@@ -147,18 +177,23 @@ CommandCamera::Input CommandCamera::read_frame() {
 }
 
 void CommandCamera::report_end(int wait_status) {
-    const std::uint64_t count = frames();
+    const std::uint64_t count = frames() - frames_before_;
     std::string text =
         fmt::format("the command ended ({}) after {} frame{}", describe_end(wait_status), count, count == 1 ? "" : "s");
     if (partial_bytes_ > 0)
         text += fmt::format(" and {} bytes of an unfinished one, which is dropped; a frame of {}x{} RGB24 has {} bytes",
                             partial_bytes_, config_.width, config_.height, config_.width * config_.height * 3);
-    if (count > 0) {
+    if (frames() > 0) {
         text += "; its last frame stays";
     } else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127) {
         text += "; /bin/sh did not find it: " + config_.command;
     } else {
         text += "; the picture stays black. The command was: " + config_.command;
+    }
+    if (config_.restart_after > std::chrono::milliseconds::zero()) {
+        // What has brought frames was a camera, and may be one again at once.
+        pause_ = count > 0 ? config_.restart_after : std::min(2 * pause_, longest_pause);
+        text += fmt::format("; it is started again in {:.1f} s", std::chrono::duration<double>(pause_).count());
     }
     say(text);
 }

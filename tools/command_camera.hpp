@@ -3,7 +3,8 @@
 //
 // The command writes raw RGB24 frames to its standard output, H*W*3 bytes each, row after row, with nothing between
 // them. Every frame is read straight into the slot that it is published from, and is stamped with the time at which
-// its first byte came. Bytes of an unfinished frame are never published.
+// its first byte came. Bytes of an unfinished frame are never published. A command that ends, because a cable was pulled or
+// ffmpeg fell over, can be started again; meanwhile the camera's last frame grows old, and is stale to who looks at it.
 #pragma once
 
 #include "child_process.hpp"
@@ -11,8 +12,10 @@
 #include <chiral/engine.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -23,6 +26,9 @@ struct CommandCameraConfig {
     int width{0};
     int height{0};
     std::string command;  ///< for /bin/sh -c
+    /// How long after its end the command is started again; each time that it brings no frame the pause is doubled, up to half a
+    /// minute. Zero: not again.
+    std::chrono::milliseconds restart_after{0};
 };
 
 /// Parses "NAME,WxH,cmd:COMMAND". Throws std::invalid_argument that shows what was expected.
@@ -42,12 +48,16 @@ public:
     ~CommandCamera();
 
     std::uint64_t frames() const noexcept { return frames_.load(std::memory_order_relaxed); }
-    /// The command has ended and everything it wrote has been published. The last frame stays what it is.
+    /// The command has ended, will not be started again, and everything it wrote has been published. The last frame stays
+    /// what it is.
     bool finished() const noexcept { return finished_.load(std::memory_order_acquire); }
 
 private:
     enum class Input { frame, end, stop };
     void run();
+    bool run_command();
+    bool start_again();
+    bool stopped_within(std::chrono::milliseconds time) const;
     Input read_frame();
     bool wait_readable();
     void report_end(int wait_status);
@@ -58,10 +68,13 @@ private:
     const CommandCameraConfig config_;
     const std::function<void(const std::string&)> log_;
     int stop_event_;
-    ChildProcess child_;
+    std::optional<ChildProcess> child_;  // empty where it could not be started again
     std::size_t partial_bytes_{0};
+    std::chrono::milliseconds pause_;  // before the next start
+    // Of the command that runs:
     bool told_silence_{false};
-    const TimePoint started_;
+    TimePoint started_;
+    std::uint64_t frames_before_{0};
     std::atomic<std::uint64_t> frames_{0};
     std::atomic<bool> finished_{false};
     std::thread thread_;

@@ -87,7 +87,8 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->type_name("HZ");
     app.add_option("--camera", commands,
                    "Adds a camera: COMMAND writes its pictures to standard output, as raw\n"
-                   "RGB24 frames of that size; may be given several times")
+                   "RGB24 frames of that size; started again when it ends; may be given\n"
+                   "several times")
         ->type_name("NAME,WxH,cmd:COMMAND")
         ->expected(1)
         ->take_all()
@@ -168,7 +169,10 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         server.heartbeat_timeout = std::chrono::milliseconds(heartbeat);
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
-        for (const std::string& command : commands) robot.command_cameras.push_back(parse_command_camera(command));
+        for (const std::string& command : commands) {
+            robot.command_cameras.push_back(parse_command_camera(command));
+            robot.command_cameras.back().restart_after = std::chrono::milliseconds(500);
+        }
     } catch (const std::invalid_argument& error) {
         exit_code = wrong_usage("chiral-serve", error.what());
         return false;
@@ -199,8 +203,10 @@ void print_sources(const ServeOptions& options) {
                options.seconds > 0.0 ? fmt::format("ends after {:g} s or with Ctrl-C", options.seconds) : "end with Ctrl-C");
 }
 
-// The signals that end the program are blocked in all threads from the beginning, and taken here.
+// The signals that end the program are blocked in all threads from the beginning, and taken here. A reader of our output that
+// goes away (chiral-serve | head -1) is no reason for a robot to stop serving.
 sigset_t block_end_signals() {
+    std::signal(SIGPIPE, SIG_IGN);
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);

@@ -80,7 +80,7 @@ TEST(Neighbour, ItsThreadsHaveNames) {
         }
         return found;
     };
-    for (const char* name : {"chiral-net", "chiral-log"})
+    for (const char* name : {"chiral-log"})
         EXPECT_TRUE(eventually([&] { return names().contains(name); })) << name;
 }
 

@@ -95,6 +95,54 @@ async def too_many_connections(census):
     census.dropped += len(crowd)
 
 
+async def takeover_by_a_slip(census):
+    """Requests for control that are not quite that: none is let in, whoever is in control stays it."""
+    whole = request(target="/?takeover=1")
+    slips = [(whole.replace(b"Host: ", b"X-Host: "), 400)]
+    slips += [(request(target=f"/?takeover={value}"), 400) for value in ("false", "no", "", "1&takeover=0")]
+    slips += [(request(target=target), 404) for target in ("/Observe", "//observe", "/%6fbserve", "/./observe", "/metrics")]
+    data, expected = census.rng.choice(slips)
+    with await Peer.open(census) as peer:
+        try:
+            status, _ = await peer.http(data)
+        except Ended:
+            census.dropped += 1  # there are too many just now
+            return
+    if status != expected:
+        raise Wrong(f"{data[:60]!r}: expected {expected}, got {status}")
+    census.dropped += 1
+
+
+async def crowd_that_ignores_its_close(census):
+    """Clients that send garbage and stay, as many as there may be: one that comes next is served all the same."""
+    crowd = []
+    try:
+        for _ in range(census.max_connections):
+            peer = await Peer.open(census)
+            crowd.append(peer)
+            try:
+                if await peer.handshake() == 101:
+                    await peer.send(frame(1, b"{}"))
+            except Ended:
+                pass
+        # Other strangers crowd here as well: the newest may be the oldest by the time that it is looked at.
+        for _ in range(5):
+            with await Peer.open(census) as peer:
+                try:
+                    status, _ = await peer.http(b"GET /healthz HTTP/1.1\r\nHost: robot\r\n\r\n")
+                except Ended:
+                    continue
+            if status != 200:
+                raise Wrong(f"/healthz is {status} while connections are being closed")
+            break
+        else:
+            raise Wrong(f"while {len(crowd)} connections are being closed, nobody is let in")
+    finally:
+        for peer in crowd:
+            peer.reset()
+    census.dropped += len(crowd)
+
+
 # ---- in the seat of the client in control ----
 
 
@@ -186,6 +234,11 @@ async def answered_after(census, flood, answers=0):
 
 async def flood_of_actions(census):
     await answered_after(census, action([0.5] * 7) * 8000)
+
+
+async def flood_of_large_actions(census):
+    """Bytes are bounded as well as counts; what was taken for them is given back, as the verdict on memory says."""
+    await answered_after(census, action([0.5] * 1_000_000) * 64)
 
 
 async def flood_of_requests(census):
@@ -326,7 +379,8 @@ async def reconnect(census):
     census.reconnects += 1
 
 
-FRONT_DOOR = [silent, slow_handshake, half_a_handshake, no_http, too_many_connections]
+FRONT_DOOR = [silent, slow_handshake, half_a_handshake, no_http, too_many_connections, takeover_by_a_slip,
+              crowd_that_ignores_its_close]
 CONTROL = [slow_message, slow_frame_header, endless_fragments, half_closed, reads_nothing, reads_by_bytes, flood_of_actions,
-           flood_of_requests, flood_of_pings, flood_of_fragments, malformed, garbage, half_open_control]
+           flood_of_large_actions, flood_of_requests, flood_of_pings, flood_of_fragments, malformed, garbage, half_open_control]
 OBSERVERS = [half_open_observer, observer_reads_nothing, observers_come_and_go, observer_wants_control]

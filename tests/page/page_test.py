@@ -81,6 +81,21 @@ class PageTest(unittest.TestCase):
 
 
 class LivePageTest(PageTest):
+    def test_says_who_controls_and_what_became_of_the_actions(self):
+        with programs.serve(*ROBOT, "--gate", "clamp") as (_, uri):
+            self.browser.open(page_of(uri))
+            control = "document.getElementById('controller').textContent"
+            figure = "+document.querySelector('[data-figure=chiral_actions_applied_total]').textContent"
+            self.until(f"return {control} === 'Nobody is in control.'")
+            self.assertEqual(self.run_js(f"return {figure}"), 0)
+            client = programs.Program(programs.PROBE, uri, "--seconds", "60", "--hz", "20", "--act")
+            try:
+                self.until(f"return / in control/.test({control}) && {figure} > 0")
+                self.screenshot("control.png")
+            finally:
+                client.kill()
+            self.until(f"return {control} === 'Nobody is in control.'")
+
     def test_draws_every_source_and_goes_on(self):
         with programs.serve(*ROBOT) as (_, uri):
             self.browser.open(page_of(uri))

@@ -108,6 +108,29 @@ TEST_F(CommandCameraTest, says_when_the_command_was_killed_or_brought_nothing) {
               "command was: kill -KILL $$\n");
 }
 
+TEST_F(CommandCameraTest, starts_a_command_again_that_ended) {
+    CommandCameraConfig config = command("printf '%024d' 7; exit 3");
+    config.restart_after = 1ms;
+    CommandCamera camera(engine_, 0, config, logger());
+    ASSERT_TRUE(eventually([&] { return camera.frames() >= 3; }));
+    EXPECT_FALSE(camera.finished());
+    EXPECT_EQ(image(), std::string(23, '0') + "7");
+    EXPECT_NE(log().find("(exit status 3) after 1 frame; its last frame stays; it is started again in 0.0 s"),
+              std::string::npos)
+        << log();
+}
+
+TEST_F(CommandCameraTest, waits_longer_each_time_for_a_command_that_brings_nothing) {
+    CommandCameraConfig config = command("exit 1");
+    config.restart_after = 50ms;
+    CommandCamera camera(engine_, 0, config, logger());
+    ASSERT_TRUE(eventually([&] { return log().find("again in 0.4 s") != std::string::npos; })) << log();
+    EXPECT_NE(log().find("again in 0.1 s"), std::string::npos) << log();
+    EXPECT_NE(log().find("again in 0.2 s"), std::string::npos) << log();
+    EXPECT_EQ(camera.frames(), 0U);
+    // The end of the scope does not wait for the pause.
+}
+
 TEST_F(CommandCameraTest, ends_the_command_and_all_that_it_started) {
     const auto folder = std::filesystem::temp_directory_path() / ("chiral-command-" + std::to_string(getpid()));
     std::filesystem::create_directories(folder);

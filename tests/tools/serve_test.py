@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """chiral-serve as a user meets it at the command line."""
 import os
+import re
 import signal
+import subprocess
 import time
 import unittest
 
@@ -22,6 +24,15 @@ class ServeTest(unittest.TestCase):
     def test_the_first_line_is_exactly_the_listening_line(self):
         with programs.serve(*SMALL) as (server, uri):
             self.assertEqual(server.output, f"listening on {uri}\n")
+
+    def test_goes_on_when_nobody_reads_its_output_any_more(self):  # chiral-serve | head -1
+        process = subprocess.Popen([SERVE, "--port", "0", *SMALL], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        uri = process.stdout.readline().removeprefix("listening on ").strip()
+        process.stdout.close()
+        self.assertEqual(programs.run(PROBE, uri, "--count", "1").returncode, 0)
+        process.send_signal(signal.SIGINT)
+        self.assertIn(process.wait(programs.DEADLINE), (0, 1))  # and was not killed by SIGPIPE at its last words
 
     def test_ends_by_itself_after_the_given_time(self):
         with programs.serve(*SMALL, "--seconds", "0.3") as (server, _):
@@ -86,7 +97,13 @@ class CommandCameraTest(unittest.TestCase):
             line = server.wait_line("camera 'clip': ")
             self.assertIn("(exit status 4) after 2 frames and 116 bytes of an unfinished one", line)
             probe = programs.run(PROBE, uri, "--count", "2")
-            self.assertRegex(probe.stdout, r"clip +2\.\.2 .* (fresh|stale)")
+            self.assertRegex(probe.stdout, r"clip +\d+\.\.\d+ .* (fresh|stale)")
+
+    def test_a_command_that_ended_is_started_again(self):
+        with programs.serve("--camera", "clip,8x8,cmd:head -c 192 /dev/zero; sleep 0.1") as (server, uri):
+            self.assertIn("it is started again in 0.5 s", server.wait_line("camera 'clip': "))
+            newest = lambda: int(re.search(r"clip +\d+\.\.(\d+) ", programs.run(PROBE, uri, "--count", "1").stdout)[1])
+            self.assertTrue(programs.becomes_true(lambda: newest() >= 2), server.output)
 
     def test_commands_and_their_children_are_gone_when_it_ends(self):
         for sig in (signal.SIGINT, signal.SIGTERM):

@@ -10,6 +10,7 @@ const query = token === null ? '' : '?access_token=' + encodeURIComponent(token)
 
 let socket = null, opened = false, askedAt = 0, inFlight = false, attempts = 0, retryAt = 0, paused = false, hiddenSince = 0;
 let askTimer = 0, attempt = 0;
+const control = new ControlPanel();
 
 function requestFrame(type) {  // {"type": type}
   const text = new TextEncoder().encode(type), frame = new Uint8Array(4 + 7 + text.length);
@@ -41,6 +42,7 @@ function connect() {
     for (const source of [...cameras, ...streams]) source.seen = [];
     socket.send(requestFrame('metadata'));
     setState('live', 'connected');
+    control.look(query);
     ask();
   };
   socket.onmessage = event => {
@@ -195,3 +197,4 @@ darkness.addEventListener('change', readTheme);
 
 readTheme();
 connect();
+control.keepLooking(query, () => !document.hidden && socket !== null && opened);
