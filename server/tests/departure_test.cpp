@@ -93,7 +93,7 @@ TEST(DeadClients, WhoseRequestsWaitForAHookAreBoundedInNumber) {
 
 TEST(AClosedClient, IsNotInControlAnyMoreThoughItKeepsItsConnectionOpen) {
     Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
-        options.handshake_timeout = options.idle_timeout = std::chrono::hours(1);  // no clock helps
+        options.handshake_timeout = options.deaf_timeout = std::chrono::hours(1);  // no clock helps
     });
     struct Way {
         ByteVector last_words;
@@ -109,6 +109,7 @@ TEST(AClosedClient, IsNotInControlAnyMoreThoughItKeepsItsConnectionOpen) {
         SCOPED_TRACE(way.told);
         served->control.set({});
         stay.push_back(served.connect_next());
+        ASSERT_TRUE(served->control.wait([](const Events& events) { return !events.empty(); }));
         stay.back().send_bytes(way.last_words);
         ASSERT_TRUE(served->control.wait(ends));
         EXPECT_NE(served->control.get().back().find(way.told), std::string::npos) << served->control.get().back();
@@ -122,7 +123,7 @@ TEST(AClosedClient, IsNotInControlAnyMoreThoughItKeepsItsConnectionOpen) {
 
 TEST(AClosedObserver, GivesItsSeatBackThoughItKeepsItsConnectionOpen) {
     Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
-        options.handshake_timeout = options.idle_timeout = std::chrono::hours(1);
+        options.handshake_timeout = options.deaf_timeout = std::chrono::hours(1);
         options.max_observers = 1;
     });
     std::vector<RawClient> stay;
@@ -225,7 +226,10 @@ TEST(AClientThatIsReplacedInTheMiddleOfItsHandshake, IsNeverInControl) {
 
 // A client that answers no ping is dropped three times meanwhile.
 TEST(ASlowClient, ThatTakesItsAnswerSteadilyIsAliveHoweverLongItTakes) {
-    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::milliseconds(300); };
+    const auto short_idle = [](ServerOptions& options) {
+        options.deaf_timeout = options.idle_timeout = std::chrono::milliseconds(300);
+        options.handshake_timeout = std::chrono::seconds(1);  // for the close
+    };
     Served<HookedServer> served({camera("large", 2000, 2000, 3, false)}, {}, short_idle);
     Served<HookedServer> control(one_small_camera(), {}, short_idle);
     RawClient slow = served.connect(4096);
@@ -243,7 +247,10 @@ TEST(ASlowClient, ThatTakesItsAnswerSteadilyIsAliveHoweverLongItTakes) {
 }
 
 TEST(AMessageOfEmptyFragments, HasToEndLikeAnyOther) {
-    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::milliseconds(500); };
+    const auto short_idle = [](ServerOptions& options) {
+        options.deaf_timeout = options.idle_timeout = std::chrono::milliseconds(500);
+        options.handshake_timeout = std::chrono::seconds(1);  // for the close
+    };
     Served<HookedServer> served(one_small_camera(), {}, short_idle), control(one_small_camera(), {}, short_idle);
     const auto flood = [](int opcode, bool last) {
         ByteVector frames = websocket_frame(opcode, {}, last);

@@ -42,13 +42,13 @@ TEST(TheActionGate, GuardsTheHooksAndTellsTheClientInItsNextObservation) {
     client.send(rows(2, {0.5f, 0.2f}));  // outside
     client.send(rows(2, {0.5f, 0.3f}));  // outside
     client.send(rows(2, {0.5f, 0.1f}));
+    ASSERT_TRUE(applied.wait([](const auto& all) { return all.size() == 3; }));
     const Observation obs = client.ask(RequestType::obs_request).result.obs;
     EXPECT_EQ(obs.extra.at("chiral.actions_rejected"), ExtraValue(std::int64_t{2}));
     EXPECT_EQ(obs.extra.at("chiral.actions_clamped"), ExtraValue(std::int64_t{1}));
     EXPECT_EQ(obs.extra.at("chiral.action_reason"),
               ExtraValue(std::string("joint 1 of row 0 is 0.3, expected -0.1 to 0.1")));
     EXPECT_TRUE(client.ask(RequestType::obs_request).result.obs.extra.empty()) << "told once";
-    ASSERT_TRUE(applied.wait([](const auto& all) { return all.size() == 3; }));
     EXPECT_EQ(applied.get(), (std::vector<std::vector<float>>{{0, 0}, {0.5f, 0}, {0.5f, 0.1f}}));
     const ServerStats stats = served->stats();
     EXPECT_EQ(stats.actions_received, 5u);

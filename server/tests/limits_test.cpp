@@ -145,7 +145,9 @@ TEST(Limits, AClientInControlAndObserversMakeNoRoomForAnybody) {
 }
 
 TEST(Limits, AMessageThatDoesNotEndIsDroppedAndAClientThatIsAlwaysInOneAndEndsItStays) {
-    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::seconds(1); };
+    const auto short_idle = [](ServerOptions& options) {
+        options.deaf_timeout = options.idle_timeout = options.handshake_timeout = std::chrono::seconds(1);
+    };
     Served<HookedServer> served(one_small_camera(), {}, short_idle), control(one_small_camera(), {}, short_idle);
     // Both send as often as they are pinged, five times in the idle timeout, and leave something begun each time.
     const auto send_at_every_ping = [](RawClient& client, const ByteVector& frame, int times) {
@@ -264,7 +266,9 @@ TEST(Limits, TheHeaderOfAHandshakeIsBounded) {
 #ifdef __linux__
 
 TEST(Limits, AClientThatAnswersPingsAndTakesNothingOfAnAnswerIsDropped) {
-    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::seconds(1); };
+    const auto short_idle = [](ServerOptions& options) {
+        options.deaf_timeout = options.idle_timeout = options.handshake_timeout = std::chrono::seconds(1);
+    };
     Served<HookedServer> served({camera("large", 2000, 2000, 3, false)}, {}, short_idle);
     RawClient client = served.connect(4096);
     client.send(RequestType::obs_request);

@@ -307,7 +307,7 @@ private:
 TEST(ABlockedViewer, ChangesNothingForTheClientInControl) {
     constexpr int count = 200;
     Served<HookedServer> served(large_cameras(4), {}, [](ServerOptions& options) {
-        options.idle_timeout = std::chrono::minutes(10);  // it is to block until the test is done
+        options.deaf_timeout = std::chrono::minutes(10);  // it is to block until the test is done
         options.max_observers = 2;
     });
     for (std::size_t c = 0; c < 4; ++c) publish(*served, c, 1);
@@ -350,7 +350,7 @@ TEST(ABlockedViewer, ChangesNothingForTheClientInControl) {
 
 TEST(ABlockedViewer, ThatIsStuckForEverIsLetGoWhileTheClientInControlStays) {
     Served<HookedServer> served(large_cameras(4), {}, [](ServerOptions& options) {
-        options.idle_timeout = std::chrono::milliseconds(500);
+        options.deaf_timeout = options.idle_timeout = std::chrono::milliseconds(500);
         options.max_observers = 1;
     });
     for (std::size_t c = 0; c < 4; ++c) publish(*served, c, 1);

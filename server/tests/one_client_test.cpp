@@ -145,7 +145,9 @@ TEST(OneClient, ActionsOfAClientThatHasGoneAreStillApplied) {
 }
 
 TEST(OneClient, ASilentClientIsDroppedAndOneThatAnswersPingsStays) {
-    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::milliseconds(300); };
+    const auto short_idle = [](ServerOptions& options) {
+        options.idle_timeout = options.handshake_timeout = std::chrono::milliseconds(300);  // the latter for the close
+    };
     Served<HookedServer> served(one_small_camera(), {}, short_idle), control(one_small_camera(), {}, short_idle);
     RawClient lively = served.connect();
     std::thread pongs([&] {
@@ -165,7 +167,9 @@ TEST(OneClient, ASilentClientIsDroppedAndOneThatAnswersPingsStays) {
 }
 
 TEST(OneClient, AClientThatTakesNoAnswersIsDropped) {
-    const auto short_idle = [](ServerOptions& options) { options.idle_timeout = std::chrono::milliseconds(300); };
+    const auto short_idle = [](ServerOptions& options) {
+        options.deaf_timeout = options.idle_timeout = options.handshake_timeout = std::chrono::milliseconds(300);
+    };
     Gate gate;
     Served<HookedServer> served({camera("large", 2000, 2000, 3, false)}, {}, short_idle, [&](HookedServer& server) {
         server.on_get_obs = [&] {

@@ -176,7 +176,7 @@ TEST(Pipeline, ASlowHookHoldsTheSenderBackAndNothingIsLost) {
 
 TEST(Pipeline, AClientThatIsHeldBackIsNotTakenForASilentOne) {
     const auto short_idle = [](ServerOptions& options) {
-        options.idle_timeout = std::chrono::milliseconds(300);
+        options.deaf_timeout = options.idle_timeout = std::chrono::milliseconds(300);
         options.max_queued_actions = 2;
     };
     for (const bool full_of_actions : {true, false}) {

@@ -22,9 +22,12 @@ namespace chiral::test {
 
 inline std::vector<CameraConfig> one_small_camera() { return {camera("wrist", 4, 6, 3, true)}; }
 
-/// Options of a server that writes to `log` and does not wait for sensor threads that are not there.
+/// Options of a server that writes to `log`, does not wait for sensor threads that are not there, and takes nothing for late
+/// because this machine is busy: tests of that set their own limits.
 inline ServerOptions quiet(LogBook& log) {
     ServerOptions options;
+    options.max_action_delay = Duration::zero();
+    options.departed_action_time = kDeadline;
     options.log = log.sink();
     options.quiesce = Duration::zero();
     return options;

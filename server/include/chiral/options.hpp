@@ -68,20 +68,37 @@ struct ServerOptions {
     }();
     /// Largest message accepted from a client. Actions and requests are small.
     std::size_t max_message_bytes = std::size_t{4} << 20;
-    /// Actions that may wait for the action thread. When they do, the connection is not read until there is room.
+    /// Actions that may wait for the action thread, and the bytes that they may hold together, one action more at the most.
+    /// When they do, the connection is not read until there is room.
     std::size_t max_queued_actions = 256;
+    std::size_t max_queued_action_bytes = std::size_t{16} << 20;
+    /// An action that has waited for longer, since it arrived at the earliest, reaches no hook: it is dropped, counted
+    /// (ServerStats::actions_late), and the client is told in `extra` of its next observation (chiral.actions_late); a step()
+    /// is answered with the reason in its info. So a hook that took long is not followed by a burst of what was meant for the
+    /// past. Where the connection was not read (the process was stopped, the queue was full), what the system held at the end
+    /// of that counts as having arrived at its beginning. Zero: no limit.
+    Duration max_action_delay = std::chrono::milliseconds(500);
+    /// For so long after a client has left in order, what it sent before is still applied.
+    Duration departed_action_time = std::chrono::milliseconds(500);
     /// A client that does not finish the handshake, or a closing one that does not answer, is dropped after this.
     Duration handshake_timeout = std::chrono::seconds(5);
-    /// A client is dropped when for so long nothing comes from it, not even the answer to a ping; or it takes nothing of
-    /// an answer; or a message that it began does not end.
-    Duration idle_timeout = std::chrono::seconds(20);
-    /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this. A busy or stopped
-    /// client on a machine that lives is not. If it had not read what came before, so that nothing can be sent, idle_timeout
-    /// finds it; also elsewhere than on Linux.
+    /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this: it is dead. A busy
+    /// or stopped client on a machine that lives is not. If it had not read what came before, so that nothing can be sent,
+    /// deaf_timeout finds it; also elsewhere than on Linux.
     Duration heartbeat_timeout = std::chrono::seconds(1);
-    /// on_action_timeout() is called when the client in control has sent actions and then none for so long; those that the
-    /// gate rejects do not count. Zero: never.
-    Duration action_timeout = std::chrono::milliseconds(100);
+    /// A client that takes nothing of an answer for so long, or does not end a message that it began, is dropped: it is deaf.
+    Duration deaf_timeout = std::chrono::minutes(2);
+    /// A client from which nothing comes for so long, not even the answer to a ping, is closed with code 1008. Zero: never, as
+    /// long as its machine acknowledges, because a policy that infers answers no pings; elsewhere than on Linux deaf_timeout.
+    Duration idle_timeout = Duration::zero();
+    /// on_action_timeout() is called when the client in control has had an action applied and then none for so long: measured
+    /// from the return of one hook to the call of the next. What the gate rejects, came too late, or merely waits is not
+    /// applied. Zero: never. A client that has kept a slower rate for five actions may leave out two and a half of its own
+    /// periods, up to ten times this.
+    Duration action_timeout = std::chrono::milliseconds(250);
+    /// Rows of an action that the robot executes in a second, if it executes chunks by itself: an action of N rows then covers
+    /// N / control_rate_hz seconds more. Zero: every action counts as one moment.
+    double control_rate_hz = 0.0;
     /// Messages a second that are read from one client; more of them wait in the network. A client that sends more pings and
     /// pongs than that, which do not wait, is closed with code 1008.
     std::size_t max_messages_per_second = 10'000;

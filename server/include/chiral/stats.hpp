@@ -21,6 +21,7 @@ struct ServerStats {
     std::uint64_t actions_rejected{0};     ///< of these, those that the gate rejected
     std::uint64_t actions_clamped{0};      ///< of these, those that the gate changed
     std::uint64_t actions_dropped{0};      ///< of these, those whose client lost control before their turn had come
+    std::uint64_t actions_late{0};         ///< of these, those that had waited too long when their turn had come
     std::uint64_t action_timeouts{0};      ///< calls of on_action_timeout()
     std::uint64_t half_open{0};            ///< clients dropped because their machine acknowledged nothing any more
     Duration longest_half_open{};          ///< longest time from the last sign of such a machine until it was dropped

@@ -25,15 +25,15 @@ public:
         head(name, type, help);
         value(of);
     }
-    void histogram(const char* name, const char* help, const LatencyHistogram& of) {
+    void histogram(const char* name, const char* help, const robot::LatencyHistogram& of) {
         head(name, "histogram", help);
         std::uint64_t up_to = 0;
         // First: what is recorded meanwhile must not make a class larger than the total.
         const std::uint64_t total = of.total();
-        for (std::size_t i = 0; i < LatencyHistogram::kSeconds.size(); ++i) {
+        for (std::size_t i = 0; i < robot::LatencyHistogram::kSeconds.size(); ++i) {
             up_to += of.in_class(i);
             value(static_cast<double>(std::min(up_to, total)),
-                  "le=\"" + net::number_text(LatencyHistogram::kSeconds[i], 6) + '"', "_bucket");
+                  "le=\"" + net::number_text(robot::LatencyHistogram::kSeconds[i], 6) + '"', "_bucket");
         }
         value(static_cast<double>(total), "le=\"+Inf\"", "_bucket");
         value(of.sum_seconds(), {}, "_sum");
@@ -45,7 +45,7 @@ private:
     std::string name_, text_;
 };
 
-std::string labels_of(const SourceReport& source) {
+std::string labels_of(const robot::SourceReport& source) {
     std::string escaped;
     for (const char c : source.name) {
         if (c == '\\' || c == '"') escaped += '\\';
@@ -57,25 +57,25 @@ std::string labels_of(const SourceReport& source) {
 
 }  // namespace
 
-std::string metrics_text(const StatCounters& stats, const std::vector<SourceReport>& sources,
+std::string metrics_text(const robot::StatCounters& stats, const std::vector<robot::SourceReport>& sources,
                          std::uint64_t copied_observations) {
     Text text;
     const auto per_source = [&](const char* name, const char* type, const char* help,
-                                const std::function<double(const SourceReport&)>& of) {
+                                const std::function<double(const robot::SourceReport&)>& of) {
         if (sources.empty()) return;
         text.head(name, type, help);
-        for (const SourceReport& source : sources) text.value(of(source), labels_of(source));
+        for (const robot::SourceReport& source : sources) text.value(of(source), labels_of(source));
     };
     per_source("source_samples_total", "counter", "Images or samples published.",
-               [](const SourceReport& s) { return static_cast<double>(s.sequence); });
+               [](const robot::SourceReport& s) { return static_cast<double>(s.sequence); });
     per_source("source_rate_hz", "gauge", "Images or samples a second since the previous look at these figures.",
-               [](const SourceReport& s) { return s.hz; });
+               [](const robot::SourceReport& s) { return s.hz; });
     per_source("source_age_seconds", "gauge", "Time since the newest one was captured; -1 before the first.",
-               [](const SourceReport& s) { return s.age; });
+               [](const robot::SourceReport& s) { return s.age; });
     per_source("source_missed_total", "counter", "Images or samples that the client in control was not shown.",
-               [](const SourceReport& s) { return static_cast<double>(s.missed); });
+               [](const robot::SourceReport& s) { return static_cast<double>(s.missed); });
     if (!sources.empty()) text.head("source_status", "gauge", "1 for the status that a source has.");
-    for (const SourceReport& source : sources)
+    for (const robot::SourceReport& source : sources)
         for (const SourceStatus status :
              {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen})
             text.value(source.status == status, labels_of(source) + ",status=\"" + to_string(status) + '"');
@@ -99,6 +99,7 @@ std::string metrics_text(const StatCounters& stats, const std::vector<SourceRepo
     total("actions_rejected_total", "Actions that the gate rejected.", stats.actions_rejected);
     total("actions_clamped_total", "Actions that the gate changed.", stats.actions_clamped);
     total("actions_dropped_total", "Actions whose client lost control before their turn.", stats.actions_dropped);
+    total("actions_late_total", "Actions that had waited too long when their turn came.", stats.actions_late);
     total("action_timeouts_total", "Times that no action came for too long.", stats.action_timeouts);
     total("protocol_errors_total", "Malformed messages and handshakes.", stats.protocol_errors);
     total("hook_errors_total", "Exceptions that left a hook.", stats.hook_errors);

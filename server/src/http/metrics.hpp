@@ -3,7 +3,7 @@
 #pragma once
 
 #include "robot/observation_source.hpp"
-#include "robot/server_core.hpp"
+#include "robot/stat_counters.hpp"
 
 #include <cstdint>
 #include <string>
@@ -12,7 +12,7 @@
 namespace chiral::http {
 
 /// Any thread.
-std::string metrics_text(const StatCounters& stats, const std::vector<SourceReport>& sources,
+std::string metrics_text(const robot::StatCounters& stats, const std::vector<robot::SourceReport>& sources,
                          std::uint64_t copied_observations);
 
 }  // namespace chiral::http

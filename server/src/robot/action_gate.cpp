@@ -8,7 +8,7 @@
 #include <limits>
 #include <stdexcept>
 
-namespace chiral {
+namespace chiral::robot {
 namespace {
 
 constexpr double no_limit = std::numeric_limits<double>::infinity();
@@ -160,4 +160,4 @@ ActionGate::Verdict ActionGate::check(Action& action, TimePoint now, std::string
     return verdict;
 }
 
-}  // namespace chiral
+}  // namespace chiral::robot

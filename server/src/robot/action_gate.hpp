@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-namespace chiral {
+namespace chiral::robot {
 
 class ActionGate {
 public:
@@ -55,4 +55,4 @@ private:
     std::vector<float> last_;  // the last row that passed
 };
 
-}  // namespace chiral
+}  // namespace chiral::robot

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace chiral {
+namespace chiral::robot {
 
 class LatencyHistogram {
 public:
@@ -39,4 +39,4 @@ private:
     std::atomic<std::uint64_t> total_{0}, sum_{0};
 };
 
-}  // namespace chiral
+}  // namespace chiral::robot

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace chiral {
+namespace chiral::robot {
 namespace {
 
 EngineOptions with_own_readers(EngineOptions options, int observers) {
@@ -62,19 +62,6 @@ ObservationSource::~ObservationSource() = default;
 
 // ---- observations ----
 
-Observation ObservationSource::fresh_storage() {
-    for (Recycled& entry : recycled_) {
-        std::uint32_t full = 2;
-        // acquire/release: hands the observation's memory from thread to thread.
-        if (entry.state.compare_exchange_strong(full, 1, std::memory_order_acquire, std::memory_order_relaxed)) {
-            Observation observation = std::move(entry.observation);
-            entry.state.store(0, std::memory_order_release);
-            return observation;
-        }
-    }
-    return {};
-}
-
 void ObservationSource::recycle(Observation&& observation) noexcept {
     Observation returned = std::move(observation);
     if (returned.cameras.size() != engine_.cameras().size() || returned.proprios.size() != engine_.proprios().size()) return;
@@ -83,18 +70,11 @@ void ObservationSource::recycle(Observation&& observation) noexcept {
         camera.depth_data.clear();
     }
     returned.extra.clear();
-    for (Recycled& entry : recycled_) {
-        std::uint32_t empty = 0;
-        if (entry.state.compare_exchange_strong(empty, 1, std::memory_order_acquire, std::memory_order_relaxed)) {
-            entry.observation = std::move(returned);
-            entry.state.store(2, std::memory_order_release);
-            return;
-        }
-    }
+    recycled_.give(std::move(returned));
 }
 
 Observation ObservationSource::make(double timestamp) {
-    Observation observation = fresh_storage();
+    Observation observation = recycled_.take();
     for (auto& loan : loans_) {
         // weak_from_this: the constructor warms up before there is an owner, and is done with its loans when it returns.
         if (!loan->take(weak_from_this().lock())) continue;
@@ -121,7 +101,7 @@ std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat() {
 
 Observation ObservationSource::Seat::observe() {
     SeatState& seat = *source_->seats_[index_];
-    Observation observation = source_->fresh_storage();
+    Observation observation = source_->recycled_.take();
     if (!seat.loan.take(source_)) throw std::logic_error("an observer's previous observation is still in use");
     source_->fill(observation, seat.loan.snapshot(), 0.0, &seat.loan, seat.shown);
     observation.timestamp = observation.snapshot_time;
@@ -216,4 +196,4 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
     }
 }
 
-}  // namespace chiral
+}  // namespace chiral::robot

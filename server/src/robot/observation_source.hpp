@@ -8,6 +8,8 @@
 // Thread rule: any thread, except that observations must not be shared between threads without synchronisation.
 #pragma once
 
+#include "robot/recycler.hpp"
+
 #include <chiral/engine.hpp>
 #include <chiral/types.hpp>
 
@@ -21,7 +23,7 @@
 #include <utility>
 #include <vector>
 
-namespace chiral {
+namespace chiral::robot {
 
 /// How one source is doing.
 struct SourceReport {
@@ -110,17 +112,11 @@ private:
         ShownSources shown;
     };
 
-    struct Recycled {
-        std::atomic<std::uint32_t> state{0};  // 0 empty, 1 being used, 2 full
-        Observation observation;
-    };
-
-    Observation fresh_storage();
     void fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan, ShownSources& shown);
 
     Engine engine_;
     ShownSources shown_;  // to the client in control
-    std::array<Recycled, 8> recycled_;
+    Recycler<Observation> recycled_{8};
     std::array<std::unique_ptr<PinnedSnapshot>, kReaders - 1> loans_;
     std::vector<std::unique_ptr<SeatState>> seats_;
     std::mutex copying_;  // guards copy_reader_, the way out when all loans are taken, and rates_
@@ -134,4 +130,4 @@ private:
     std::atomic<std::uint64_t> copies_{0};
 };
 
-}  // namespace chiral
+}  // namespace chiral::robot

@@ -24,6 +24,7 @@ namespace beast_http = beast::http;  // http:: is the room next door
 using Field = beast_http::field;
 using Status = beast_http::status;
 using beast::error_code;
+using robot::count;
 
 namespace {
 
@@ -51,7 +52,7 @@ bool begins_tls(const beast::flat_buffer& input) {
 
 }  // namespace
 
-FrontDoor::FrontDoor(net::Link::Socket socket, ServerCore& core, Tls* tls)
+FrontDoor::FrontDoor(net::Link::Socket socket, Service& core, Tls* tls)
     : core_(core), tls_(tls), link_(std::move(socket), tls != nullptr ? &tls->context : nullptr), peer_(link_.peer()) {
     error_code ignored;  // a peer that has gone again already; the next read says so
     link_.socket().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
@@ -97,14 +98,14 @@ void FrontDoor::on_request(error_code error) {
     if (error) {
         count(core_.stats.protocol_errors);
         if (tls_ == nullptr && begins_tls(input_)) {
-            core_.log_connection(ServerCore::Who::stranger, peer_ + ": begins with TLS, which this server does not speak");
+            core_.log_connection(Service::Who::stranger, peer_ + ": begins with TLS, which this server does not speak");
             return answer(Status::bad_request, "text/plain", "This server does not speak TLS: use ws:// or http://.\n");
         }
         const std::string why = "handshake failed: " + error.message();
         if (error.category() != make_error_code(beast_http::error::bad_method).category() ||
             error == beast_http::error::partial_message)
             return finish(why);
-        core_.log_connection(ServerCore::Who::stranger, peer_ + ": " + why);
+        core_.log_connection(Service::Who::stranger, peer_ + ": " + why);
         if (error == beast_http::error::header_limit)
             return answer(Status::request_header_fields_too_large, "text/plain", "More than 8 kB of header.\n");
         if (error == beast_http::error::body_limit)
@@ -152,20 +153,20 @@ void FrontDoor::upgrade(const AccessRequest& request) {
     const bool take_over = purpose.take_over;
     if (observes && take_over)
         return refuse(Status::forbidden, "an observer that wants to take over", "An observer takes nothing over.\n");
-    std::unique_ptr<ObservationSource::Seat> seat;
+    std::unique_ptr<robot::ObservationSource::Seat> seat;
     if (observes) {
-        seat = core_.source->take_seat();
+        seat = core_.robot.source->take_seat();
         if (!seat)
             return refuse(Status::service_unavailable, "all seats for observers are taken",
                           "All " + std::to_string(core_.options.max_observers) +
                               " seats for observers are taken: try again when one has gone.\n");
     }
-    if (!observes && core_.busy())
+    if (!observes && core_.robot.hooks.busy())
         return refuse(Status::service_unavailable, "the hooks are busy with former clients",
                       "The robot is still busy with what former clients asked for: try again later.\n");
 
     const auto session = std::make_shared<Session>(std::move(link_), peer_, core_, std::move(seat));
-    if (!observes && !core_.take_control(session.get(), take_over && core_.options.allow_takeover)) {
+    if (!observes && !session->take_control(take_over && core_.options.allow_takeover)) {
         link_ = session->give_back();
         if (take_over)
             return refuse(Status::forbidden, "takeover is not allowed here",
@@ -203,27 +204,21 @@ void FrontDoor::get(const AccessRequest& request) {
             "Without a token the figures are not shown under a domain, which may be a stranger's: ask at the robot's "
             "address or with its name in .local, set a token, or allow the origin http://" +
                 net::printable(request.host) + ".\n");
-    Job job;
-    job.task = [self = shared_from_this()] {
-        // The sources are looked at here, on the observers' thread: that may take as long as a look at every pixel.
-        std::string text;
-        try {
-            text = http::metrics_text(self->core_.stats, self->core_.source->report(), self->core_.source->copies());
-        } catch (const std::exception& error) {
-            self->core_.log(std::string("no metrics: ") + error.what());
-        }
+    // The sources are looked at on the observers' thread: that may take as long as a look at every pixel.
+    robot::ReportSources job;
+    job.deliver = [self = shared_from_this()](const std::vector<robot::SourceReport>& sources) {
+        robot::Robot& robot = self->core_.robot;
+        std::string text = http::metrics_text(robot.stats, sources, robot.source->copies());
         boost::asio::post(self->core_.io, [self, text = std::move(text)]() mutable {
-            if (self->finished_) return;
-            if (text.empty()) self->answer(Status::internal_server_error, "text/plain", "No figures: see the log.\n");
-            else self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
+            if (!self->finished_) self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
         });
     };
-    core_.observers.push(std::move(job));
+    core_.robot.hooks.push(robot::ObserverJob(std::move(job)));
 }
 
 void FrontDoor::refuse(Status status, const std::string& why, const std::string& text) {
     count(core_.stats.refused);
-    core_.log_connection(ServerCore::Who::stranger, "refused " + peer_ + ": " + why);
+    core_.log_connection(Service::Who::stranger, "refused " + peer_ + ": " + why);
     answer(status, "text/plain", text);
 }
 
@@ -251,7 +246,7 @@ void FrontDoor::answer(Status status, std::string_view content_type, std::string
 }
 
 void FrontDoor::answer_plain_http() {
-    core_.log_connection(ServerCore::Who::stranger, peer_ + ": speaks no TLS, which this server asks for");
+    core_.log_connection(Service::Who::stranger, peer_ + ": speaks no TLS, which this server asks for");
     constexpr std::string_view text =
         "HTTP/1.1 400 Bad Request\r\nServer: chiral\r\nContent-Type: text/plain\r\n"
         "Content-Length: 51\r\nConnection: close\r\n\r\n"
@@ -269,7 +264,7 @@ void FrontDoor::finish(const std::string& why) {
     if (handshake_) handshake_->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     link_.socket().close(ignored);
-    if (!why.empty()) core_.log_connection(ServerCore::Who::stranger, peer_ + ": " + why);
+    if (!why.empty()) core_.log_connection(Service::Who::stranger, peer_ + ": " + why);
     core_.leave(this);
 }
 

@@ -14,8 +14,8 @@
 #pragma once
 
 #include "net/link.hpp"
-#include "robot/server_core.hpp"
 #include "websocket/access.hpp"
+#include "websocket/service.hpp"
 #include "websocket/tls.hpp"
 #include "websocket/tls_handshake.hpp"
 
@@ -35,7 +35,7 @@ namespace chiral::websocket {
 class FrontDoor final : public Connection, public std::enable_shared_from_this<FrontDoor> {
 public:
     /// `tls`: null for none; must outlive it.
-    FrontDoor(net::Link::Socket socket, ServerCore& core, Tls* tls);
+    FrontDoor(net::Link::Socket socket, Service& core, Tls* tls);
 
     void start();
     void shut_down() override { finish("the server is stopping"); }
@@ -53,7 +53,7 @@ private:
     void answer_plain_http();
     void finish(const std::string& why);
 
-    ServerCore& core_;
+    Service& core_;
     Tls* tls_;
     net::Link link_;
     std::string peer_;

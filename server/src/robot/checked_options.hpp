@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// ServerOptions that make sense.
+#pragma once
+
+#include "net/log.hpp"
+
+#include <chiral/options.hpp>
+#include <chiral/sources.hpp>
+
+#include <vector>
+
+namespace chiral::robot {
+
+/// The options, with time-outs that can be added to the present time, and with `log`, which must outlive them. Throws
+/// std::invalid_argument that names an option that makes no sense, what it is and what was expected.
+ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, net::Log& log);
+
+}  // namespace chiral::robot

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "robot/hooks.hpp"
+
+#include <chiral/server.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+namespace chiral::robot {
+namespace {
+
+// For how many actions there is memory from the start; more of them, where the options allow that, are allocated.
+std::size_t prepared_actions(const ServerOptions& options) {
+    return std::clamp<std::size_t>(options.max_queued_actions, 32, 4096) + 2;
+}
+
+// What is larger goes back to the system: seldom sent, it would be held for ever.
+constexpr std::size_t kMostKept = 16 * 1024;
+
+std::string milliseconds(Duration duration) {
+    return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()) + " ms";
+}
+
+Duration covered_by(const Action& action, double control_rate_hz) {
+    if (control_rate_hz <= 0.0) return Duration::zero();
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(action.N / control_rate_hz));
+}
+
+}  // namespace
+
+Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& stats,
+             std::shared_ptr<ObservationSource> source)
+    : robot_(robot),
+      options_(options),
+      stats_(stats),
+      source_(std::move(source)),
+      used_actions_(std::min<std::size_t>(prepared_actions(options), 64)),
+      requests_(32, "chiral-requests", *this),
+      actions_(prepared_actions(options), "chiral-actions", *this),
+      observers_(32, "chiral-observer", *this),
+      watchdog_(
+          action_stage_, request_stage_, [this] { actions_.push(ActionTimeout{}); }, options.log) {}
+
+void Hooks::join() {
+    requests_.join();
+    actions_.join();
+    observers_.join();
+    watchdog_.join();
+}
+
+bool Hooks::busy() const noexcept {
+    constexpr std::size_t most_requests = 16, most_beside_actions = 64;
+    return requests_.pending() > most_requests || actions_.pending() > options_.max_queued_actions + most_beside_actions;
+}
+
+bool Hooks::wait_for_room(std::weak_ptr<Carrier> carrier) {
+    {
+        const std::lock_guard lock(mutex_);
+        who_waits_ = std::move(carrier);
+    }
+    // The flag and the counts are sequentially consistent: either done() sees the flag, or we see the room.
+    waiting_.store(true, std::memory_order_seq_cst);
+    if (!room_for_actions()) return true;
+    waiting_.store(false, std::memory_order_seq_cst);
+    return false;
+}
+
+void Hooks::done(ActionJob&) noexcept {
+    // Half empty, so that the connection is not stopped and started for every action.
+    if (actions_.pending() > options_.max_queued_actions / 2 ||
+        queued_bytes_.load(std::memory_order_seq_cst) > options_.max_queued_action_bytes / 2 ||
+        !waiting_.load(std::memory_order_seq_cst) || !waiting_.exchange(false, std::memory_order_seq_cst))
+        return;
+    std::shared_ptr<Carrier> carrier;
+    {
+        const std::lock_guard lock(mutex_);
+        carrier = std::exchange(who_waits_, {}).lock();
+    }
+    if (carrier) carrier->notify(Notice::room);
+}
+
+// ---- calling ----
+
+// What an exception that leaves a hook means: the lease ends here and now, then it is counted and said. Returns its text, or
+// nothing.
+template <class Call>
+std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept {
+    std::string problem;
+    const auto failed = [&](const char* what) noexcept {
+        stage.leave();
+        try {
+            problem = std::string(hook) + "() failed" + what;
+        } catch (const std::exception&) {
+            problem = "a hook failed";  // fits without memory
+        }
+        if (lease) lease->revoke(Cause::hook_failed, problem);
+    };
+    stage.enter(hook);
+    try {
+        call();
+        stage.leave();
+        return problem;
+    } catch (const std::exception& error) {
+        failed((std::string(": ") + error.what()).c_str());
+    } catch (...) {
+        failed(" with an unknown exception");
+    }
+    count(stats_.hook_errors);
+    options_.log(problem);
+    return problem;
+}
+
+// ---- action thread ----
+
+void Hooks::run(ActionJob& job) noexcept {
+    call_action_timeout();  // ahead of whatever is queued
+    std::visit([this](auto& alternative) { run(alternative); }, job);
+}
+
+void Hooks::call_action_timeout() noexcept {
+    const std::optional<TimePoint> due = watchdog_.take_due();
+    if (!due) return;
+    const Duration late = Clock::now() - *due;
+    keep_longest(stats_.longest_timeout_delay_ns, late);
+    count(stats_.action_timeouts);
+    call(action_stage_, "on_action_timeout", nullptr, [&] { robot_.on_action_timeout(); });
+    options_.log("no action came in time: on_action_timeout() was called" +
+                 (late > options_.action_timeout ? ", " + milliseconds(late) + " late" : std::string()));
+}
+
+Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
+    try {
+        return judge(job, reason);
+    } catch (const std::exception& error) {  // no memory to name a reason: nothing is let through unjudged
+        job.lease->revoke(Cause::hook_failed, error.what());
+        count(stats_.actions_dropped);
+        return Admission::over;
+    }
+}
+
+Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
+    const TimePoint now = Clock::now();
+    if (!job.lease->holds(now)) {
+        count(stats_.actions_dropped);
+        return Admission::over;
+    }
+    const Duration waited = now - job.arrived;
+    if (options_.max_action_delay > Duration::zero() && waited > options_.max_action_delay) {
+        reason = "action has waited for " + milliseconds(waited) + ", expected at most " +
+                 milliseconds(options_.max_action_delay);
+        job.lease->report.late(reason);
+        say_objection("came too late", stats_.actions_late, reason);
+        return Admission::refused;
+    }
+    const ActionGate::Verdict verdict = job.lease->gate.check(job.action, now, reason);
+    if (verdict == ActionGate::Verdict::rejected) {
+        job.lease->report.rejected(reason);
+        say_objection("rejected", stats_.actions_rejected, reason);
+        return Admission::refused;
+    }
+    if (verdict == ActionGate::Verdict::clamped) {
+        job.lease->report.clamped(reason);
+        say_objection("clamped", stats_.actions_clamped, reason);
+    }
+    // Last of all: what ended it meanwhile counts.
+    if (!job.lease->holds(now)) {
+        count(stats_.actions_dropped);
+        return Admission::over;
+    }
+    stats_.action_latency.record(waited);
+    watchdog_.begin();
+    return Admission::pass;
+}
+
+void Hooks::say_objection(const char* verdict, std::atomic<std::uint64_t>& counter, const std::string& reason) {
+    const std::uint64_t so_far = counter.fetch_add(1, std::memory_order_relaxed) + 1;
+    // The 1st, 2nd, 4th, 8th, ...: a policy that errs does so at its full rate.
+    if (std::has_single_bit(so_far))
+        options_.log(std::string("action ") + verdict + ": " + reason + " (" + std::to_string(so_far) + " so far)");
+}
+
+void Hooks::applied(QueuedAction& job) noexcept {
+    count(stats_.actions_applied);
+    if (options_.action_timeout <= Duration::zero()) return;
+    job.lease->rate.sent(job.arrived, options_.action_timeout);
+    const Duration silence = std::max(options_.action_timeout + covered_by(job.action, options_.control_rate_hz),
+                                      job.lease->rate.allowed_silence(options_.action_timeout));
+    watchdog_.applied(Clock::now() + silence);
+}
+
+// Gives back what it holds of the queue. While it still counts as pending: whoever takes its place finds its memory.
+void Hooks::forget(QueuedAction& job) noexcept {
+    queued_bytes_.fetch_sub(job.bytes, std::memory_order_seq_cst);
+    Action action = std::move(job.action);
+    if (action.data.capacity() * sizeof(float) <= kMostKept && action.obs_timestamps.size() <= kMostKept / 64)
+        used_actions_.give(std::move(action));
+}
+
+void Hooks::run(ApplyAction& job) noexcept {
+    if (admit(job, reason_) == Admission::pass) {
+        call(action_stage_, "apply_action", job.lease.get(), [&] { robot_.apply_action(job.action); });
+        applied(job);
+    }
+    forget(job);
+}
+
+void Hooks::run(Step& job) noexcept {
+    Reply& reply = *job.reply;
+    switch (admit(job, reason_)) {
+        case Admission::over: reply.error = "the client is no longer in control"; break;
+        case Admission::refused:
+            reply.error = call(action_stage_, "make_obs", job.lease.get(), [&] {
+                reply.result = StepResult{};
+                reply.result.obs = source_->make(0.0);
+                reply.result.info.emplace("chiral.action_rejected", reason_);
+            });
+            break;
+        case Admission::pass:
+            reply.error = call(action_stage_, "step", job.lease.get(), [&] { reply.result = robot_.step(job.action); });
+            applied(job);
+    }
+    forget(job);
+    job.reply.ready();
+}
+
+void Hooks::run(Reset& job) noexcept {
+    Reply& reply = *job.reply;
+    if (!job.lease->holds(Clock::now())) {
+        reply.error = "the client is no longer in control";
+        return job.reply.ready();
+    }
+    watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
+    reply.error = call(action_stage_, "reset", job.lease.get(), [&] {
+        auto [observation, info] = robot_.reset();
+        reply.result.obs = std::move(observation);
+        reply.result.info = std::move(info);
+    });
+    if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
+    job.reply.ready();
+}
+
+// Whoever has gone before its turn came, and has nothing left to be done, was never met.
+void Hooks::run(Connected& job) noexcept {
+    if (!job.lease->worth_meeting(Clock::now())) return;
+    job.lease->met = true;
+    call(action_stage_, "on_connect", nullptr, [&] { robot_.on_connect(job.peer); });
+}
+
+void Hooks::run(Disconnected& job) noexcept {
+    if (!job.lease->met) return;
+    watchdog_.disarm();  // the hook says that nobody is in control
+    call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(job.reason); });
+}
+
+// ---- request thread ----
+
+void Hooks::run(RequestJob& job) noexcept {
+    std::visit([this](auto& alternative) { run(alternative); }, job);
+}
+
+void Hooks::run(Observe& job) noexcept {
+    if (job.reply.unwanted()) job.reply->error = "the client has gone";
+    else
+        job.reply->error =
+            call(request_stage_, "get_obs", job.lease.get(), [&] { job.reply->result.obs = robot_.get_obs(); });
+    job.reply.ready();
+}
+
+void Hooks::run(Metadata& job) noexcept {
+    if (job.reply.unwanted()) job.reply->error = "the client has gone";
+    else
+        job.reply->error =
+            call(request_stage_, "get_metadata", job.lease.get(), [&] { job.reply->metadata = robot_.get_metadata(); });
+    job.reply.ready();
+}
+
+// ---- observers' thread ----
+
+void Hooks::run(ObserverJob& job) noexcept {
+    std::visit([this](auto& alternative) { run(alternative); }, job);
+}
+
+void Hooks::run(ObserverLook& job) noexcept {
+    Reply& reply = *job.reply;
+    reply.error.clear();
+    try {
+        reply.result.obs = job.seat->observe();
+    } catch (const std::exception& error) {
+        reply.error = error.what();
+        options_.log("observation for an observer failed: " + reply.error);
+    }
+    job.reply.ready();
+}
+
+void Hooks::run(ReportSources& job) noexcept {
+    try {
+        job.deliver(source_->report());
+    } catch (const std::exception& error) {
+        options_.log(std::string("no figures: ") + error.what());
+    }
+}
+
+}  // namespace chiral::robot

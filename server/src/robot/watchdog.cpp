@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "robot/watchdog.hpp"
+
+#include "net/thread_name.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <limits>
+
+namespace chiral::robot {
+namespace {
+
+constexpr TimePoint::rep kNotDue = std::numeric_limits<TimePoint::rep>::max();
+constexpr Duration kLook = std::chrono::milliseconds(500);  // at hooks that do not return
+constexpr Duration kWhileApplying = std::chrono::milliseconds(5);
+
+TimePoint at(TimePoint::rep ticks) { return TimePoint(TimePoint::duration(ticks)); }
+
+}  // namespace
+
+Watchdog::Watchdog(const Stage& actions, const Stage& requests, std::function<void()> wake,
+                   std::function<void(const std::string&)> log)
+    : wake_(std::move(wake)),
+      log_(std::move(log)),
+      reports_{Report{actions}, Report{requests}},
+      due_(kNotDue),
+      fired_(kNotDue),
+      thread_([this] { watch(); }) {}
+
+void Watchdog::join() noexcept {
+    {
+        const std::lock_guard lock(mutex_);
+        ended_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+// ---- action thread ----
+
+// seq_cst throughout: watch() reads applying_ between looking at due_ and taking it, and either sees that an action is being
+// applied, or has taken what was due before begin(), which take_due() or applied() then finds.
+void Watchdog::begin() noexcept { applying_.store(true); }
+
+void Watchdog::applied(TimePoint due) noexcept {
+    fired_.store(kNotDue);  // an action came in the very moment: the silence is over
+    const Ticks before = due_.exchange(due.time_since_epoch().count());
+    applying_.store(false);
+    if (before != kNotDue) return;  // the thread wakes before that by itself
+    { const std::lock_guard lock(mutex_); }
+    changed_.notify_one();
+}
+
+void Watchdog::disarm() noexcept {
+    due_.store(kNotDue);
+    fired_.store(kNotDue);
+    applying_.store(false);
+}
+
+std::optional<TimePoint> Watchdog::take_due() noexcept {
+    if (fired_.load() == kNotDue) return std::nullopt;
+    return at(fired_.exchange(kNotDue));
+}
+
+// ---- its own thread ----
+
+void Watchdog::watch() {
+    net::name_this_thread("chiral-watchdog");
+    std::unique_lock lock(mutex_);
+    while (!ended_) {
+        lock.unlock();
+        const TimePoint next = look(Clock::now());
+        lock.lock();
+        // What was armed since look() is not in `next`; who arms from now on needs the lock to say so.
+        if (!ended_ && due_.load() == seen_) changed_.wait_until(lock, next);
+    }
+}
+
+// Returns when to look again.
+TimePoint Watchdog::look(TimePoint now) {
+    seen_ = due_.load();
+    TimePoint next = now + kLook;
+    if (seen_ != kNotDue && at(seen_) > now) next = std::min(next, at(seen_));
+    if (seen_ != kNotDue && at(seen_) <= now) {
+        if (applying_.load()) next = now + kWhileApplying;
+        else fire();
+    }
+    try {
+        say_what_is_stuck(now);
+    } catch (const std::exception&) {  // no memory for the words: it is said the next time
+    }
+    return next;
+}
+
+void Watchdog::fire() noexcept {
+    Ticks due = seen_;
+    if (!due_.compare_exchange_strong(due, kNotDue)) return;
+    seen_ = kNotDue;
+    fired_.store(due);
+    try {
+        wake_();
+    } catch (const std::exception&) {
+        // No memory to wake an idle thread with; a busy one looks by itself. Again, then.
+        Ticks none = kNotDue;
+        if (due_.compare_exchange_strong(none, due)) seen_ = due;
+    }
+}
+
+void Watchdog::say_what_is_stuck(TimePoint now) {
+    const bool stopping = stopping_.load(std::memory_order_relaxed);
+    for (Report& report : reports_) {
+        const char* hook = report.stage.hook();
+        const TimePoint since = report.stage.since();
+        if (!hook) continue;
+        // A reset may take minutes, and get_obs() may wait for something worth sending; not when everybody waits for them.
+        const bool may_take_long = std::strcmp(hook, "reset") == 0 || &report == &reports_[1];
+        if (may_take_long && !stopping) continue;
+        const Duration ran = now - since;
+        if (report.of != since) {
+            report.of = since;
+            report.next = std::chrono::seconds(1);
+        }
+        if (ran < report.next) continue;
+        while (report.next <= ran) report.next *= 2;
+        char text[128];
+        std::snprintf(text, sizeof text, "%s%s() has not returned for %lld s", stopping ? "stopping waits for a hook: " : "",
+                      hook, static_cast<long long>(std::chrono::duration_cast<std::chrono::seconds>(ran).count()));
+        log_(text);
+    }
+}
+
+}  // namespace chiral::robot

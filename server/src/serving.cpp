@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serving.hpp"
+
+#include "net/thread_name.hpp"
+#include "websocket/access.hpp"
+#include "websocket/front_door.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <csignal>
+#include <utility>
+
+namespace chiral {
+
+Serving::Serving(PolicyServer& server, const ServerOptions& options, robot::StatCounters& stats,
+                 std::shared_ptr<robot::ObservationSource> source)
+    : robot_(server, options, stats, std::move(source)),
+      service_(robot_),
+      tls_(websocket::make_tls(options.access)),
+      listener_(
+          service_.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, options.log),
+      signals_(service_.io) {}
+
+void Serving::open(const std::string& host, int port) {
+    listener_.open(host, port);
+    for (const auto& endpoint : listener_.endpoints())
+        if (const std::string warning = websocket::warning_if_open_to_all(robot_.options.access, endpoint); !warning.empty())
+            robot_.options.log(warning);
+    listener_.start();
+}
+
+void Serving::stop_on_signals() {
+    signals_.add(SIGINT);
+    signals_.add(SIGTERM);
+    signals_.async_wait([this](boost::system::error_code error, int) {
+        if (!error) shut_down();
+    });
+}
+
+void Serving::take(net::Link::Socket socket) {
+    if (service_.make_room()) std::make_shared<websocket::FrontDoor>(std::move(socket), service_, tls_.get())->start();
+    else robot::count(robot_.stats.refused);  // closed with its socket
+}
+
+void Serving::shut_down() {
+    boost::system::error_code ignored;  // nothing to do about a failure on the way out
+    listener_.close();
+    signals_.cancel(ignored);
+    signals_.clear(ignored);  // a second Ctrl-C ends the process at once
+    service_.shut_down();
+}
+
+void Serving::stop() noexcept {
+    robot_.stop();
+    if (stopped_.exchange(true)) return;
+    boost::asio::post(service_.io.get_executor(), net::PooledHandler(stop_memory_, [this] { shut_down(); }));
+}
+
+void Serving::loop() {
+    for (;;) {
+        try {
+            service_.io.run();
+            return;
+        } catch (const std::exception& error) {
+            recover(error);
+        }
+    }
+}
+
+// Only memory can be short here. Nobody knows what the handler that threw left undone: the connections are lost, what was
+// queued reaches no hook, and the service goes on.
+void Serving::recover(const std::exception& error) noexcept {
+    try {
+        service_.abort_connections();
+        robot_.options.log(std::string("error on the network thread, all connections dropped: ") + error.what());
+    } catch (const std::exception&) {  // no memory for words either
+    }
+    if (service_.stopping()) return;
+    // A shutdown that was cut short goes on.
+    if (stopped_.load()) boost::asio::post(service_.io.get_executor(), net::PooledHandler(stop_memory_, [this] { shut_down(); }));
+}
+
+}  // namespace chiral

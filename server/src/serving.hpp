@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// A server from its open port to its closed one: the robot that all transports share, the WebSocket port, and the network
+// thread on which that lives.
+#pragma once
+
+#include "net/handler_memory.hpp"
+#include "robot/robot.hpp"
+#include "websocket/listener.hpp"
+#include "websocket/service.hpp"
+#include "websocket/tls.hpp"
+
+#include <boost/asio/signal_set.hpp>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <string>
+#include <thread>
+
+namespace chiral {
+
+class Serving {
+public:
+    /// Throws std::system_error if the files for TLS cannot be used.
+    Serving(PolicyServer& server, const ServerOptions& options, robot::StatCounters& stats,
+            std::shared_ptr<robot::ObservationSource> source);
+
+    /// Opens the port. Throws std::system_error if it cannot be had.
+    void open(const std::string& host, int port);
+    int port() const { return listener_.port(); }
+    /// SIGINT and SIGTERM stop it. Before loop().
+    void stop_on_signals();
+
+    /// The network thread: returns when it was stopped and all connections are closed.
+    void loop();
+    /// Any thread, also a hook's: no further action reaches a hook from now on. Then tells the clients, when the network thread
+    /// comes to it.
+    void stop() noexcept;
+    /// After loop(): returns when no hook runs any more.
+    void join_hooks() { robot_.hooks.join(); }
+
+    std::thread network;  // of serve(): whoever waits for it takes it
+
+private:
+    void take(net::Link::Socket socket);
+    void shut_down();
+    void recover(const std::exception& error) noexcept;
+
+    robot::Robot robot_;
+    websocket::Service service_;
+    const std::unique_ptr<websocket::Tls> tls_;  // null for none
+    websocket::Listener listener_;
+    boost::asio::signal_set signals_;
+    std::atomic<bool> stopped_{false};
+    net::HandlerMemory stop_memory_;
+};
+
+}  // namespace chiral

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// When the robot's being told nothing new is a time-out, and when it is not. The conversation's thread, which is the test's,
+// does nothing in between.
+#include "conversations.hpp"
+
+#include "robot/client_rate.hpp"
+
+namespace chiral::test {
+namespace {
+
+using robot::Cause;
+using std::chrono::milliseconds;
+
+std::function<void(ServerOptions&)> timeout_of(Duration timeout) {
+    return [=](ServerOptions& options) { options.action_timeout = timeout; };
+}
+std::size_t timeouts(Stage& stage) { return stage.stats.action_timeouts.load(); }
+
+TEST(TheWatchdog, CallsOnceForEachSilenceAndNeedsNoOtherThread) {
+    Stage stage(timeout_of(milliseconds(20)));
+    const auto talk = Talk::in_control(stage.robot());
+    for (int i = 1; i <= 3; ++i) {
+        talk->say(one_action(static_cast<float>(i)));
+        ASSERT_TRUE(stage.server.control.wait([&](const auto& events) {
+            return std::count(events.begin(), events.end(), "timeout") == i;
+        }));
+    }
+    EXPECT_EQ(timeouts(stage), 3u);
+    EXPECT_EQ(stage.log.count("on_action_timeout() was called"), 3u) << "said once for each";
+}
+
+TEST(TheWatchdog, CountsWhatIsAppliedNotWhatComes) {
+    Stage stage([](ServerOptions& options) {
+        options.action_timeout = milliseconds(20);
+        options.max_action_delay = std::chrono::hours(1);
+    });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->arrived = talk->now - std::chrono::hours(2);
+    ASSERT_TRUE(eventually([&] {
+        talk->say(one_action(2));  // too late, every one of them
+        return timeouts(stage) == 1;
+    }));
+    EXPECT_EQ(stage.applied(), 1u);
+}
+
+TEST(TheWatchdog, WaitsWhileAnActionIsBeingApplied) {
+    Gate gate;
+    Stage stage(timeout_of(milliseconds(20)), [&](HookedServer& server) {
+        server.on_action = [&](const Action& action) {
+            if (action.data[0] == 2) gate.pass();
+        };
+    });
+    Stage control(timeout_of(milliseconds(20)));
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
+    talk->say(one_action(2));
+    ASSERT_TRUE(gate.reached());
+    for (std::size_t i = 1; i <= 3; ++i) {  // three time-outs' worth
+        other->say(one_action(1));
+        ASSERT_TRUE(eventually([&] { return timeouts(control) == i; }));
+    }
+    EXPECT_EQ(timeouts(stage), 0u);
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
+}
+
+TEST(TheWatchdog, CallsForAClientWhoseConnectionsThreadIsBlocked) {
+    // The client's lease was revoked by its hook, and nobody has told the connection yet.
+    Stage stage(timeout_of(milliseconds(20)), [](HookedServer& server) {
+        server.on_action = [](const Action&) { throw std::runtime_error("motor off"); };
+    });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
+}
+
+TEST(TheWatchdog, HasNothingToSayOnceOnDisconnectHasBeenCalled) {
+    Stage stage(timeout_of(milliseconds(20)));
+    Stage control(timeout_of(milliseconds(20)));
+    const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
+    talk->say(one_action(1));
+    talk->end(Cause::left);
+    other->say(one_action(1));
+    ASSERT_TRUE(eventually([&] { return timeouts(control) == 1; }));
+    const auto events = stage.server.control.get();
+    ASSERT_FALSE(events.empty());
+    const auto gone = std::find(events.begin(), events.end(), "disconnect: gone");
+    EXPECT_EQ(std::count(gone, events.end(), "timeout"), 0);
+}
+
+TEST(TheWatchdog, NamesAHookThatDoesNotReturn) {
+    Gate gate;
+    Stage stage(timeout_of(milliseconds(20)),
+                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    EXPECT_TRUE(stage.log.wait_for("apply_action() has not returned for "));
+}
+
+// ---- how long a client may be silent ----
+
+TEST(AClientsRate, ThatIsSlowMakesItsSilenceLonger) {
+    robot::ClientRate rate;
+    const Duration timeout = milliseconds(250);
+    TimePoint now{std::chrono::hours(1)};
+    for (int i = 0; i < 5; ++i) {
+        EXPECT_EQ(rate.allowed_silence(timeout), timeout) << "not known yet";
+        rate.sent(now += milliseconds(500), timeout);
+    }
+    EXPECT_EQ(rate.allowed_silence(timeout), milliseconds(1250));
+}
+
+TEST(AClientsRate, ThatIsFastShortensNothingAndASilenceIsNoRate) {
+    robot::ClientRate rate;
+    const Duration timeout = milliseconds(250);
+    TimePoint now{std::chrono::hours(1)};
+    for (int i = 0; i < 20; ++i) rate.sent(now += milliseconds(10), timeout);
+    EXPECT_EQ(rate.allowed_silence(timeout), timeout);
+    for (int i = 0; i < 20; ++i) rate.sent(now += std::chrono::seconds(30), timeout);
+    EXPECT_EQ(rate.allowed_silence(timeout), timeout) << "who sends twice a minute has no rate";
+}
+
+TEST(AClientsRate, NeverMakesTheTimeoutMoreThanTenTimesAsLong) {
+    robot::ClientRate rate;
+    const Duration timeout = milliseconds(250);
+    TimePoint now{std::chrono::hours(1)};
+    for (int i = 0; i < 20; ++i) rate.sent(now += milliseconds(2400), timeout);
+    EXPECT_EQ(rate.allowed_silence(timeout), 10 * timeout);
+}
+
+TEST(AChunk, CoversTheTimeThatTheRobotTakesForIt) {
+    const auto at_ten_hertz = [](ServerOptions& options) {
+        options.action_timeout = milliseconds(20);
+        options.control_rate_hz = 10;
+    };
+    Stage stage(at_ten_hertz), control(at_ten_hertz);
+    const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
+    Action chunk = one_action(1);
+    chunk.N = 1000;  // 100 s
+    chunk.data.assign(1000, 1.0f);
+    talk->say(chunk);
+    other->say(one_action(1));
+    ASSERT_TRUE(eventually([&] { return timeouts(control) == 1; }));
+    EXPECT_EQ(timeouts(stage), 0u);
+}
+
+TEST(TheDefaults, FitTheDocumentedClient) {
+    const ServerOptions options;
+    EXPECT_GE(options.action_timeout, milliseconds(250)) << "actions come at 10 Hz";
+    EXPECT_EQ(options.idle_timeout, Duration::zero()) << "who infers says nothing";
+    EXPECT_GT(options.deaf_timeout, std::chrono::seconds(60)) << "and may leave an answer unread";
+    EXPECT_GT(options.max_action_delay, Duration::zero());
+}
+
+}  // namespace
+}  // namespace chiral::test
