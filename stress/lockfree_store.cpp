@@ -78,8 +78,9 @@ ServerOptions server_options(const StoreSetup& setup) {
     ServerOptions options;
     options.engine = engine_options(setup);
     options.handle_signals = false;
-    options.idle_timeout = setup.idle_timeout;
-    options.quiesce = {};  // the harness joins its writers before it destroys the store
+    options.deaf_timeout = options.idle_timeout = setup.idle_timeout;
+    options.max_action_delay = Duration::zero();  // every action counts, however busy the machine
+    options.quiesce = {};                         // the harness joins its writers before it destroys the store
     options.log = [](const std::string&) {};
     options.max_observers = setup.listen ? kObservers : 0;
     if (setup.listen) options.handshake_timeout = setup.idle_timeout;

@@ -105,7 +105,7 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         if (option != app.get_help_ptr()) option->group("Robot");
 
     app.add_option("--action-timeout-ms", action_timeout,
-                   "The arm holds its position when no action has come for so long; 0: never [100]")
+                   "The arm holds its position when no action has come for so long; 0: never [250]")
         ->check(in_range<long long>(0, 86'400'000))
         ->type_name("MS")
         ->group("Control");

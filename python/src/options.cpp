@@ -77,6 +77,11 @@ const Setters<ServerOptions>& server_setters() {
     static const Setters<Server> setters{
         {"max_message_bytes", plain(&Server::max_message_bytes)},
         {"max_queued_actions", plain(&Server::max_queued_actions)},
+        {"max_queued_action_bytes", plain(&Server::max_queued_action_bytes)},
+        {"max_action_delay", seconds(&Server::max_action_delay)},
+        {"departed_action_time", seconds(&Server::departed_action_time)},
+        {"control_rate_hz", plain(&Server::control_rate_hz)},
+        {"deaf_timeout", seconds(&Server::deaf_timeout)},
         {"handshake_timeout", seconds(&Server::handshake_timeout)},
         {"idle_timeout", seconds(&Server::idle_timeout)},
         {"heartbeat_timeout", seconds(&Server::heartbeat_timeout)},

@@ -270,6 +270,7 @@ nb::dict stats(const ServerHandle& server) {
     add("actions_rejected", counted.actions_rejected);
     add("actions_clamped", counted.actions_clamped);
     add("actions_dropped", counted.actions_dropped);
+    add("actions_late", counted.actions_late);
     add("action_timeouts", counted.action_timeouts);
     add("half_open", counted.half_open);
     add("longest_half_open", seconds(counted.longest_half_open));

@@ -216,9 +216,7 @@ PolicyServer::~PolicyServer() {
     }
 }
 
-ServerStats PolicyServer::stats() const noexcept {
-    return robot::summary(impl_->stats, impl_->source->copies());
-}
+ServerStats PolicyServer::stats() const noexcept { return robot::summary(impl_->stats, impl_->source->copies()); }
 
 Engine& PolicyServer::engine() noexcept { return impl_->source->engine(); }
 

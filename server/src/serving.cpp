@@ -77,7 +77,8 @@ void Serving::recover(const std::exception& error) noexcept {
     }
     if (service_.stopping()) return;
     // A shutdown that was cut short goes on.
-    if (stopped_.load()) boost::asio::post(service_.io.get_executor(), net::PooledHandler(stop_memory_, [this] { shut_down(); }));
+    if (stopped_.load())
+        boost::asio::post(service_.io.get_executor(), net::PooledHandler(stop_memory_, [this] { shut_down(); }));
 }
 
 }  // namespace chiral

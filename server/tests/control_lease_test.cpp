@@ -157,9 +157,8 @@ TEST(ControlLease, TakingOverAgainAndAgainLeavesOneInControlAndNothingBehind) {
     EXPECT_EQ(clients.back().ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
     clients.back().close();
     // Who was gone again before the action thread came to it was never met.
-    ASSERT_TRUE(served->control.wait([](const Events& events) {
-        return std::count(events.begin(), events.end(), "action 49") == 1 && ends(events);
-    }));
+    ASSERT_TRUE(served->control.wait(
+        [](const Events& events) { return std::count(events.begin(), events.end(), "action 49") == 1 && ends(events); }));
     int inside = 0;
     for (const std::string& event : served->control.get()) {
         const int expected = event == "connect" ? 0 : 1;

@@ -6,8 +6,8 @@ namespace chiral::test {
 namespace {
 
 using robot::Cause;
-using wire::RequestType;
 using std::chrono::milliseconds;
+using wire::RequestType;
 
 TEST(AConversation, AnswersInTheOrderOfTheQuestionsOneAtATime) {
     Stage stage;
@@ -174,10 +174,11 @@ TEST(AConversation, ThatIsReplacedEndsOnce) {
     ASSERT_EQ(first->closed.size(), 1u);
     EXPECT_EQ(first->closed[0].first, Cause::control_lost);
     first->end(Cause::broken);
+    ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return events.size() == 3; }));
     second->end(Cause::left);
     ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return events.size() == 4; }));
-    EXPECT_EQ(stage.server.control.get(),
-              (std::vector<std::string>{"connect", "disconnect: another client has taken over", "connect", "disconnect: gone"}));
+    EXPECT_EQ(stage.server.control.get(), (std::vector<std::string>{"connect", "disconnect: another client has taken over",
+                                                                    "connect", "disconnect: gone"}));
 }
 
 TEST(AConversation, CannotTakeControlBesideAnotherOne) {

@@ -38,7 +38,7 @@ TEST(TheActionGate, GuardsTheHooksAndTellsTheClientInItsNextObservation) {
         });
     RawClient client = served.connect();
     client.send(rows(2, {0, 0}));
-    client.send(rows(2, {9, 0}));        // a step of 9, clamped to 0.5
+    client.send(rows(2, {1, 0}));        // a step of 1, clamped to 0.5
     client.send(rows(2, {0.5f, 0.2f}));  // outside
     client.send(rows(2, {0.5f, 0.3f}));  // outside
     client.send(rows(2, {0.5f, 0.1f}));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dead, deaf, idle or alive, and when a message arrived: times and counts go in.
-#include "websocket/arrival.hpp"
 #include "websocket/liveness.hpp"
+#include "websocket/arrival.hpp"
 
 #include <gtest/gtest.h>
 

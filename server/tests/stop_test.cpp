@@ -20,12 +20,13 @@ void settle(Stage& stage) { stage.robot().hooks.join(); }
 
 TEST(StopMeansStop, WhenApplyActionThrows) {
     Gate gate;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_action = [&](const Action&) {
-            gate.pass();
-            throw std::runtime_error("motor off");
-        };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action&) {
+                        gate.pass();
+                        throw std::runtime_error("motor off");
+                    };
+                });
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(0));
@@ -42,16 +43,17 @@ TEST(StopMeansStop, WhenApplyActionThrows) {
 
 TEST(StopMeansStop, WhenResetThrowsBehindAnObservationThatNobodyReads) {
     Gate observing, resetting;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_get_obs = [&]() -> Observation {
-            observing.pass();
-            return server.make_obs();
-        };
-        server.on_reset = [&]() -> std::pair<Observation, InfoMap> {
-            resetting.pass();
-            throw std::runtime_error("not homed");
-        };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_get_obs = [&]() -> Observation {
+                        observing.pass();
+                        return server.make_obs();
+                    };
+                    server.on_reset = [&]() -> std::pair<Observation, InfoMap> {
+                        resetting.pass();
+                        throw std::runtime_error("not homed");
+                    };
+                });
     const OpensAtEnd opener(observing), other(resetting);
     const auto talk = Talk::in_control(stage.robot());
     talk->say(RequestType::obs_request);
@@ -70,12 +72,13 @@ TEST(StopMeansStop, WhenResetThrowsBehindAnObservationThatNobodyReads) {
 
 TEST(StopMeansStop, WhenStepThrows) {
     Gate gate;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_step = [&](const Action&) -> StepResult {
-            gate.pass();
-            throw std::runtime_error("collision");
-        };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_step = [&](const Action&) -> StepResult {
+                        gate.pass();
+                        throw std::runtime_error("collision");
+                    };
+                });
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
     std::vector<std::uint8_t> step;
@@ -91,13 +94,14 @@ TEST(StopMeansStop, WhenStepThrows) {
 
 TEST(StopMeansStop, WhenGetObsThrows) {
     Gate observing, acting;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_get_obs = [&]() -> Observation {
-            observing.pass();
-            throw std::runtime_error("camera gone");
-        };
-        server.on_action = [&](const Action&) { acting.pass(); };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_get_obs = [&]() -> Observation {
+                        observing.pass();
+                        throw std::runtime_error("camera gone");
+                    };
+                    server.on_action = [&](const Action&) { acting.pass(); };
+                });
     const OpensAtEnd opener(observing), other(acting);
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(0));
@@ -114,12 +118,13 @@ TEST(StopMeansStop, WhenGetObsThrows) {
 TEST(StopMeansStop, WhenTheServerIsStoppedInAHookAndTheNetworkThreadIsBlocked) {
     Gate gate;
     Stage* here = nullptr;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_action = [&](const Action&) {
-            gate.pass();
-            here->robot().stop();
-        };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action&) {
+                        gate.pass();
+                        here->robot().stop();
+                    };
+                });
     here = &stage;
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
@@ -134,9 +139,8 @@ TEST(StopMeansStop, WhenTheServerIsStoppedInAHookAndTheNetworkThreadIsBlocked) {
 
 TEST(StopMeansStop, WhenAnotherClientTakesOver) {
     Gate gate;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_action = [&](const Action&) { gate.pass(); };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
     const OpensAtEnd opener(gate);
     const auto first = Talk::in_control(stage.robot());
     first->say(one_action(1));
@@ -147,7 +151,8 @@ TEST(StopMeansStop, WhenAnotherClientTakesOver) {
     gate.open();
     settle(stage);
     EXPECT_EQ(stage.server.control.get(),
-              (std::vector<std::string>{"connect", "action 1", "disconnect: another client has taken over", "connect", "action 2"}));
+              (std::vector<std::string>{"connect", "action 1", "disconnect: another client has taken over", "connect",
+                                        "action 2"}));
 }
 
 ActionGateOptions small_steps() {
@@ -159,12 +164,13 @@ ActionGateOptions small_steps() {
 
 TEST(AResetThatFails, ForgetsNoActionAndAJumpBehindItDoesNotPass) {
     Gate gate;
-    Stage stage([](ServerOptions& options) { options.gate = small_steps(); }, [&](HookedServer& server) {
-        server.on_reset = [&]() -> std::pair<Observation, InfoMap> {
-            gate.pass();
-            throw std::runtime_error("not homed");
-        };
-    });
+    Stage stage([](ServerOptions& options) { options.gate = small_steps(); },
+                [&](HookedServer& server) {
+                    server.on_reset = [&]() -> std::pair<Observation, InfoMap> {
+                        gate.pass();
+                        throw std::runtime_error("not homed");
+                    };
+                });
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(0));
@@ -193,14 +199,16 @@ TEST(AnActionThatWasNotApplied, IsNoPlaceToStepFrom) {
 
 TEST(ClientsThatAreLongGone, CostTheNextOneNothing) {
     Gate gate;
-    Stage stage([](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_control = [&](const std::string& event) {
-            if (event == "connect") gate.pass();
-        };
-    });
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_control = [&](const std::string& event) {
+                        if (event == "connect") gate.pass();
+                    };
+                });
     const OpensAtEnd opener(gate);
-    Talk::in_control(stage.robot())->end(Cause::left);
+    const auto first = Talk::in_control(stage.robot());
     ASSERT_TRUE(gate.reached());  // in the hook of the first
+    first->end(Cause::left);
     for (int i = 0; i < 100; ++i) Talk::in_control(stage.robot())->end(i % 2 == 0 ? Cause::left : Cause::broken);
     const auto last = Talk::in_control(stage.robot());
     last->say(one_action(7));
@@ -263,12 +271,14 @@ TEST(Stopping, JustBeforeALaterRunIsNotLost) {
 
 TEST(Stopping, NamesTheHookThatItWaitsFor) {
     Gate gate;
-    Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions&) {}, [&](HookedServer& server) {
-        server.on_reset = [&] {
-            gate.pass();
-            return std::pair(server.make_obs(), InfoMap{});
-        };
-    });
+    Served<HookedServer> served(
+        one_small_camera(), {}, [](ServerOptions&) {},
+        [&](HookedServer& server) {
+            server.on_reset = [&] {
+                gate.pass();
+                return std::pair(server.make_obs(), InfoMap{});
+            };
+        });
     const OpensAtEnd opener(gate);
     RawClient client = served.connect();
     client.send(RequestType::reset);

@@ -21,9 +21,8 @@ TEST(TheWatchdog, CallsOnceForEachSilenceAndNeedsNoOtherThread) {
     const auto talk = Talk::in_control(stage.robot());
     for (int i = 1; i <= 3; ++i) {
         talk->say(one_action(static_cast<float>(i)));
-        ASSERT_TRUE(stage.server.control.wait([&](const auto& events) {
-            return std::count(events.begin(), events.end(), "timeout") == i;
-        }));
+        ASSERT_TRUE(stage.server.control.wait(
+            [&](const auto& events) { return std::count(events.begin(), events.end(), "timeout") == i; }));
     }
     EXPECT_EQ(timeouts(stage), 3u);
     EXPECT_EQ(stage.log.count("on_action_timeout() was called"), 3u) << "said once for each";

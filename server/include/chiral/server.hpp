@@ -69,14 +69,17 @@ public:
     /// Legacy: executes an action and observes. Action thread. Default: apply_action(action), then get_obs().
     virtual StepResult step(const Action& action);
 
-    /// A client is in control now; `peer` is its address. Action thread, before its first action. Default: nothing.
+    /// A client is in control now; `peer` is its address. Action thread, before its first action; not for a client that has gone
+    /// again before its turn came and left nothing to do. Default: nothing.
     virtual void on_connect(const std::string& peer);
-    /// It no longer is. Action thread, after its last action. What it sent before it closed the connection in order, or before
-    /// a message that is malformed, is still executed, unless the server is stopped or another client takes over; what was
-    /// waiting when the connection broke is dropped. Default: nothing.
+    /// It no longer is. Action thread, after its last action; for every client for which on_connect() was called. What it sent
+    /// before it closed the connection in order, or before a message that is malformed, is still executed for
+    /// ServerOptions::departed_action_time, unless the server is stopped or another client takes over; what was waiting when
+    /// the connection broke is dropped. Default: nothing.
     virtual void on_disconnect(const std::string& reason);
-    /// No action for ServerOptions::action_timeout: stop, hold, or slow down. Action thread; called once, until the next
-    /// action has come. Default: nothing.
+    /// No action was applied for ServerOptions::action_timeout: stop, hold, or slow down. Action thread, ahead of all that is
+    /// queued there, as soon as it is free: a hook that does not return keeps it, and is named in the log. Called once, until
+    /// the next action has been applied. Default: nothing.
     virtual void on_action_timeout();
 
     // ---- running ----
@@ -86,7 +89,8 @@ public:
     void run();
     /// Starts serving on threads of its own and returns when the port is open. Throws like run(). Handles no signals.
     void serve();
-    /// Ends run() or serve(): the client is told "going away". Any thread, also a hook; does not wait.
+    /// Ends run() or serve(): the client is told "going away", and no further action reaches a hook. Any thread, also a hook or
+    /// the log; does not wait. While nothing is served, it is the next run() or serve() that ends at once.
     void stop() noexcept;
     /// Returns when a server that was stopped has ended, and no hook runs any more; at once if none is running. Not from a
     /// hook.

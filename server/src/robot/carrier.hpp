@@ -21,9 +21,9 @@ inline constexpr std::size_t kReplies = 8;
 /// What other threads have to say to a conversation. Each is under way at most once at a time: a carrier can post it from
 /// memory of its own.
 enum class Notice : std::uint8_t {
-    reply_ready = 0,         // and the number of the reply, 0 to kReplies - 1
-    lease_over = kReplies,   // the lease was revoked: see Lease::ended()
-    room,                    // for actions
+    reply_ready = 0,        // and the number of the reply, 0 to kReplies - 1
+    lease_over = kReplies,  // the lease was revoked: see Lease::ended()
+    room,                   // for actions
     count_
 };
 

@@ -18,7 +18,8 @@ public:
     void sent(TimePoint arrived, Duration timeout) noexcept {
         const Duration interval = arrived - last_;
         last_ = arrived;
-        if (interval < Duration::zero() || interval > kMostTimeouts * timeout) {  // the first one, or the first after a pause
+        if (interval < Duration::zero() ||
+            interval > kMostTimeouts * timeout) {  // the first one, or the first after a pause
             intervals_ = 0;
             return;
         }

@@ -45,7 +45,7 @@ private:
 
     const ServerOptions& options_;
     Hooks& hooks_;
-    const ActionGate gate_;  // as a client finds it
+    const ActionGate gate_;     // as a client finds it
     mutable std::mutex mutex_;  // guards what follows
     std::shared_ptr<Lease> current_;
     std::optional<Holder> holder_;              // once it has begun

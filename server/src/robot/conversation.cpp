@@ -71,9 +71,9 @@ void Conversation::message(wire::Bytes bytes, TimePoint arrived, TimePoint now) 
         return carrier_.close(Cause::bad_message, error.what());
     }
     if (observes_ && request_.type != wire::RequestType::metadata && request_.type != wire::RequestType::obs_request)
-        return carrier_.close(Cause::not_for_observers,
-                              std::string("an observer may ask for metadata and obs_request, got ") +
-                                  wire::to_string(request_.type));
+        return carrier_.close(
+            Cause::not_for_observers,
+            std::string("an observer may ask for metadata and obs_request, got ") + wire::to_string(request_.type));
     if (request_.type == wire::RequestType::apply_action) take_action(arrived);
     else take_request(arrived, now);
 }

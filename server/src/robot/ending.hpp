@@ -70,10 +70,12 @@ inline constexpr std::array<Ending, static_cast<std::size_t>(Cause::count_)> kEn
 
 constexpr const Ending& ending_of(Cause cause) noexcept { return kEndings[static_cast<std::size_t>(cause)]; }
 
-static_assert([] {
-    for (std::size_t i = 0; i < kEndings.size(); ++i)
-        if (kEndings[i].cause != static_cast<Cause>(i)) return false;
-    return true;
-}(), "each row stands where its cause is looked up");
+static_assert(
+    [] {
+        for (std::size_t i = 0; i < kEndings.size(); ++i)
+            if (kEndings[i].cause != static_cast<Cause>(i)) return false;
+        return true;
+    }(),
+    "each row stands where its cause is looked up");
 
 }  // namespace chiral::robot

@@ -28,7 +28,8 @@ struct Reply {
 class ReplyTicket {
 public:
     ReplyTicket() = default;
-    ReplyTicket(std::shared_ptr<Carrier> carrier, Reply& reply, std::size_t index, const std::atomic<bool>& unwanted) noexcept
+    ReplyTicket(std::shared_ptr<Carrier> carrier, Reply& reply, std::size_t index,
+                const std::atomic<bool>& unwanted) noexcept
         : carrier_(std::move(carrier)), reply_(&reply), index_(index), unwanted_(&unwanted) {}
 
     Reply& operator*() const noexcept { return *reply_; }

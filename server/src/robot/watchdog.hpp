@@ -72,8 +72,8 @@ private:
     using Ticks = TimePoint::rep;
     struct Report {  // on one stage
         const Stage& stage;
-        TimePoint of{};       // the call that was last reported
-        Duration next{};      // when that is reported again
+        TimePoint of{};   // the call that was last reported
+        Duration next{};  // when that is reported again
     };
 
     void watch();

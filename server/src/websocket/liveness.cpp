@@ -48,7 +48,8 @@ std::optional<Liveness::Verdict> Liveness::look(TimePoint now, const Seen& seen)
     }
     const bool begun = seen.in_message || (health && heard - bytes_known_ > control_bytes_ + uncertain);
     if (!begun) message_began_ = now;
-    else if (now - message_began_ >= limits_.deaf) return Verdict{Cause::unfinished, "does not end a message that it began", {}};
+    else if (now - message_began_ >= limits_.deaf)
+        return Verdict{Cause::unfinished, "does not end a message that it began", {}};
     return std::nullopt;
 }
 

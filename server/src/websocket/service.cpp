@@ -10,8 +10,7 @@
 
 namespace chiral::websocket {
 
-Service::Service(robot::Robot& served)
-    : robot(served), options(served.options), stats(served.stats) {}
+Service::Service(robot::Robot& served) : robot(served), options(served.options), stats(served.stats) {}
 
 void Service::enter(std::shared_ptr<Connection> connection) {
     Connection* key = connection.get();

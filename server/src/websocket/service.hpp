@@ -33,9 +33,9 @@ class Service {
 public:
     explicit Service(robot::Robot& served);
 
-    robot::Robot& robot;             // any thread
-    const ServerOptions& options;    // of it
-    robot::StatCounters& stats;      // of it
+    robot::Robot& robot;           // any thread
+    const ServerOptions& options;  // of it
+    robot::StatCounters& stats;    // of it
     boost::asio::io_context io{1};
 
     /// Any thread.

@@ -18,8 +18,8 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 namespace beast_ws = beast::websocket;
 using beast::error_code;
-using robot::count;
 using robot::Cause;
+using robot::count;
 
 namespace {
 
@@ -35,13 +35,13 @@ constexpr std::size_t kMostKept = 64 * 1024;
 
 }  // namespace
 
-Session::Session(net::Link link, std::string peer, Service& service,
-                 std::unique_ptr<robot::ObservationSource::Seat> seat)
+Session::Session(net::Link link, std::string peer, Service& service, std::unique_ptr<robot::ObservationSource::Seat> seat)
     : service_(service),
       stream_(std::move(link)),
       peer_(std::move(peer)),
       beat_(beat_of(service.options)),
-      liveness_({service.options.heartbeat_timeout, service.options.deaf_timeout, service.options.idle_timeout}, Clock::now()),
+      liveness_({service.options.heartbeat_timeout, service.options.deaf_timeout, service.options.idle_timeout},
+                Clock::now()),
       arrivals_(2 * beat_, Clock::now()),
       control_frames_(std::chrono::duration_cast<Duration>(std::chrono::seconds(1)) /
                           static_cast<std::int64_t>(service.options.max_messages_per_second),
@@ -153,9 +153,8 @@ void Session::on_control_frame(std::size_t bytes) {
 void Session::read() {
     if (phase_ != Phase::open || reading_ || !conversation_.wants_message(Clock::now())) return;
     reading_ = true;
-    stream_.async_read(input_, net::PooledHandler(read_memory_, [self = self()](error_code error, std::size_t) {
-                           self->on_read(error);
-                       }));
+    stream_.async_read(
+        input_, net::PooledHandler(read_memory_, [self = self()](error_code error, std::size_t) { self->on_read(error); }));
 }
 
 void Session::on_read(error_code error) {
@@ -164,7 +163,9 @@ void Session::on_read(error_code error) {
     if (error) {
         // Beast has told the peer already: 1002 for a broken frame, 1007 for bad UTF-8, 1009 for one that is too big.
         const bool in_words = error.category() == make_error_code(beast_ws::error::closed).category();
-        const Cause cause = error == beast_ws::error::closed ? Cause::left : in_words ? Cause::broke_protocol : Cause::broken;
+        const Cause cause = error == beast_ws::error::closed ? Cause::left
+                            : in_words                       ? Cause::broke_protocol
+                                                             : Cause::broken;
         return finish(cause, why_ended(error), in_words);
     }
     if (phase_ != Phase::open) return;
@@ -210,9 +211,8 @@ void Session::wake_at(TimePoint time) {
 
 void Session::notify(robot::Notice notice) noexcept {
     boost::asio::post(service_.io.get_executor(),
-                      net::PooledHandler(notice_memory_[static_cast<std::size_t>(notice)], [self = self(), notice] {
-                          self->conversation_.notice(notice, Clock::now());
-                      }));
+                      net::PooledHandler(notice_memory_[static_cast<std::size_t>(notice)],
+                                         [self = self(), notice] { self->conversation_.notice(notice, Clock::now()); }));
 }
 
 // ---- writing ----
@@ -270,8 +270,9 @@ void Session::close(Cause cause, const std::string& reason) {
     close_deadline_.async_wait([self = self()](error_code error) {
         if (!error) self->finish(Cause::dropped, "did not close in time");
     });
-    stream_.async_close(beast_ws::close_reason(static_cast<beast_ws::close_code>(robot::ending_of(cause).close_code), text.c_str()),
-                        [self = self()](error_code) { self->finish(Cause::dropped, "closed by the server"); });
+    stream_.async_close(
+        beast_ws::close_reason(static_cast<beast_ws::close_code>(robot::ending_of(cause).close_code), text.c_str()),
+        [self = self()](error_code) { self->finish(Cause::dropped, "closed by the server"); });
 }
 
 void Session::shut_down() {
