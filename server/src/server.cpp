@@ -120,7 +120,7 @@ void PolicyServer::serve() {
     const auto serving = impl_->open(host_, port_);
     impl_->begin(serving, [&] {
         return std::thread([serving = serving.get()] {
-            net::name_this_thread("chiral-network");
+            net::name_this_thread("chiral-net");
             serving->loop();
         });
     });

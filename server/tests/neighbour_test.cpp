@@ -80,7 +80,8 @@ TEST(Neighbour, ItsThreadsHaveNames) {
         }
         return found;
     };
-    for (const char* name : {"chiral-log"})
+    for (const char* name :
+         {"chiral-net", "chiral-log", "chiral-actions", "chiral-requests", "chiral-observer", "chiral-watchdog"})
         EXPECT_TRUE(eventually([&] { return names().contains(name); })) << name;
 }
 

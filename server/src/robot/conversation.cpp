@@ -192,10 +192,10 @@ void Conversation::unsendable(const std::string& why) {
 void Conversation::sent(std::size_t bytes, TimePoint now) {
     Reply& reply = replies_[answered_ % kReplies];
     let_go();
-    if (phase_ != Phase::open) return;
     count(robot_.stats.bytes_sent, bytes);
     if (reply.type != wire::RequestType::metadata) count(robot_.stats.observations);
     if (!observes_) robot_.stats.answer_latency.record(now - reply.asked_at);
+    if (phase_ != Phase::open) return;
     ++answered_;
     advance(now);
     read_on();
