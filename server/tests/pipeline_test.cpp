@@ -177,6 +177,7 @@ TEST(Pipeline, ASlowHookHoldsTheSenderBackAndNothingIsLost) {
 TEST(Pipeline, AClientThatIsHeldBackIsNotTakenForASilentOne) {
     const auto short_idle = [](ServerOptions& options) {
         options.deaf_timeout = options.idle_timeout = std::chrono::milliseconds(300);
+        options.handshake_timeout = std::chrono::seconds(1);  // for the close of the silent
         options.max_queued_actions = 2;
     };
     for (const bool full_of_actions : {true, false}) {
