@@ -257,6 +257,7 @@ void Session::on_write(error_code error, std::size_t bytes) {
 // ---- ending ----
 
 void Session::close(Cause cause, const std::string& reason) {
+    if (phase_ == Phase::handshake && cause == Cause::stopping) return;  // on_accept() says so, in words
     if (phase_ == Phase::handshake || (phase_ == Phase::open && robot::ending_of(cause).close_code == 0))
         return finish(cause, reason);
     if (phase_ != Phase::open) return;
