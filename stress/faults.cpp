@@ -95,8 +95,9 @@ public:
         const std::uint64_t before = refused.load(std::memory_order_relaxed);
         const bool noticed = await(site, [&] { return refused.load(std::memory_order_relaxed) > before; });
         const std::uint64_t newest = site.engine().newest_frame(0);
-        if (const Status revoked = site.engine().revoke_camera_writer(0); !revoked.ok())
-            throw std::runtime_error(revoked.message());
+        for (const Field field : {Field::image, Field::depth, Field::intrinsics, Field::extrinsics})
+            if (const Status revoked = site.engine().revoke_writer(0, field, WriterFate::dead); !revoked.ok())
+                throw std::runtime_error(revoked.message());
         if (site.stop) return;
         if (!noticed) throw std::runtime_error("the camera's writer was not told writer_busy, though its fields were taken");
         if (!await(site, [&] { return site.engine().newest_frame(0) > newest; }) && !site.stop)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arena.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +17,7 @@
 namespace chiral::detail {
 namespace {
 
+constexpr std::size_t kSmallestPage = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t value, std::size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -38,7 +40,7 @@ std::size_t transparent_huge_bytes(const void* base) {
 
 }  // namespace
 
-Arena::Arena(std::size_t bytes, bool lock_memory, bool huge_pages) {
+Arena::Arena(std::size_t bytes, std::size_t spare_bytes, bool lock_memory, bool huge_pages) : owner_(getpid()) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     constexpr int kProtection = PROT_READ | PROT_WRITE;
     constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -47,7 +49,7 @@ Arena::Arena(std::size_t bytes, bool lock_memory, bool huge_pages) {
 
     void* address = MAP_FAILED;
     if (huge_pages) {
-        mapped_ = round_up(bytes, kHugePage);
+        mapped_ = round_up(bytes + spare_bytes, kHugePage);
         address = mmap(nullptr, mapped_, kProtection, kFlags | MAP_HUGETLB, -1, 0);
         if (address != MAP_FAILED) {
             report_.page_bytes = kHugePage;
@@ -58,7 +60,7 @@ Arena::Arena(std::size_t bytes, bool lock_memory, bool huge_pages) {
         }
     }
     if (address == MAP_FAILED) {
-        mapped_ = round_up(bytes, huge_pages ? kHugePage : page);
+        mapped_ = round_up(bytes + spare_bytes, huge_pages ? kHugePage : page);
         // Over-sized so that an aligned part can be kept: the kernel uses huge pages for aligned ranges only.
         const std::size_t slack = huge_pages ? kHugePage : 0;
         address = mmap(nullptr, mapped_ + slack, kProtection, kFlags, -1, 0);
@@ -78,25 +80,32 @@ Arena::Arena(std::size_t bytes, bool lock_memory, bool huge_pages) {
     }
     base_ = static_cast<std::byte*>(address);
 
-    // Touch every page now, so that no sensor thread takes a page fault later.
-    for (std::size_t offset = 0; offset < mapped_; offset += page) {
-        auto* byte = reinterpret_cast<volatile std::uint8_t*>(base_ + offset);
-        *byte = 0;
-    }
+    // An error here costs page faults after a fork, nothing else; the one that can occur is a kernel built without it.
+    madvise(base_, mapped_, MADV_DONTFORK);
+    const std::size_t used = std::min(round_up(bytes, page), mapped_);
+    prefault(0, used);
     if (huge_pages && report_.huge_page_bytes == 0) {
         report_.huge_page_bytes = transparent_huge_bytes(base_);
         if (report_.huge_page_bytes > 0) report_.page_bytes = kHugePage;
     }
     if (lock_memory) {
-        report_.locked = mlock(base_, mapped_) == 0;
+        report_.locked = mlock(base_, used) == 0;
         if (!report_.locked)
             report_.lock_error =
-                std::string("mlock of ") + std::to_string(mapped_) + " bytes: " + std::strerror(errno) + " (see ulimit -l)";
+                std::string("mlock of ") + std::to_string(used) + " bytes: " + std::strerror(errno) + " (see ulimit -l)";
     }
 }
 
 Arena::~Arena() {
-    if (base_) munmap(base_, mapped_);
+    // In a child of fork() something else may lie there.
+    if (base_ && getpid() == owner_) munmap(base_, mapped_);
+}
+
+void Arena::prefault(std::size_t offset, std::size_t bytes) const noexcept {
+    for (std::size_t page = 0; page < bytes; page += kSmallestPage)
+        *reinterpret_cast<volatile std::uint8_t*>(base_ + offset + page) = 0;
+    // Where the limit has become too small for it, the pages are there all the same.
+    if (report_.locked) mlock(base_ + offset, bytes);
 }
 
 }  // namespace chiral::detail

@@ -7,13 +7,18 @@
 
 #include <cstddef>
 
+#include <sys/types.h>
+
 namespace chiral::detail {
 
 class Arena {
 public:
-    /// Maps and prefaults `bytes`, zeroed. Throws std::system_error if the memory cannot be had; failing to lock it or to
-    /// get huge pages is only reported.
-    Arena(std::size_t bytes, bool lock_memory, bool huge_pages);
+    /// Maps `bytes` and `spare_bytes` after them, zeroed; prefaults the former, and locks them. Throws std::system_error if
+    /// the memory cannot be had; failing to lock it or to get huge pages is only reported.
+    ///
+    /// A child of fork() does not get the mapping. Otherwise the kernel would write-protect all of it in the parent, whose
+    /// next updates would each take page faults, locked or not.
+    Arena(std::size_t bytes, std::size_t spare_bytes, bool lock_memory, bool huge_pages);
     ~Arena();
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
@@ -21,9 +26,13 @@ public:
     std::byte* base() const noexcept { return base_; }
     const ArenaReport& report() const noexcept { return report_; }
 
+    /// Touches every page of a range of the spare bytes that nobody uses yet, and locks it where the rest is locked.
+    void prefault(std::size_t offset, std::size_t bytes) const noexcept;
+
 private:
     std::byte* base_{nullptr};
     std::size_t mapped_{0};
+    pid_t owner_{0};
     ArenaReport report_;
 };
 

@@ -11,10 +11,8 @@
 
 namespace chiral {
 
-using detail::CameraBlock;
 using detail::EngineState;
 using detail::kFields;
-using detail::SlotStamp;
 
 namespace {
 
@@ -47,8 +45,13 @@ std::string Status::message() const {
                    std::to_string(got_) + " is NaN or infinite, expected finite numbers";
         case Errc::writer_busy:
             return std::string(std::strcmp(what_, "proprio") == 0 ? "proprio " : "camera ") + quoted + ": " + what_ +
-                   " is being written by another thread; one thread at a time may write it (if that thread has died, "
-                   "revoke its claim)";
+                   " is being written by another thread; one thread at a time may write it (if that thread hangs or has "
+                   "died, revoke it)";
+        case Errc::revoked:
+            return "camera " + quoted + ": a field of this frame was revoked while it was open; nothing was published";
+        case Errc::no_spare_slot:
+            return "camera " + quoted + ": the writer of its " + what_ +
+                   " that was revoked before has not come back, so this one cannot be revoked as well";
         case Errc::nothing_filled:
             return "camera " + quoted + ": the frame was committed, but none of its fields had been asked for";
         case Errc::closed: return "the frame has been committed or abandoned already";
@@ -58,13 +61,16 @@ std::string Status::message() const {
 
 // ---- frame transaction ----
 
+Frame::Frame(EngineState* engine, std::size_t camera, Status status) noexcept
+    : engine_(engine), camera_(camera), status_(status) {
+    if (status_.ok()) transaction_ = {engine->camera(camera), engine->options.readers};
+}
+
 Frame::Frame(Frame&& other) noexcept
     : engine_(std::exchange(other.engine_, nullptr)),
       camera_(other.camera_),
       status_(other.status_),
-      slot_(other.slot_),
-      current_(other.current_),
-      steps_(other.steps_) {}
+      transaction_(std::move(other.transaction_)) {}
 
 Frame& Frame::operator=(Frame&& other) noexcept {
     if (this != &other) {
@@ -72,9 +78,7 @@ Frame& Frame::operator=(Frame&& other) noexcept {
         engine_ = std::exchange(other.engine_, nullptr);
         camera_ = other.camera_;
         status_ = other.status_;
-        slot_ = other.slot_;
-        current_ = other.current_;
-        steps_ = other.steps_;
+        transaction_ = std::move(other.transaction_);
     }
     return *this;
 }
@@ -88,25 +92,17 @@ void* Frame::open(Field field) noexcept {
         return nullptr;
     }
     if (camera_ >= engine_->cameras.size()) return nullptr;  // status_ has said so since begin_frame()
-    if (slot_[f] < 0) {
+    if (!transaction_.is_open(f)) {
         if (engine_->layout.cameras[camera_].bytes[f] == 0) {
             if (status_.ok()) status_ = engine_->camera_error(Errc::no_depth, camera_, field, 0, 0);
             return nullptr;
         }
-        CameraBlock& block = engine_->camera(camera_);
-        if (!block.sync.claim(f)) {
+        if (!transaction_.open(f)) {
             if (status_.ok()) status_ = engine_->camera_error(Errc::writer_busy, camera_, field, 0, 0);
             return nullptr;
         }
-        const core::FreeSlot free = block.sync.choose_slot(f, engine_->options.readers);
-        slot_[f] = static_cast<std::int8_t>(free.slot);
-        current_[f] = static_cast<std::int8_t>(free.current);
-        SlotStamp& stamp = block.stamps[f][free.slot];
-        stamp.sequence = block.stamps[f][free.current].sequence + 1;
-        stamp.guard.store(2 * stamp.sequence + 1, std::memory_order_relaxed);
-        steps_ += free.steps + 2;
     }
-    return engine_->slot(camera_, f, slot_[f]);
+    return engine_->slot(camera_, f, transaction_.slot(f));
 }
 
 std::span<std::uint8_t> Frame::image() noexcept {
@@ -153,58 +149,38 @@ Status Frame::set_extrinsics(const Eigen::Matrix4d& T) noexcept {
     return status_;
 }
 
-void Frame::discard(Field field) noexcept {
-    const int f = static_cast<int>(field);
-    if (!engine_ || slot_[f] < 0) return;
-    // The guard stays odd: the slot is not current, and its next fill sets it anew.
-    slot_[f] = -1;
-    engine_->camera(camera_).sync.drop_claim(f);
-}
+void Frame::discard(Field field) noexcept { transaction_.discard(static_cast<int>(field)); }
 
 void Frame::abandon() noexcept {
-    for (int f = 0; f < kFields; ++f) discard(static_cast<Field>(f));
+    transaction_.abandon();
     engine_ = nullptr;
 }
 
-Status Frame::commit() noexcept { return commit(engine_ ? engine_->now() : TimePoint{}); }
+Status Frame::commit() noexcept {
+    const TimePoint now = engine_ ? engine_->now() : TimePoint{};
+    return finish(now, now);
+}
 
-Status Frame::commit(TimePoint captured) noexcept {
+Status Frame::commit(TimePoint captured) noexcept { return finish(captured, engine_ ? engine_->now() : TimePoint{}); }
+
+Status Frame::finish(TimePoint captured, TimePoint published) noexcept {
     if (!engine_) return {Errc::closed, "", "frame", 0, 0};
     if (!status_.ok()) {
         abandon();
         return status_;
     }
-    CameraBlock& block = engine_->camera(camera_);
-    const std::int64_t captured_ns = nanoseconds(captured);
-    const std::int64_t published_ns = nanoseconds(engine_->now());
-    core::ViewDelta delta;
     Status done;
-    for (int f = kFields - 1; f >= 0; --f) {
-        if (slot_[f] < 0) continue;
-        SlotStamp& stamp = block.stamps[f][slot_[f]];
-        stamp.captured = captured_ns;
-        stamp.published = published_ns;
-        stamp.guard.store(2 * stamp.sequence + 2, std::memory_order_relaxed);
-        delta.move(f, current_[f], slot_[f]);
-        done.sequence_ = stamp.sequence;
-        steps_ += 2;  // the guard, and the claim below
+    for (int f = kFields - 1; f >= 0; --f)
+        if (transaction_.is_open(f)) done.sequence_ = transaction_.sequence(f);
+    const core::Commit outcome = transaction_.commit(nanoseconds(captured), nanoseconds(published));
+    done.steps_ = transaction_.steps();
+    const EngineState& engine = *std::exchange(engine_, nullptr);
+    switch (outcome) {
+        case core::Commit::published: return done;
+        case core::Commit::nothing_open: return engine.camera_error(Errc::nothing_filled, camera_, Field::image, 0, 0);
+        case core::Commit::revoked: break;
     }
-    if (done.sequence_ == 0) {
-        const Status nothing = engine_->camera_error(Errc::nothing_filled, camera_, Field::image, 0, 0);
-        abandon();
-        return nothing;
-    }
-    block.sync.publish(delta);
-    ++steps_;
-    constexpr int kImage = static_cast<int>(Field::image);
-    if (slot_[kImage] >= 0) {
-        // The slot is in the view now, so only its own writer, this thread, can move on from it: the stamp is stable.
-        block.signal.signal(block.stamps[kImage][slot_[kImage]].sequence);
-        steps_ += 2;
-    }
-    done.steps_ = steps_;
-    abandon();  // drops the claims
-    return done;
+    return status_ = engine.camera_error(Errc::revoked, camera_, Field::image, 0, 0);
 }
 
 // ---- updates ----
@@ -295,10 +271,24 @@ Status Engine::update_proprio(std::size_t proprio, const float* values, std::siz
     return done;
 }
 
-Status Engine::revoke_camera_writer(std::size_t camera) noexcept {
+Status Engine::revoke_writer(std::size_t camera, Field field, WriterFate fate) noexcept {
     if (camera >= state_->cameras.size()) return state_->unknown_camera(camera);
-    for (int f = 0; f < kFields; ++f) state_->camera(camera).sync.drop_claim(f);
+    switch (state_->revoke(camera, static_cast<int>(field), fate)) {
+        case core::Revocation::done:
+        case core::Revocation::nobody: break;
+        case core::Revocation::publishing: return state_->camera_error(Errc::writer_busy, camera, field, 0, 0);
+        case core::Revocation::no_spare: return state_->camera_error(Errc::no_spare_slot, camera, field, 0, 0);
+    }
     return {};
+}
+
+Status Engine::revoke_camera_writer(std::size_t camera) noexcept {
+    Status first_error;
+    for (int f = 0; f < kFields; ++f) {
+        const Status status = revoke_writer(camera, static_cast<Field>(f));
+        if (first_error.ok()) first_error = status;
+    }
+    return first_error;
 }
 
 Status Engine::revoke_proprio_writer(std::size_t proprio) noexcept {
@@ -308,9 +298,8 @@ Status Engine::revoke_proprio_writer(std::size_t proprio) noexcept {
 }
 
 std::uint32_t Engine::writer_step_bound() const noexcept {
-    // Per field: claim, choose_slot (1 + 3 per reader), guard opened and closed, claim dropped. Then publish and signal.
-    const auto per_field = 5 + 3 * static_cast<std::uint32_t>(state_->options.readers);
-    std::uint32_t bound = kFields * per_field + 3;
+    using Transaction = core::Transaction<detail::Policy>;
+    std::uint32_t bound = kFields * Transaction::steps_per_field(state_->options.readers) + Transaction::kCommitSteps;
     for (const detail::ProprioLayout& p : state_->layout.proprios)
         bound = std::max(bound, static_cast<std::uint32_t>(p.words) + 6);
     return bound;

@@ -7,6 +7,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace chiral::detail {
 namespace {
@@ -100,6 +101,10 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
     for (ProprioLayout& layout : proprios)
         layout.cells = cursor.take(options.proprio_history * (1 + layout.words) * sizeof(std::uint64_t), core::kCacheLine);
     bytes = cursor.end();
+    cursor.take(0, kPage);
+    for (CameraLayout& layout : cameras)
+        for (int field = 0; field < kFields; ++field) layout.spare[field] = cursor.take(layout.stride[field], kPage);
+    spare_bytes = cursor.end() - bytes;
 }
 
 EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<ProprioConfig> proprio_configs,
@@ -108,7 +113,8 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
       proprios(std::move(proprio_configs)),
       options(engine_options),
       layout(cameras, proprios, options),
-      arena(layout.bytes, options.lock_memory, options.huge_pages) {
+      arena(layout.bytes, layout.spare_bytes, options.lock_memory, options.huge_pages),
+      spares_ready_(cameras.size()) {
     std::byte* base = arena.base();
     new (base + layout.seats) core::ReaderSeats<Policy>;
     for (std::size_t i = 0; i < cameras.size(); ++i) {
@@ -121,6 +127,15 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
         for (std::size_t i = 0; i < options.proprio_history * (1 + p.words); ++i)
             new (base + p.cells + i * sizeof(std::uint64_t)) Policy::Atomic<std::uint64_t>;
     }
+}
+
+core::Revocation EngineState::revoke(std::size_t index, int field, WriterFate fate) noexcept {
+    auto& claims = camera(index).claims;
+    const std::lock_guard one_at_a_time(revoking_);
+    if (fate == WriterFate::dead) return claims.bury(field);
+    if (!std::exchange(spares_ready_[index][field], true))
+        arena.prefault(layout.cameras[index].spare[field], layout.cameras[index].stride[field]);
+    return claims.revoke(field);
 }
 
 }  // namespace chiral::detail

@@ -4,22 +4,24 @@
 // The arena holds everything that threads share and no pointer, so that it could be mapped elsewhere. Offsets are computed
 // from the declarations alone:
 //
-//     seats | per camera: sync, signal, stamps of 4 fields x S slots | per proprio: head | images, depths, K, T | rings
+//     seats | per camera: sync, claims, signal, stamps | per proprio: head | images, depths, K, T | rings | spare slots
+//
+// A field has readers + 2 slots, and a spare one for when a writer is revoked that may come back. No memory is spent on the
+// spare slots before that: they lie at the end and are prefaulted by the first revocation.
 #pragma once
 
 #include "arena.hpp"
 #include "freshness.hpp"
 
-#include <chiral/core/camera_sync.hpp>
-#include <chiral/core/frame_signal.hpp>
 #include <chiral/core/reader_seats.hpp>
 #include <chiral/core/sample_ring.hpp>
+#include <chiral/core/transaction.hpp>
 #include <chiral/engine.hpp>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -28,24 +30,9 @@ namespace chiral::detail {
 using Policy = core::StdAtomics;
 using core::kFields;
 
-/// Number, times and guard of what lies in one slot. Written by the field's writer while the slot is free, read by readers
-/// while it is pinned; only the guard may be looked at in between. A line of its own: the neighbour is being read.
-struct alignas(core::kCacheLine) SlotStamp {
-    /// 2 * sequence + 1 while the slot is filled, 2 * sequence + 2 when it is complete. It orders nothing and all of its
-    /// operations are relaxed: publication and pins do that. It lets a reader check that its pins held (verify_pins, and
-    /// always in debug builds); concurrency_test.cpp and the stress harness do.
-    std::atomic<std::uint64_t> guard{2};
-    std::uint64_t sequence{0};
-    std::int64_t captured{0};  // nanoseconds on the engine's clock
-    std::int64_t published{0};
-};
-
 /// The words of one camera that threads share.
-struct CameraBlock {
-    core::CameraSync<Policy> sync;
-    alignas(core::kCacheLine) core::FrameSignal<Policy> signal;
-    std::array<std::array<SlotStamp, core::kMaxReaders + 2>, kFields> stamps;
-};
+using CameraBlock = core::CameraCore<Policy>;
+using SlotStamp = core::SlotStamp<Policy>;
 
 struct ProprioBlock {
     alignas(core::kCacheLine) core::RingHead<Policy> head;
@@ -55,6 +42,7 @@ struct ProprioBlock {
 struct CameraLayout {
     std::size_t block{0};
     std::array<std::size_t, kFields> slots{};   // offset of slot 0
+    std::array<std::size_t, kFields> spare{};   // offset of the slot after the last of those
     std::array<std::size_t, kFields> stride{};  // from slot to slot
     std::array<std::size_t, kFields> bytes{};   // payload of one slot
 };
@@ -74,7 +62,8 @@ struct EngineLayout {
     std::size_t seats{0};
     std::vector<CameraLayout> cameras;
     std::vector<ProprioLayout> proprios;
-    std::size_t bytes{0};
+    std::size_t bytes{0};        // to be prefaulted
+    std::size_t spare_bytes{0};  // after those
 
     EngineLayout(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                  const EngineOptions& options);
@@ -103,6 +92,7 @@ struct EngineState {
     CameraBlock& camera(std::size_t i) const noexcept { return at<CameraBlock>(layout.cameras[i].block); }
     std::byte* slot(std::size_t camera, int field, int slot) const noexcept {
         const CameraLayout& c = layout.cameras[camera];
+        if (slot >= options.readers + 2) return arena.base() + c.spare[field];
         return arena.base() + c.slots[field] + static_cast<std::size_t>(slot) * c.stride[field];
     }
     core::SampleRing<Policy> ring(std::size_t i) const noexcept {
@@ -122,6 +112,9 @@ struct EngineState {
         return {code, cameras[camera].name.c_str(), to_string(field), got, expected};
     }
 
+    /// See Engine::revoke_writer.
+    core::Revocation revoke(std::size_t camera, int field, WriterFate fate) noexcept;
+
     ProprioSample read_latest(std::size_t proprio, std::span<float> out) const noexcept;
     ProprioSample read_at(std::size_t proprio, TimePoint time, std::span<float> out) const noexcept;
 
@@ -132,6 +125,9 @@ struct EngineState {
     const Arena arena;
 
 private:
+    std::mutex revoking_;                                  // one at a time prepares a spare slot and makes use of it
+    std::vector<std::array<bool, kFields>> spares_ready_;  // prefaulted; guarded by revoking_
+
     template <class T>
     T& at(std::size_t offset) const noexcept {
         return *std::launder(reinterpret_cast<T*>(arena.base() + offset));

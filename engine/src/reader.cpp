@@ -21,7 +21,7 @@ TimePoint time_point(std::int64_t nanoseconds) noexcept {
 }
 
 Stamp stamp_of(const SlotStamp& slot) noexcept {
-    return {slot.sequence, time_point(slot.captured), time_point(slot.published)};
+    return {slot.sequence(), time_point(slot.captured), time_point(slot.published)};
 }
 
 Stamp stamp_of(std::uint64_t sequence, const std::uint64_t* sample) noexcept {
@@ -129,7 +129,7 @@ ReaderState::~ReaderState() {
 bool ReaderState::intact() const noexcept {
     for (std::size_t i = 0; i < cameras.size(); ++i)
         for (int f = 0; f < kFields; ++f) {
-            const std::uint64_t guard = stamp(i, f).guard.load(std::memory_order_relaxed);
+            const std::uint64_t guard = stamp(i, f).guard.load(core::Site::guard_load, std::memory_order_relaxed);
             if (engine->options.verify_pins ? guard != cameras[i].guards[f] : guard % 2 != 0) return false;
         }
     return true;
@@ -172,11 +172,12 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) {
         CameraPin& pin = reader.cameras[i];
         pin.view = engine.camera(i).sync.pin(reader.seat);
         reader.steps += core::CameraSync<detail::Policy>::kPinSteps;
-        const std::uint64_t sequence = reader.stamp(i, kImage).sequence;
+        const std::uint64_t sequence = reader.stamp(i, kImage).sequence();
         pin.missed = reader.had_snapshot && sequence > pin.last_sequence ? sequence - pin.last_sequence - 1 : 0;
         pin.last_sequence = sequence;
         if (engine.options.verify_pins)
-            for (int f = 0; f < kFields; ++f) pin.guards[f] = reader.stamp(i, f).guard.load(std::memory_order_relaxed);
+            for (int f = 0; f < kFields; ++f)
+                pin.guards[f] = reader.stamp(i, f).guard.load(core::Site::guard_load, std::memory_order_relaxed);
     }
     reader.time = engine.now();
     reader.reference = reference.value_or(reader.time);

@@ -156,7 +156,7 @@ TEST(TheArena, CopiedToAnotherAddressIsReadByOffsetsAlone) {
         EXPECT_EQ(block.signal.newest(), 37u);
         for (int f = 0; f < 4; ++f) {
             if (layout.bytes[static_cast<std::size_t>(f)] == 0) continue;
-            EXPECT_EQ(block.stamps[static_cast<std::size_t>(f)][static_cast<std::size_t>(view.slot(f))].sequence, 37u);
+            EXPECT_EQ(block.stamps[static_cast<std::size_t>(f)][static_cast<std::size_t>(view.slot(f))].sequence(), 37u);
         }
         const auto slot = layout.slots[0] + static_cast<std::size_t>(view.slot(0)) * layout.stride[0];
         EXPECT_EQ(number_in({reinterpret_cast<const std::uint8_t*>(copy.get() + slot), layout.bytes[0]}), 37u);

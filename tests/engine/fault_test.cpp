@@ -160,7 +160,8 @@ TEST(AWriterThatDiesInTheMiddleOfAFrame, KeepsItsFieldsBusyUntilItIsRevoked) {
         EXPECT_EQ(engine.update_depth(0, depth.data(), depth.size()).code(), Errc::writer_busy);
         EXPECT_TRUE(engine.update_intrinsics(0, numbered_K(number)).ok())
             << "fields that the dead writer did not hold go on";
-        ASSERT_TRUE(engine.revoke_camera_writer(0).ok());
+        for (const Field field : {Field::image, Field::depth})
+            ASSERT_TRUE(engine.revoke_writer(0, field, WriterFate::dead).ok());
         // Its successors get every slot, whatever is pinned.
         const Snapshot snapshot = reader.snapshot();
         const Contents pinned = contents_of(snapshot);

@@ -1,26 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 // Threads that want to write the same field: one at a time gets the claim, and it knows all that the one before it did.
-#include "model_camera.hpp"
+#include "model_transactions.hpp"
 
 namespace chiral::model {
 namespace {
 
-/// Two writers of one field, a writer of another one, and a reader.
-struct Claims : rl::test_suite<Claims, 4> {
-    ModelCamera<2, 1> camera;
+/// Two writers of one field and a reader.
+struct OneField : rl::test_suite<OneField, 3> {
+    ModelTransactions<1, 1> camera;
 
-    void before() { ModelAtomics::begin_execution(); }
+    void before() { camera.begin_execution(); }
     void thread(unsigned index) {
-        if (index < 2)
-            for (int i = 0; i < 2; ++i) camera.claim_and_update(0);
-        else if (index == 2) camera.claim_and_update(1);
-        else camera.read(0);
+        if (index == 2) return camera.read(0);
+        for (int i = 0; i < 2; ++i) camera.update(0);
     }
-    void after() { RL_ASSERT(camera.noted(camera.newest(), 0) >= 2 && camera.noted(camera.newest(), 1) == 1); }
+    void after() { RL_ASSERT(camera.newest(0) >= 2); }
 };
 
-const Registered<Claims> claims("claims", "2 threads try to update the same field twice, 1 another field; 1 reader pins",
-                                {2, 500'000}, {3, 20'000'000});
+/// Of fields 0, 1 and 2, one thread writes 0 and 1 together, another 1 and 2: 1 counts both.
+struct Overlapping : rl::test_suite<Overlapping, 3> {
+    ModelTransactions<3, 1> camera;
+
+    void before() { camera.begin_execution(); }
+    void thread(unsigned index) {
+        if (index == 2) {
+            const std::uint64_t version = camera.pin_and_read(0);
+            RL_ASSERT(camera.noted(version, 0) + camera.noted(version, 2) == camera.noted(version, 1));
+            return camera.unpin(0);
+        }
+        ModelTransactions<3, 1>::Writer writer(camera);
+        const int own = index == 0 ? 0 : 2;
+        if (writer.open(own) && writer.open(1)) RL_ASSERT(writer.commit() == core::Commit::published);
+        else writer.abandon();
+    }
+};
+
+const Registered<OneField> one("claims.one_field", "2 threads try to update the same field twice; 1 reader pins",
+                               {3, 300'000}, {4, 20'000'000});
+const Registered<Overlapping> overlapping("claims.overlapping", "2 transactions of 2 fields that share one; 1 reader pins",
+                                          {2, 300'000}, {3, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model

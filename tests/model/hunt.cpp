@@ -73,6 +73,10 @@ bool concerns(const Model& model, const Mutant& mutation) {
         case Step::count_: return has(mutation.site);
         case Step::ring_recheck: return has(Site::ring_guard_second);
         case Step::wait_recheck: return has(Site::wait_check);
+        case Step::new_generation: return has(Site::claim_take);
+        case Step::check_claim: return has(Site::claim_close);
+        case Step::respect_publishing:
+        case Step::quarantine_slot: return has(Site::claim_revoke);
         default: return has(Site::pin_pending_store);
     }
 }

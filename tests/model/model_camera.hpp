@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One camera as the engine uses it, with the assertions that every model of a camera makes.
+// The synchronisation of one camera, with the assertions that every model of its protocol makes. Who may write is settled
+// by the model itself; model_transactions.hpp has the claims.
 //
 // Payloads are plain memory, so Relacy reports any slot that is written while it is read. Beside the camera the model keeps
 // what a bystander would note: which payloads every version of the view had. A read is right if it finds exactly those
@@ -61,17 +62,6 @@ public:
 
     void update(int field) { commit({open(field)}); }
 
-    /// Claims, updates and drops the claim. False if somebody else writes the field.
-    bool claim_and_update(int field) {
-        if (!sync_->claim(field)) return false;
-        RL_ASSERT(!written_[field]);
-        written_[field] = true;
-        update(field);
-        written_[field] = false;
-        sync_->drop_claim(field);
-        return true;
-    }
-
     /// Pins, checks and reads; the caller unpins. Returns the version.
     std::uint64_t pin_and_read(int r) {
         const std::uint64_t current_before = newest_;
@@ -99,7 +89,6 @@ private:
     std::array<std::array<rl::var<unsigned>, kSlots>, fields> slots_;
     std::array<std::array<unsigned, fields>, kMaxVersions> history_{};
     std::array<std::uint64_t, readers> last_{};
-    std::array<bool, fields> written_{};
     std::uint64_t newest_{0};
 };
 

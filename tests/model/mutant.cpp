@@ -16,17 +16,21 @@ constexpr auto seq_cst = std::memory_order::seq_cst;
 
 // In the order of core::Site.
 constexpr const char* kSites[] = {
-    "pin_pending_store",   "pin_view_load",     "pin_cas",         "unpin_store",        "own_view_load",
-    "scan_hazard_load",    "help_view_load",    "help_cas",        "publish_view_add",   "claim_take",
-    "claim_drop",          "seat_take",         "seat_drop",       "ring_own_head_load", "ring_guard_open",
-    "ring_word_store",     "ring_guard_close",  "ring_head_store", "ring_head_load",     "ring_guard_first",
-    "ring_word_load",      "ring_guard_second", "ring_claim_take", "ring_claim_drop",    "signal_store",
-    "signal_waiters_load", "wait_enter",        "wait_check",      "wait_leave",         "wait_first_look",
+    "pin_pending_store",    "pin_view_load",     "pin_cas",         "unpin_store",        "own_view_load",
+    "scan_hazard_load",     "help_view_load",    "help_cas",        "publish_view_add",   "claim_look",
+    "claim_take",           "claim_close",       "claim_drop",      "claim_discard",      "quarantine_load",
+    "quarantine_give_back", "revoke_look",       "quarantine_look", "quarantine_set",     "claim_revoke",
+    "quarantine_undo",      "bury_look",         "claim_bury",      "guard_load",         "guard_open",
+    "guard_close",          "seat_take",         "seat_drop",       "ring_own_head_load", "ring_guard_open",
+    "ring_word_store",      "ring_guard_close",  "ring_head_store", "ring_head_load",     "ring_guard_first",
+    "ring_word_load",       "ring_guard_second", "ring_claim_take", "ring_claim_drop",    "signal_store",
+    "signal_waiters_load",  "wait_enter",        "wait_check",      "wait_leave",         "wait_first_look",
 };
 static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
 
 constexpr const char* kSteps[] = {
-    "help_pending_reader", "respect_failed_help", "fresh_epoch", "scan_hazards", "ring_recheck", "wait_recheck",
+    "help_pending_reader", "respect_failed_help", "fresh_epoch",     "scan_hazards", "new_generation",
+    "check_claim",         "respect_publishing",  "quarantine_slot", "ring_recheck", "wait_recheck",
 };
 static_assert(std::size(kSteps) == static_cast<std::size_t>(Step::count_));
 

@@ -10,8 +10,12 @@
 // So a store followed by a load of another word is reordered unless both are seq_cst, as in C++.
 // Relacy shows less than C++ allows in these respects:
 //  - modification order and S both agree with execution, so S agrees with happens-before: C++20 (P0668) lets S differ from
-//    happens-before where a chain begins or ends with a weaker operation. The core never uses such a chain to order two
-//    seq_cst operations: its arguments use program order, and reads-from and from-reads between seq_cst operations;
+//    happens-before where a chain begins or ends with a weaker operation. Two seq_cst operations of different threads are
+//    ordered by such a chain where a claim is handed over: claim_drop (release) and claim_look (acquire) stand between the
+//    publication of one writer and the scan of the next. The argument does not lean on S there. It needs that the successor's
+//    scan sees what its predecessor's did, or something newer, and coherence of the hazard's modification order gives that
+//    to loads ordered by happens-before, whatever their order in S; elsewhere it uses program order, and reads-from and
+//    from-reads between seq_cst operations;
 //  - a load never reads from a store that executes later (no load buffering): the core has no relaxed store whose value
 //    depends on a relaxed load of another thread's word;
 //  - a store of the same thread continues a release sequence, as in C++11, where C++20 wants a read-modify-write. In the
@@ -25,6 +29,7 @@
 #include <chiral/core/frame_signal.hpp>
 #include <chiral/core/reader_seats.hpp>
 #include <chiral/core/sample_ring.hpp>
+#include <chiral/core/transaction.hpp>
 
 #include "mutant.hpp"
 
@@ -82,7 +87,9 @@ public:
         }
         T fetch_add(Site site, T delta, std::memory_order order) {
             arrive(site, {Kind::exchange, order, order});
-            return value_.fetch_add(delta, in_relacy(mutated(site, order)), info(site));
+            const T before = value_.fetch_add(delta, in_relacy(mutated(site, order)), info(site));
+            if (site == Site::publish_view_add && bystander_ != nullptr) bystander_->published(before, before + delta);
+            return before;
         }
         T fetch_sub(Site site, T delta, std::memory_order order) {
             arrive(site, {Kind::exchange, order, order});
@@ -127,43 +134,56 @@ public:
             return true;
         }
         const rl::preemption_disabler one_step(c);
+        Futex& futex = futex_of(word);
         rl::timestamp_t* const clock = c.threadx_->acq_rel_order_;
         const rl::thread_id_t threads = c.get_thread_count();
         std::array<rl::timestamp_t, kMaxThreads> before{};
         const rl::thread_id_t self = c.threadx_->index_;
         for (rl::thread_id_t i = 0; i < threads; ++i) {
             before[i] = clock[i];
-            if (clock[i] < futex_.woken_at[i]) clock[i] = futex_.woken_at[i];
+            if (clock[i] < futex.woken_at[i]) clock[i] = futex.woken_at[i];
         }
         const std::uint64_t seen = word.value_.load(rl::mo_relaxed, rl::debug_info("futex wait", "", 0));
         for (rl::thread_id_t i = 0; i < threads; ++i)
             if (i != self) clock[i] = before[i];
         if (seen != value) return true;
         constexpr bool timed = std::is_same_v<Deadline, AtAnyMoment>;
-        return futex_.sleepers.park_current(c, timed, false, false, rl::debug_info("futex sleep", "", 0)) !=
+        return futex.sleepers.park_current(c, timed, false, false, rl::debug_info("futex sleep", "", 0)) !=
                rl::unpark_reason_timeout;
     }
-    static void wake_all(const Atomic<std::uint64_t>&) {
+    static void wake_all(const Atomic<std::uint64_t>& word) {
         rl::context& c = rl::ctx();
         c.sched();
+        Futex& futex = futex_of(word);
         c.threadx_->own_acq_rel_order_ += 1;
         for (rl::thread_id_t i = 0; i < c.get_thread_count(); ++i)
-            if (futex_.woken_at[i] < c.threadx_->acq_rel_order_[i]) futex_.woken_at[i] = c.threadx_->acq_rel_order_[i];
-        futex_.sleepers.unpark_all(c, rl::debug_info("futex wake", "", 0));
+            if (futex.woken_at[i] < c.threadx_->acq_rel_order_[i]) futex.woken_at[i] = c.threadx_->acq_rel_order_[i];
+        futex.sleepers.unpark_all(c, rl::debug_info("futex wake", "", 0));
     }
 
     static bool performs(Step step) { return mutant.without != step; }
 
+    /// Is told of every publication by the thread that made it, before anything else is scheduled.
+    class Bystander {
+    public:
+        virtual void published(std::uint64_t view_before, std::uint64_t view_after) = 0;
+
+    protected:
+        ~Bystander() = default;
+    };
+    static void watch(Bystander* bystander) { bystander_ = bystander; }
+
     /// To be called by a model before its threads start. `others`: how many threads a stopped one waits for.
     static void begin_execution(int others = 0) {
-        futex_ = Futex();
+        futexes_ = {};
+        bystander_ = nullptr;
         stopped_ = rl::waitset<kMaxThreads>();
         stop_at_.fill(Site::count_);
         running_ = others;
         early_returns_ = 1;
     }
     /// The calling thread will stop just before its next operation at `site`, until all others are done: to them it has
-    /// stopped for ever, and afterwards it must still be able to go on.
+    /// stopped for ever. Afterwards it must still be able to go on; one that died ends there.
     static void stop_before(Site site) { stop_at_[rl::thread_index()] = site; }
     /// The calling thread is one of `others` and has nothing more to do.
     static void done() {
@@ -195,15 +215,25 @@ private:
         return rl::mo_seq_cst;
     }
 
-    // One futex is enough: no model has two words to sleep on.
     struct Futex {
+        const void* word{nullptr};
         rl::waitset<kMaxThreads> sleepers;
         std::array<rl::timestamp_t, kMaxThreads> woken_at;
         Futex() { woken_at.fill(0); }
     };
-    inline static Futex futex_;
+    // No model has more words to sleep on than cameras, and none more than two of those.
+    static Futex& futex_of(const Atomic<std::uint64_t>& word) {
+        for (Futex& futex : futexes_) {
+            if (futex.word == nullptr) futex.word = &word;
+            if (futex.word == &word) return futex;
+        }
+        RL_ASSERT(false && "a model with more than two words to sleep on");
+        return futexes_[0];
+    }
+    inline static std::array<Futex, 2> futexes_;
     inline static rl::waitset<kMaxThreads> stopped_;
     inline static std::array<Site, kMaxThreads> stop_at_;
+    inline static Bystander* bystander_ = nullptr;
     inline static int running_ = 0;
     inline static int early_returns_ = 0;
 };

@@ -57,10 +57,25 @@ struct Deadline : rl::test_suite<Deadline, 3> {
     }
 };
 
+/// One thread waits for both of two cameras, as wait_frames() does: one after the other.
+struct TwoCameras : rl::test_suite<TwoCameras, 3> {
+    std::array<ModelSignal, 2> cameras;
+
+    void before() { ModelAtomics::begin_execution(); }
+    void thread(unsigned index) {
+        if (index < 2) return cameras[index].announce(1);
+        for (ModelSignal& camera : cameras) RL_ASSERT(camera.signal.wait(0, Never{}));
+        for (ModelSignal& camera : cameras) camera.check(1);
+    }
+};
+
 const Registered<OneWaiter> one("signal.one_waiter", "2 signals; 1 waiter waits for each", {7, 300'000}, {12, 20'000'000});
 const Registered<TwoWaiters> two("signal.two_waiters", "2 signals; 2 waiters wait for each", {3, 300'000}, {5, 20'000'000});
 const Registered<Deadline> deadline("signal.deadline", "1 signal; 1 waiter whose deadline may pass, 1 without", {3, 300'000},
                                     {5, 20'000'000});
+
+const Registered<TwoCameras> two_cameras("signal.two_cameras", "2 cameras signal once; 1 waiter waits for both",
+                                         {4, 300'000}, {6, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model

@@ -1,33 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 // A writer that stops for good in the middle of an update harms nobody, and its field can be given to another thread.
 #include "model_camera.hpp"
+#include "model_transactions.hpp"
 
 namespace chiral::model {
 namespace {
 
-/// The first writer dies between two steps of its update. Whoever learns of it (as by join() or waitpid(), which order
-/// memory) drops its claim; then another thread writes the field.
+/// The first writer dies between two steps of its transactions. Whoever learns of it (as by join() or waitpid(), which
+/// order memory) buries it; then another thread writes the field.
 struct Died : rl::test_suite<Died, 4> {
-    ModelCamera<1, 1> camera;
+    ModelTransactions<1, 1> camera;
     rl::atomic<int> death_notice{0};
 
-    void before() { ModelAtomics::begin_execution(); }
+    void before() { camera.begin_execution(); }
     void thread(unsigned index) {
         if (index == 0) {
-            if (!camera.sync().claim(0)) return;
-            const unsigned steps_before_death = rl::rand(4);
-            if (steps_before_death > 0) camera.update(0);
-            if (steps_before_death > 1) {
-                const auto half_filled = camera.open(0);
-                if (steps_before_death > 2) camera.commit({half_filled});
-            }
-            death_notice.store(1, rl::mo_release, RL_INFO);
+            if (rl::rand(2) == 1) camera.update(0);
+            ModelTransactions<1, 1>::Writer half_done(camera);
+            if (half_done.open(0)) death_notice.store(1, rl::mo_release, RL_INFO);
         } else if (index == 1) {
-            if (death_notice.load(rl::mo_acquire, RL_INFO) == 1) camera.sync().drop_claim(0);
+            if (death_notice.load(rl::mo_acquire, RL_INFO) == 1) camera.bury(0);
         } else if (index == 2) {
-            for (int i = 0; i < 2; ++i) camera.claim_and_update(0);
+            for (int i = 0; i < 2; ++i) camera.update(0);
         } else {
-            for (int i = 0; i < 2; ++i) camera.read(0);
+            camera.read(0);
+        }
+    }
+};
+
+/// The first writer dies when it has closed its claim and not yet published. Others are refused; then it is buried.
+struct DiedClosing : rl::test_suite<DiedClosing, 3> {
+    ModelTransactions<1, 1> camera;
+    rl::atomic<int> death_notice{0};
+
+    void before() { camera.begin_execution(); }
+    void thread(unsigned index) {
+        if (index == 0) {
+            if (camera.close_and_die(0)) death_notice.store(1, rl::mo_release, RL_INFO);
+        } else if (index == 1) {
+            if (death_notice.load(rl::mo_acquire, RL_INFO) != 1) return;
+            RL_ASSERT(camera.revoke(0) == core::Revocation::publishing);
+            RL_ASSERT(camera.bury(0) == core::Revocation::done);
+        } else {
+            if (camera.update(0)) camera.update(0);
         }
     }
 };
@@ -55,6 +70,9 @@ struct Stopped : rl::test_suite<Stopped, 3> {
 const Registered<Died> died("writer_death.replaced",
                             "a writer dies anywhere in 2 updates, another takes over; 1 reader pins twice", {2, 500'000},
                             {3, 20'000'000});
+const Registered<DiedClosing> closing("writer_death.closing",
+                                      "a writer dies just before it publishes, is buried; another updates twice",
+                                      {3, 300'000}, {5, 20'000'000});
 const Registered<Stopped> stopped("writer_death.stopped",
                                   "a writer stops at any step; another field goes on, 1 reader pins twice", {3, 300'000},
                                   {5, 20'000'000});

@@ -22,6 +22,7 @@
 #pragma once
 
 #include <chiral/api.hpp>
+#include <chiral/core/transaction.hpp>
 #include <chiral/engine_options.hpp>
 #include <chiral/sources.hpp>
 #include <chiral/time.hpp>
@@ -54,7 +55,9 @@ enum class Errc : std::uint8_t {
     wrong_size,       ///< the buffer is not as long as the declared shape says
     no_depth,         ///< the camera was declared without depth
     not_finite,       ///< NaN or infinity in intrinsics, extrinsics or a proprio sample (depth maps may hold them)
-    writer_busy,      ///< another thread is writing the same field, or died while it did: Engine::revoke_camera_writer
+    writer_busy,      ///< another thread is writing the same field, or hangs or died while it did: Engine::revoke_writer
+    revoked,          ///< the field was taken from this frame while it was open: Engine::revoke_writer
+    no_spare_slot,    ///< revoke_writer(): the writer revoked before this one has not come back
     nothing_filled,   ///< commit() of a frame of which no field was touched
     closed,           ///< the frame has been committed or abandoned already
 };
@@ -114,8 +117,9 @@ struct ReaderState;
 /// A frame transaction: hands out slot memory of one camera to be filled in place, and publishes any subset of the four
 /// fields in one step. Destroying it without commit() publishes nothing.
 ///
-/// A field is claimed when it is first asked for: from then until commit or abandonment no other thread can write it.
-/// Slot memory holds old pixels, not zeros.
+/// A field is claimed when it is first asked for: from then until commit or abandonment no other thread can write it, unless
+/// it is revoked. A revoked frame may go on filling the memory it was handed: it is nobody else's until the frame ends, and
+/// commit() returns Errc::revoked. Slot memory holds old pixels, not zeros.
 class CHIRAL_API Frame {
 public:
     Frame(Frame&& other) noexcept;
@@ -142,20 +146,27 @@ public:
 
     /// The first error since begin_frame().
     const Status& status() const noexcept { return status_; }
-    explicit operator bool() const noexcept { return status_.ok(); }
+    /// Open, and without an error so far.
+    explicit operator bool() const noexcept { return engine_ && status_.ok(); }
 
 private:
     friend class Engine;
-    Frame(detail::EngineState* engine, std::size_t camera, Status status) noexcept
-        : engine_(engine), camera_(camera), status_(status) {}
+    Frame(detail::EngineState* engine, std::size_t camera, Status status) noexcept;
     void* open(Field field) noexcept;
+    Status finish(TimePoint captured, TimePoint published) noexcept;
 
     detail::EngineState* engine_;  // null once closed
     std::size_t camera_;
     Status status_;
-    std::array<std::int8_t, 4> slot_{-1, -1, -1, -1};
-    std::array<std::int8_t, 4> current_{-1, -1, -1, -1};
-    std::uint32_t steps_{0};
+    core::Transaction<core::StdAtomics> transaction_;  // over for an unknown camera
+};
+
+/// What is known of a writer whose field is to be freed.
+enum class WriterFate : std::uint8_t {
+    may_return,  ///< it hangs, and may go on at any time
+    /// It will never go on, and the caller learned that in a way that orders memory: joined the thread. It is this one that
+    /// holds the field, not a successor.
+    dead,
 };
 
 /// Number and times of one published buffer.
@@ -282,7 +293,8 @@ private:
 
 class CHIRAL_API Engine {
 public:
-    /// Allocates and prefaults everything. Throws std::invalid_argument that names the source and the value for a
+    /// Allocates and prefaults everything. A child of fork() does not inherit the buffers and must touch neither the engine
+    /// nor anything made by it; fork() costs the parent's sensor threads no page faults. Throws std::invalid_argument that names the source and the value for a
     /// declaration that makes no sense, std::system_error if there is not enough memory.
     Engine(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, EngineOptions options = {});
     ~Engine();
@@ -308,10 +320,17 @@ public:
     /// Begins a frame transaction. For an unknown camera the frame's status() says so and commit() fails.
     Frame begin_frame(std::size_t camera) noexcept;
 
-    /// Frees the fields of a camera (or a stream) whose writer died without ending its update or frame. The caller knows
-    /// that it is dead, and learned it in a way that orders memory (joined the thread, waited for the process): a live one
-    /// would afterwards race with its successor.
+    /// Frees a field whose writer hangs or died in the middle of an update or frame, for a successor. A writer that comes
+    /// back is told Errc::revoked, publishes nothing, and shares no memory with its successor; until it does, its slot is
+    /// replaced by a spare one, of which every field has one: no_spare_slot if that is in use, and the field stays taken.
+    /// writer_busy if the writer is publishing at this very moment: ask again. Ok if nobody held the field. May lock and call
+    /// the system: not for a sensor thread.
+    Status revoke_writer(std::size_t camera, Field field, WriterFate fate = WriterFate::may_return) noexcept;
+    /// The same for all fields of a camera that are held, by writers that may return. The first error, though the other
+    /// fields are freed.
     Status revoke_camera_writer(std::size_t camera) noexcept;
+    /// Frees a stream whose writer died in update_proprio(). It must be dead, and the caller must have learned that in a way
+    /// that orders memory: no driver runs in there, so nothing can hang and return.
     Status revoke_proprio_writer(std::size_t proprio) noexcept;
 
     // ---- reading ----

@@ -25,14 +25,32 @@ enum class Site : std::uint8_t {
     pin_cas,            // acquire on failure, from help_cas: the helper's view and so its payload
     unpin_store,        // release, to scan_hazard_load and help_cas: this reader's reads before the slot's next fill
     // camera_sync.hpp: choosing a slot and publishing it
-    own_view_load,     // relaxed: reads only bits that this thread itself wrote last, or that claim_take handed over
+    own_view_load,     // relaxed: reads only bits that this thread itself wrote last, or that claim_look handed over
     scan_hazard_load,  // seq_cst: see pin_pending_store; acquires from unpin_store
     help_view_load,    // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
     help_cas,          // release, to pin_cas; acquire on failure, from unpin_store. (Success need not acquire what
                        // scan_hazard_load has; acq_rel because checkers want success no weaker than failure.)
     publish_view_add,  // seq_cst: see pin_pending_store; releases the payload to pin_view_load and help_view_load
-    claim_take,        // acquire, from claim_drop: the previous writer's view bits and slot stamps
-    claim_drop,        // release, to claim_take
+    // field_claims.hpp: who writes a field
+    claim_look,            // acquire, from claim_drop, claim_discard, claim_revoke and claim_bury: the previous writers'
+                           // view bits, numbers and fills, and what is in quarantine
+    claim_take,            // relaxed: claim_look has acquired. A read-modify-write keeps the release of the word it replaces
+    claim_close,           // relaxed: of it and claim_revoke one succeeds
+    claim_drop,            // release, to claim_look
+    claim_discard,         // release, to claim_look: this writer's fill before the slot's next one
+    quarantine_load,       // acquire, from quarantine_give_back: a late writer's fill before the slot's next one
+    quarantine_give_back,  // release, to quarantine_load and quarantine_look
+    revoke_look,           // relaxed: only what the claim_revoke compares with
+    quarantine_look,       // acquire, from quarantine_give_back: claim_revoke hands it on, as quarantine_set hides it
+    quarantine_set,        // relaxed: ordered before quarantine_load by claim_revoke
+    claim_revoke,          // release, to claim_look
+    quarantine_undo,       // relaxed: until it is seen a free slot is passed over
+    bury_look,             // relaxed: the caller's knowledge of the death orders it
+    claim_bury,            // release, to claim_look: what the caller knows of the dead, its half-made fill included
+    // transaction.hpp: the numbers of fills. Claims, publication and pins order them.
+    guard_load,   // relaxed
+    guard_open,   // relaxed
+    guard_close,  // relaxed
     // reader_seats.hpp: handing a reader's hazards from one owner to the next
     seat_take,  // acquire, from seat_drop: the epochs
     seat_drop,  // release, to seat_take
@@ -40,14 +58,15 @@ enum class Site : std::uint8_t {
     ring_own_head_load,  // relaxed: the writer's own last store, or handed over by ring_claim_take
     ring_guard_open,     // relaxed: ordered before the sample's words by ring_word_store
     ring_word_store,     // release, to ring_word_load: a reader that sees a new word sees the opened guard as well
-    ring_guard_close,    // release, to ring_guard_first: the words of the sample
-    ring_head_store,     // release, to ring_head_load: the closed guard of the newest sample
-    ring_head_load,      // acquire, from ring_head_store
-    ring_guard_first,    // acquire, from ring_guard_close
-    ring_word_load,      // acquire, from ring_word_store
-    ring_guard_second,   // relaxed: ordered after the words by ring_word_load
-    ring_claim_take,     // acquire, from ring_claim_drop: the previous writer's head
-    ring_claim_drop,     // release, to ring_claim_take
+    ring_guard_close,   // release, to ring_guard_first: the words of the sample. Needed only by reads by number: who came by
+                        // ring_head_load has acquired the closed guard and the words already
+    ring_head_store,    // release, to ring_head_load: the closed guard of the newest sample
+    ring_head_load,     // acquire, from ring_head_store
+    ring_guard_first,   // acquire, from ring_guard_close: needed only by reads by number, as that is
+    ring_word_load,     // acquire, from ring_word_store
+    ring_guard_second,  // relaxed: ordered after the words by ring_word_load
+    ring_claim_take,    // acquire, from ring_claim_drop: the previous writer's head
+    ring_claim_drop,    // release, to ring_claim_take
     // frame_signal.hpp
     signal_store,         // seq_cst: before signal_waiters_load in the total order, as wait_enter is before wait_check
     signal_waiters_load,  // seq_cst: see signal_store
@@ -64,6 +83,10 @@ enum class Step : std::uint8_t {
     respect_failed_help,  // a pin that beat the helper still blocks its slot
     fresh_epoch,          // every attempt to pin has an epoch of its own
     scan_hazards,         // a slot is reused only when no reader has pinned it
+    new_generation,       // every claim has a generation of its own
+    check_claim,          // a commit publishes only what has not been revoked
+    respect_publishing,   // a writer that is publishing cannot be revoked
+    quarantine_slot,      // the slot of a revoked writer is not reused until that writer has given it back
     ring_recheck,         // a sample is used only if its guard is the same after the copy
     wait_recheck,         // a waiter looks again after it has announced itself
     count_

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Publishes the four fields of one camera to up to 14 readers. Writers and readers are wait-free, readers copy nothing.
 //
-// Each field has readers + 2 slots. One 64-bit word, the view, holds the current slot of every field and a version, so
+// Each field has readers + 2 slots, and kSpareSlots for field_claims.hpp. One 64-bit word, the view, holds the current slot of every field and a version, so
 // one atomic add publishes any subset of the fields, and one atomic load sees all four at one instant. Each reader has a
 // word of its own, the hazard, that names the view it has pinned; a writer never fills a slot that is in the view or
-// pinned. There are readers + 2 slots, so one is always free.
+// pinned. So one of readers + 2 is always free.
 //
 // A reader cannot load the view and announce it in one step. It announces "pending" first; a writer that looks for a
 // slot and meets a pending hazard installs the current view on the reader's behalf:
@@ -21,7 +21,7 @@
 // view, load hazard) would force the reader's load to see c. The epoch e is new in every attempt: a helper that was
 // stopped between its load and its CAS cannot install its old view into a later attempt.
 //
-// Thread rules: one writer at a time per field, guarded by claim(); different fields may be written by different threads
+// Thread rules: one writer at a time per field, see field_claims.hpp; different fields may be written by different threads
 // at once. One thread at a time per reader. The object holds no pointers and may live in shared memory.
 #pragma once
 
@@ -35,24 +35,29 @@
 namespace chiral::core {
 
 inline constexpr int kFields = 4;
-inline constexpr int kMaxReaders = 14;  // readers + 2 slots must fit four bits of the view
+inline constexpr int kMaxReaders = 14;
+/// Slots of a field beyond readers + 2: they stand in for those that revoked writers have not given back.
+inline constexpr int kSpareSlots = 1;
+inline constexpr int kMaxSlots = kMaxReaders + 2 + kSpareSlots;
+inline constexpr int kSlotBits = 5;  // of the view, per field
+static_assert(kMaxSlots <= 1 << kSlotBits);
 inline constexpr std::size_t kCacheLine = 64;
 
 /// The current slot of every field, and how many publications there were.
 struct View {
     std::uint64_t bits{0};
 
-    int slot(int field) const noexcept { return static_cast<int>(bits >> (4 * field)) & 15; }
-    std::uint64_t version() const noexcept { return bits >> 16; }
+    int slot(int field) const noexcept { return static_cast<int>(bits >> (kSlotBits * field)) & ((1 << kSlotBits) - 1); }
+    std::uint64_t version() const noexcept { return bits >> (kSlotBits * kFields); }
 };
 
 /// What one publication adds to the view: for each of its fields (new slot - old slot), and one version.
 class ViewDelta {
 public:
     void move(int field, int from, int to) noexcept {
-        delta_ += (static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from)) << (4 * field);
+        delta_ += (static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from)) << (kSlotBits * field);
     }
-    std::uint64_t bits() const noexcept { return delta_ + (std::uint64_t{1} << 16); }
+    std::uint64_t bits() const noexcept { return delta_ + (std::uint64_t{1} << (kSlotBits * kFields)); }
 
 private:
     std::uint64_t delta_{0};
@@ -73,18 +78,12 @@ class CameraSync {
 public:
     // ---- writers ----
 
-    /// Makes this thread the writer of `field`. False if another one is writing: two writers of one field are an error of
-    /// the caller, found here before anything is harmed. One step.
-    bool claim(int field) noexcept { return claims_[field].exchange(Site::claim_take, 1, std::memory_order_acquire) == 0; }
-    /// Ends claim(). Also frees the field of a writer that is known to have died. One step.
-    void drop_claim(int field) noexcept { claims_[field].store(Site::claim_drop, 0, std::memory_order_release); }
-
-    /// Finds a slot of `field` that is neither current nor pinned. The caller has claimed the field, and may fill the slot
-    /// until it publishes it or drops the claim.
-    FreeSlot choose_slot(int field, int readers) noexcept {
+    /// Finds a slot of `field` that is neither current nor pinned nor among `taken`, a bit each. What it finds is worth
+    /// something only if the caller is the only writer of the field from before the call until it publishes.
+    FreeSlot choose_slot(int field, int readers, std::uint32_t taken = 0) noexcept {
         const View own{view_.load(Site::own_view_load, std::memory_order_relaxed)};
         const int current = own.slot(field);
-        std::uint32_t used = 1u << current;
+        std::uint32_t used = 1u << current | taken;
         std::uint32_t steps = 1;
         for (int r = 0; r < readers && P::performs(Step::scan_hazards); ++r) {
             Atomic<std::uint64_t>& hazard = readers_[r].hazard;
@@ -142,8 +141,6 @@ private:
 
     // On its own line: every writer and reader of the camera touches it.
     alignas(kCacheLine) Atomic<std::uint64_t> view_;
-    // Away from the view: only writers touch it, and normally one thread writes all fields.
-    alignas(kCacheLine) std::array<Atomic<std::uint32_t>, kFields> claims_;
     // A line per reader: its stores must not slow the others down.
     struct alignas(kCacheLine) Reader {
         Atomic<std::uint64_t> hazard;
