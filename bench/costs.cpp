@@ -53,7 +53,7 @@ void commit_all(chiral::Engine& engine) {
         benchmark::DoNotOptimize(frame.image().data());
         benchmark::DoNotOptimize(frame.depth().data());
         frame.set_extrinsics(pose);
-        frame.commit(captured);
+        static_cast<void>(frame.commit(captured));
     }
 }
 
@@ -90,7 +90,7 @@ void update_7_joints(benchmark::State& state) {
 void read_7_joints(benchmark::State& state) {
     chiral::Engine engine({}, {{"joint_pos", 7}});
     float joints[7] = {};
-    engine.update_proprio(0, joints, 7);
+    static_cast<void>(engine.update_proprio(0, joints, 7));
     for (auto _ : state) benchmark::DoNotOptimize(engine.latest_proprio(0, joints));
 }
 

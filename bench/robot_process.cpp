@@ -75,7 +75,7 @@ public:
 
     Observation get_obs() override {
         if (wait_.load()) {
-            engine().wait_frames(seen_, Clock::now() + std::chrono::seconds(1));
+            static_cast<void>(engine().wait_frames(seen_, Clock::now() + std::chrono::seconds(1)));
             for (std::size_t i = 0; i < seen_.size(); ++i) seen_[i] = engine().newest_frame(i);
         }
         return make_obs();
@@ -115,7 +115,7 @@ private:
                 std::fill(depth.begin(), depth.end(), static_cast<float>(number_ % 251));
             }
             frame.set_extrinsics(configs_[i].extrinsics);
-            frame.commit();
+            static_cast<void>(frame.commit());
         }
         const float joints[7] = {static_cast<float>(number_ % 100)};
         update_proprio(0, joints, 7);

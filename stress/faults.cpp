@@ -214,7 +214,7 @@ public:
         }
         for (std::size_t i = 0; i < site.proprios.size(); ++i) {
             values_.resize(static_cast<std::size_t>(site.proprios[i].size));
-            site.engine().proprio_at(i, Clock::now(), values_);
+            static_cast<void>(site.engine().proprio_at(i, Clock::now(), values_));
             for (const float value : values_)
                 if (!std::isfinite(value)) throw std::runtime_error("an interpolated value is not finite");
         }

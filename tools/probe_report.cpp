@@ -63,7 +63,7 @@ Json track_json(const SourceTrack& track) {
                 {"seen", nullptr},           {"missed", nullptr},
                 {"status", nullptr},         {"observations_by_status", nullptr}};
     Json by_status;
-    for (const SourceStatus status : {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen})
+    for (const SourceStatus status : {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen, SourceStatus::ahead})
         by_status[to_string(status)] = track.observations(status);
     return {{"sequence_first", track.first_sequence()},
             {"sequence_last", track.last_sequence()},

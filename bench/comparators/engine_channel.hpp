@@ -45,9 +45,9 @@ public:
         if constexpr (InPlace) {
             Frame frame = engine_.begin_frame(0);
             std::memcpy(frame.image().data(), data, std::min(kHead, bytes_));
-            frame.commit();
+            static_cast<void>(frame.commit());
         } else {
-            engine_.update_image(0, reinterpret_cast<const std::uint8_t*>(data), bytes_);
+            static_cast<void>(engine_.update_image(0, reinterpret_cast<const std::uint8_t*>(data), bytes_));
         }
     }
 

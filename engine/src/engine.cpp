@@ -255,19 +255,21 @@ Status Engine::update_proprio(std::size_t proprio, const float* values, std::siz
     for (std::size_t i = 0; i < size; ++i)
         if (!std::isfinite(values[i])) return {Errc::not_finite, config.name.c_str(), "proprio", i, 0};
 
-    const std::size_t words = state_->layout.proprios[proprio].words;
-    std::uint64_t sample[detail::kMaxSampleWords];
-    sample[0] = static_cast<std::uint64_t>(nanoseconds(captured));
-    sample[1] = static_cast<std::uint64_t>(nanoseconds(state_->now()));
-    sample[words - 1] = 0;  // an odd count leaves half a word
-    std::memcpy(sample + 2, values, size * sizeof(float));
-
+    const auto published = static_cast<std::uint64_t>(nanoseconds(state_->now()));
+    // Straight from the caller's values: a sample can be larger than the stack of a sensor thread.
+    const auto word = [&](std::size_t i) {
+        if (i < 2) return i == 0 ? static_cast<std::uint64_t>(nanoseconds(captured)) : published;
+        const std::size_t first = 2 * (i - 2);
+        std::uint64_t two = 0;  // an odd count leaves half a word
+        std::memcpy(&two, values + first, std::min<std::size_t>(2, size - first) * sizeof(float));
+        return two;
+    };
     core::SampleRing<detail::Policy> ring = state_->ring(proprio);
     if (!ring.claim()) return {Errc::writer_busy, config.name.c_str(), "proprio", 0, 0};
     Status done;
-    done.sequence_ = ring.push(sample);
+    done.sequence_ = ring.push(word);
     ring.drop_claim();
-    done.steps_ = static_cast<std::uint32_t>(words) + 6;
+    done.steps_ = static_cast<std::uint32_t>(ring.words()) + 6;
     return done;
 }
 

@@ -53,8 +53,7 @@ struct ProprioLayout {
     std::size_t words{0};  // per sample: captured, published, values two by two
 };
 
-inline constexpr std::size_t kMaxProprioSize = 4096;  // keeps a sample on the stack
-inline constexpr std::size_t kMaxSampleWords = 2 + kMaxProprioSize / 2;
+inline constexpr std::size_t kMaxProprioSize = 4096;                     // copied word by word, so no stream for an image
 inline constexpr std::size_t kMaxProprioHistory = std::size_t{1} << 20;  // keeps sizes and step bounds in range
 inline constexpr int kRingAttempts = 4;  // a reader gives up when the writer laps the ring in each of them
 
@@ -102,6 +101,17 @@ struct EngineState {
     }
     TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
 
+    Limits camera_limits(std::size_t camera) const noexcept {
+        const CameraConfig& config = cameras[camera];
+        return {config.stale_after.value_or(options.camera_stale_after),
+                config.frozen_after.value_or(options.camera_frozen_after), options.capture_ahead_tolerance};
+    }
+    Limits proprio_limits(std::size_t proprio) const noexcept {
+        const ProprioConfig& config = proprios[proprio];
+        return {config.stale_after.value_or(options.proprio_stale_after),
+                config.frozen_after.value_or(options.proprio_frozen_after), options.capture_ahead_tolerance};
+    }
+
     Status unknown_camera(std::size_t camera) const noexcept {
         return {Errc::unknown_camera, "", "camera", camera, cameras.size()};
     }
@@ -145,6 +155,7 @@ struct CameraPin {
 
 struct ProprioCopy {
     std::vector<float> values;
+    std::vector<float> scratch;  // read into first: an overrun must leave `values` as they were
     ProprioSample sample;
     std::uint64_t last_sequence{0};
     std::uint64_t missed{0};
@@ -153,18 +164,20 @@ struct ProprioCopy {
 
 struct ReaderState {
     EngineState* engine;
-    int seat;
-    bool live{false};  // a snapshot holds the pins
-    bool had_snapshot{false};
+    int seat{-1};
+    bool live{false};            // a snapshot holds the pins
+    std::uint64_t snapshots{0};  // taken so far
     TimePoint time{};
     TimePoint reference{};
     std::uint32_t steps{0};
     std::vector<CameraPin> cameras;
     std::vector<ProprioCopy> proprios;
 
-    ReaderState(EngineState& engine, int seat);
+    explicit ReaderState(EngineState& engine);
     ~ReaderState();
     bool intact() const noexcept;
+    /// Since the older of capture and publication.
+    Duration age(const Stamp&) const noexcept;
     void unpin() noexcept;
     const SlotStamp& stamp(std::size_t camera, int field) const noexcept {
         return engine->camera(camera).stamps[field][cameras[camera].view.slot(field)];

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <numeric>
 
 namespace chiral::detail {
 namespace {
@@ -53,28 +54,32 @@ std::uint64_t digest_sampled(std::span<const std::uint8_t> content) noexcept {
 
 void Freshness::observe(const Stamp& stamp, std::span<const std::uint8_t> content) noexcept {
     const std::uint64_t sampled = digest_sampled(content);
-    bool same = stamp.captured == captured_;
+    bool same = false;
     if (sampled != sampled_) {
         has_whole_ = false;
     } else {
         const std::uint64_t whole = digest_all(content);
-        same = same || (has_whole_ && whole == whole_);
+        same = has_whole_ && whole == whole_;
         whole_ = whole;
         has_whole_ = true;
     }
     const bool first = sequence_ == 0;
-    unchanged_ = same && !first ? unchanged_ + (stamp.sequence - sequence_) : 0;
+    same_content_ = same && !first ? same_content_ + 1 : 0;
+    gap_ = same_content_ > 0 ? std::gcd(gap_, stamp.sequence - sequence_) : 0;
+    same_capture_ = stamp.captured == captured_ && !first ? same_capture_ + 1 : 0;
     sequence_ = stamp.sequence;
     captured_ = stamp.captured;
     sampled_ = sampled;
 }
 
-SourceStatus Freshness::judge(const Stamp& stamp, Duration age, std::span<const std::uint8_t> content, Duration stale_after,
-                              std::uint64_t frozen_after) noexcept {
+SourceStatus Freshness::judge(const Stamp& stamp, Duration age, std::span<const std::uint8_t> content,
+                              const Limits& limits) noexcept {
     if (stamp.sequence == 0) return SourceStatus::never;
-    if (frozen_after > 0 && stamp.sequence > sequence_) observe(stamp, content);
-    if (age > stale_after) return SourceStatus::stale;
-    return frozen_after > 0 && unchanged_ >= frozen_after ? SourceStatus::frozen : SourceStatus::fresh;
+    if (limits.frozen_after > 0 && stamp.sequence > sequence_) observe(stamp, content);
+    if (age > limits.stale_after) return SourceStatus::stale;
+    if (difference(stamp.captured, stamp.published) > limits.ahead_tolerance) return SourceStatus::ahead;
+    const bool frozen = same_capture_ >= limits.frozen_after || (same_content_ >= limits.frozen_after && gap_ == 1);
+    return limits.frozen_after > 0 && frozen ? SourceStatus::frozen : SourceStatus::fresh;
 }
 
 }  // namespace chiral::detail

@@ -24,8 +24,34 @@ Stamp stamp_of(const SlotStamp& slot) noexcept {
     return {slot.sequence(), time_point(slot.captured), time_point(slot.published)};
 }
 
-Stamp stamp_of(std::uint64_t sequence, const std::uint64_t* sample) noexcept {
-    return {sequence, time_point(static_cast<std::int64_t>(sample[0])), time_point(static_cast<std::int64_t>(sample[1]))};
+/// Takes the words of a sample: two times, then the values two by two, which `values` gets one by one with their index. On
+/// the way, because a sample can be larger than the stack of a reading thread.
+template <class Values>
+struct Unpack {
+    std::array<std::uint64_t, 2>& times;
+    std::size_t size;
+    Values values;
+
+    void operator()(std::size_t i, std::uint64_t word) const noexcept {
+        if (i < 2) {
+            times[i] = word;
+            return;
+        }
+        float two[2];
+        std::memcpy(two, &word, sizeof two);
+        const std::size_t first = 2 * (i - 2);
+        values(first, two[0]);
+        if (first + 1 < size) values(first + 1, two[1]);
+    }
+};
+
+Stamp stamp_of(std::uint64_t sequence, const std::array<std::uint64_t, 2>& times) noexcept {
+    return {sequence, time_point(static_cast<std::int64_t>(times[0])), time_point(static_cast<std::int64_t>(times[1]))};
+}
+
+auto copy_to(std::span<float> out, std::array<std::uint64_t, 2>& times) noexcept {
+    const auto copy = [out](std::size_t i, float value) { out[i] = value; };
+    return Unpack<decltype(copy)>{times, out.size(), copy};
 }
 
 }  // namespace
@@ -33,7 +59,7 @@ Stamp stamp_of(std::uint64_t sequence, const std::uint64_t* sample) noexcept {
 ProprioSample EngineState::read_latest(std::size_t proprio, std::span<float> out) const noexcept {
     const core::SampleRing<Policy> samples = ring(proprio);
     ProprioSample result{ProprioRead::overrun, {}, 0};
-    std::uint64_t sample[kMaxSampleWords];
+    std::array<std::uint64_t, 2> times;
     for (int attempt = 0; attempt < kRingAttempts; ++attempt) {
         const std::uint64_t newest = samples.newest();
         ++result.steps;
@@ -43,10 +69,9 @@ ProprioSample EngineState::read_latest(std::size_t proprio, std::span<float> out
             return result;
         }
         result.steps += static_cast<std::uint32_t>(samples.words()) + 2;
-        if (!samples.read(newest, sample, samples.words())) continue;
-        std::memcpy(out.data(), sample + 2, out.size_bytes());
+        if (!samples.read(newest, samples.words(), copy_to(out, times))) continue;
         result.how = ProprioRead::latest;
-        result.stamp = stamp_of(newest, sample);
+        result.stamp = stamp_of(newest, times);
         return result;
     }
     return result;
@@ -55,13 +80,12 @@ ProprioSample EngineState::read_latest(std::size_t proprio, std::span<float> out
 ProprioSample EngineState::read_at(std::size_t proprio, TimePoint time, std::span<float> out) const noexcept {
     const core::SampleRing<Policy> samples = ring(proprio);
     ProprioSample result{ProprioRead::overrun, {}, 0};
-    std::uint64_t later[kMaxSampleWords];
-    std::uint64_t earlier[kMaxSampleWords];
+    std::array<std::uint64_t, 2> later;
+    std::array<std::uint64_t, 2> earlier;
     const auto steps_per_copy = static_cast<std::uint32_t>(samples.words()) + 2;
-    const auto give = [&](ProprioRead how, std::uint64_t sequence, const std::uint64_t* sample) {
-        std::memcpy(out.data(), sample + 2, out.size_bytes());
+    const auto give = [&](ProprioRead how, std::uint64_t sequence) {
         result.how = how;
-        result.stamp = stamp_of(sequence, sample);
+        result.stamp = stamp_of(sequence, later);
         return result;
     };
     for (int attempt = 0; attempt < kRingAttempts; ++attempt) {
@@ -73,10 +97,10 @@ ProprioSample EngineState::read_at(std::size_t proprio, TimePoint time, std::spa
             return result;
         }
         result.steps += steps_per_copy;
-        if (!samples.read(newest, later, samples.words())) continue;
+        if (!samples.read(newest, samples.words(), copy_to(out, later))) continue;
         const TimePoint newest_time = time_point(static_cast<std::int64_t>(later[0]));
-        if (time == newest_time) return give(ProprioRead::latest, newest, later);
-        if (time > newest_time) return give(ProprioRead::after_newest, newest, later);
+        if (time == newest_time) return give(ProprioRead::latest, newest);
+        if (time > newest_time) return give(ProprioRead::after_newest, newest);
 
         // Walk back, looking at capture times only, to the first sample that is not later than `time`.
         std::uint64_t sequence = newest - 1;
@@ -85,45 +109,51 @@ ProprioSample EngineState::read_at(std::size_t proprio, TimePoint time, std::spa
         for (; sequence >= oldest; --sequence) {
             std::uint64_t captured = 0;
             result.steps += 3;
-            if (!samples.read(sequence, &captured, 1)) break;  // the writer has just taken it: the one after is the oldest
+            // Refused if the writer has just taken it: then the one after is the oldest.
+            if (!samples.read(sequence, 1, [&](std::size_t, std::uint64_t word) { captured = word; })) break;
             if (time_point(static_cast<std::int64_t>(captured)) <= time) {
                 found = true;
                 break;
             }
         }
         result.steps += steps_per_copy;
-        if (sequence + 1 != newest && !samples.read(sequence + 1, later, samples.words())) continue;
-        if (!found) return give(ProprioRead::before_oldest, sequence + 1, later);
+        if (sequence + 1 != newest && !samples.read(sequence + 1, samples.words(), copy_to(out, later))) continue;
+        if (!found) return give(ProprioRead::before_oldest, sequence + 1);
         result.steps += steps_per_copy;
-        if (!samples.read(sequence, earlier, samples.words())) continue;
-
-        const auto t0 = static_cast<std::int64_t>(earlier[0]);
-        const auto t1 = static_cast<std::int64_t>(later[0]);
-        const std::int64_t t = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-        const double weight = t1 > t0 ? static_cast<double>(t - t0) / static_cast<double>(t1 - t0) : 0.0;
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            float a, b;
-            std::memcpy(&a, reinterpret_cast<const char*>(earlier + 2) + i * sizeof a, sizeof a);
-            std::memcpy(&b, reinterpret_cast<const char*>(later + 2) + i * sizeof b, sizeof b);
-            out[i] = static_cast<float>(a + (static_cast<double>(b) - a) * weight);
-        }
-        result.how = ProprioRead::interpolated;
+        const TimePoint t1 = time_point(static_cast<std::int64_t>(later[0]));
+        double weight = 0;
+        const auto blend = [&](std::size_t i, float before) {
+            if (i == 0) {
+                const TimePoint t0 = time_point(static_cast<std::int64_t>(earlier[0]));
+                const auto whole = static_cast<double>(difference(t1, t0).count());
+                weight = t1 > t0 ? static_cast<double>(difference(time, t0).count()) / whole : 0.0;
+            }
+            out[i] = static_cast<float>(before + (static_cast<double>(out[i]) - before) * weight);
+        };
+        if (!samples.read(sequence, samples.words(), Unpack<decltype(blend)>{earlier, out.size(), blend})) continue;
         result.stamp = stamp_of(sequence + 1, later);
         result.stamp.captured = time;
+        result.how = ProprioRead::interpolated;
         return result;
     }
     return result;
 }
 
-ReaderState::ReaderState(EngineState& owner, int taken_seat)
-    : engine(&owner), seat(taken_seat), cameras(owner.cameras.size()), proprios(owner.proprios.size()) {
+ReaderState::ReaderState(EngineState& owner)
+    : engine(&owner), cameras(owner.cameras.size()), proprios(owner.proprios.size()) {
     for (std::size_t i = 0; i < proprios.size(); ++i)
-        proprios[i].values.resize(static_cast<std::size_t>(owner.proprios[i].size));
+        for (std::vector<float>* values : {&proprios[i].values, &proprios[i].scratch})
+            values->resize(static_cast<std::size_t>(owner.proprios[i].size));
 }
 
 ReaderState::~ReaderState() {
+    assert(!live && "a reader was destroyed or assigned over while its snapshot was alive");
     unpin();
-    engine->seats().drop(seat);
+    if (seat >= 0) engine->seats().drop(seat);
+}
+
+Duration ReaderState::age(const Stamp& stamp) const noexcept {
+    return difference(time, std::min(stamp.captured, stamp.published));
 }
 
 bool ReaderState::intact() const noexcept {
@@ -159,7 +189,7 @@ Reader& Reader::operator=(Reader&&) noexcept = default;
 Reader::~Reader() = default;
 int Reader::index() const noexcept { return state_->seat; }
 
-Snapshot Reader::snapshot(std::optional<TimePoint> reference) {
+Snapshot Reader::snapshot(std::optional<TimePoint> reference) & {
     ReaderState& reader = *state_;
     if (reader.live)
         throw std::logic_error(
@@ -167,13 +197,14 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) {
             "or configure another reader");
     EngineState& engine = *reader.engine;
     reader.live = true;
+    ++reader.snapshots;
     reader.steps = 0;
     for (std::size_t i = 0; i < reader.cameras.size(); ++i) {
         CameraPin& pin = reader.cameras[i];
         pin.view = engine.camera(i).sync.pin(reader.seat);
         reader.steps += core::CameraSync<detail::Policy>::kPinSteps;
         const std::uint64_t sequence = reader.stamp(i, kImage).sequence();
-        pin.missed = reader.had_snapshot && sequence > pin.last_sequence ? sequence - pin.last_sequence - 1 : 0;
+        pin.missed = reader.snapshots > 1 && sequence > pin.last_sequence ? sequence - pin.last_sequence - 1 : 0;
         pin.last_sequence = sequence;
         if (engine.options.verify_pins)
             for (int f = 0; f < kFields; ++f)
@@ -184,18 +215,20 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) {
     for (std::size_t i = 0; i < reader.proprios.size(); ++i) {
         ProprioCopy& copy = reader.proprios[i];
         const detail::ProprioSample sample =
-            reference ? engine.read_at(i, *reference, copy.values) : engine.read_latest(i, copy.values);
+            reference ? engine.read_at(i, *reference, copy.scratch) : engine.read_latest(i, copy.scratch);
         reader.steps += sample.steps;
         if (sample.how == ProprioRead::overrun) {
             copy.sample.how = ProprioRead::overrun;  // values and stamp stay those of the last snapshot
+            copy.missed = 0;                         // counted when one is seen again
             continue;
         }
+        copy.values.swap(copy.scratch);
         copy.sample = sample;
         const std::uint64_t sequence = sample.stamp.sequence;
-        copy.missed = reader.had_snapshot && sequence > copy.last_sequence ? sequence - copy.last_sequence - 1 : 0;
+        copy.missed = reader.snapshots > 1 && sequence > copy.last_sequence ? sequence - copy.last_sequence - 1 : 0;
         copy.last_sequence = std::max(copy.last_sequence, sequence);
     }
-    reader.had_snapshot = true;
+
     return Snapshot(&reader);
 }
 
@@ -220,74 +253,89 @@ bool Snapshot::intact() const noexcept { return reader_->intact(); }
 
 // ---- camera view ----
 
+CameraView::CameraView(ReaderState* reader, std::size_t index) noexcept
+    : reader_(reader), index_(index), snapshot_(reader->snapshots) {}
+
+ReaderState& CameraView::reader() const noexcept {
+    assert(reader_->live && reader_->snapshots == snapshot_ && "a view of a snapshot that is no more");
+    return *reader_;
+}
+
 std::span<const std::uint8_t> CameraView::image() const noexcept {
-    const EngineState& engine = *reader_->engine;
-    return {reinterpret_cast<const std::uint8_t*>(engine.slot(index_, kImage, reader_->cameras[index_].view.slot(kImage))),
+    const EngineState& engine = *reader().engine;
+    return {reinterpret_cast<const std::uint8_t*>(engine.slot(index_, kImage, reader().cameras[index_].view.slot(kImage))),
             engine.layout.cameras[index_].bytes[kImage]};
 }
 
 std::span<const float> CameraView::depth() const noexcept {
-    const EngineState& engine = *reader_->engine;
+    const EngineState& engine = *reader().engine;
     constexpr int f = static_cast<int>(Field::depth);
-    return {reinterpret_cast<const float*>(engine.slot(index_, f, reader_->cameras[index_].view.slot(f))),
+    return {reinterpret_cast<const float*>(engine.slot(index_, f, reader().cameras[index_].view.slot(f))),
             engine.layout.cameras[index_].bytes[f] / sizeof(float)};
 }
 
 std::span<const double, 9> CameraView::intrinsics() const noexcept {
     constexpr int f = static_cast<int>(Field::intrinsics);
     return std::span<const double, 9>(
-        reinterpret_cast<const double*>(reader_->engine->slot(index_, f, reader_->cameras[index_].view.slot(f))), 9);
+        reinterpret_cast<const double*>(reader().engine->slot(index_, f, reader().cameras[index_].view.slot(f))), 9);
 }
 
 std::span<const double, 16> CameraView::extrinsics() const noexcept {
     constexpr int f = static_cast<int>(Field::extrinsics);
     return std::span<const double, 16>(
-        reinterpret_cast<const double*>(reader_->engine->slot(index_, f, reader_->cameras[index_].view.slot(f))), 16);
+        reinterpret_cast<const double*>(reader().engine->slot(index_, f, reader().cameras[index_].view.slot(f))), 16);
 }
 
 Stamp CameraView::stamp(Field field) const noexcept {
-    return detail::stamp_of(reader_->stamp(index_, static_cast<int>(field)));
+    return detail::stamp_of(reader().stamp(index_, static_cast<int>(field)));
 }
 
-std::uint64_t CameraView::version() const noexcept { return reader_->cameras[index_].view.version(); }
-Duration CameraView::age() const noexcept { return reader_->time - captured(); }
-std::uint64_t CameraView::missed() const noexcept { return reader_->cameras[index_].missed; }
-Duration CameraView::skew() const noexcept { return captured() - reader_->reference; }
-const CameraConfig& CameraView::config() const noexcept { return reader_->engine->cameras[index_]; }
+std::uint64_t CameraView::version() const noexcept { return reader().cameras[index_].view.version(); }
+Duration CameraView::age() const noexcept { return reader().age(stamp(Field::image)); }
+std::uint64_t CameraView::missed() const noexcept { return reader().cameras[index_].missed; }
+Duration CameraView::skew() const noexcept { return difference(captured(), reader().reference); }
+const CameraConfig& CameraView::config() const noexcept { return reader().engine->cameras[index_]; }
 
 SourceStatus CameraView::status() const noexcept {
-    const EngineOptions& options = reader_->engine->options;
-    return reader_->cameras[index_].freshness.judge(stamp(Field::image), age(), image(), options.camera_stale_after,
-                                                    options.camera_frozen_after);
+    return reader().cameras[index_].freshness.judge(stamp(Field::image), age(), image(),
+                                                    reader().engine->camera_limits(index_));
 }
 
 // ---- proprio view ----
 
-std::span<const float> ProprioView::values() const noexcept { return reader_->proprios[index_].values; }
-ProprioRead ProprioView::how() const noexcept { return reader_->proprios[index_].sample.how; }
-const Stamp& ProprioView::stamp() const noexcept { return reader_->proprios[index_].sample.stamp; }
-Duration ProprioView::age() const noexcept { return reader_->time - captured(); }
-std::uint64_t ProprioView::missed() const noexcept { return reader_->proprios[index_].missed; }
-const ProprioConfig& ProprioView::config() const noexcept { return reader_->engine->proprios[index_]; }
+ProprioView::ProprioView(ReaderState* reader, std::size_t index) noexcept
+    : reader_(reader), index_(index), snapshot_(reader->snapshots) {}
+
+ReaderState& ProprioView::reader() const noexcept {
+    assert(reader_->live && reader_->snapshots == snapshot_ && "a view of a snapshot that is no more");
+    return *reader_;
+}
+
+std::span<const float> ProprioView::values() const noexcept { return reader().proprios[index_].values; }
+ProprioRead ProprioView::how() const noexcept { return reader().proprios[index_].sample.how; }
+const Stamp& ProprioView::stamp() const noexcept { return reader().proprios[index_].sample.stamp; }
+Duration ProprioView::age() const noexcept { return reader().age(stamp()); }
+std::uint64_t ProprioView::missed() const noexcept { return reader().proprios[index_].missed; }
+const ProprioConfig& ProprioView::config() const noexcept { return reader().engine->proprios[index_]; }
 
 SourceStatus ProprioView::status() const noexcept {
-    const EngineOptions& options = reader_->engine->options;
-    ProprioCopy& copy = reader_->proprios[index_];
+    ProprioCopy& copy = reader().proprios[index_];
     const std::span<const float> values = copy.values;
     return copy.freshness.judge(copy.sample.stamp, age(),
                                 {reinterpret_cast<const std::uint8_t*>(values.data()), values.size_bytes()},
-                                options.proprio_stale_after, options.proprio_frozen_after);
+                                reader().engine->proprio_limits(index_));
 }
 
 // ---- reading without a reader, and waiting ----
 
 Reader Engine::make_reader() {
-    const int seat = state_->seats().take(state_->options.readers);
-    if (seat < 0)
+    auto reader = std::make_unique<ReaderState>(*state_);  // before the seat is taken: it may throw
+    reader->seat = state_->seats().take(state_->options.readers);
+    if (reader->seat < 0)
         throw std::runtime_error("chiral::Engine::make_reader: all " + std::to_string(state_->options.readers) +
                                  " configured readers exist already; raise EngineOptions::readers (at most " +
                                  std::to_string(core::kMaxReaders) + ") or destroy one");
-    return Reader(std::make_unique<ReaderState>(*state_, seat));
+    return Reader(std::move(reader));
 }
 
 std::uint64_t Engine::newest_frame(std::size_t camera) const noexcept {
@@ -296,7 +344,7 @@ std::uint64_t Engine::newest_frame(std::size_t camera) const noexcept {
 
 bool Engine::wait_frame(std::size_t camera, std::uint64_t after, TimePoint deadline) {
     if (camera >= state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(camera).message());
-    return state_->camera(camera).signal.wait(after, deadline);
+    return state_->camera(camera).signal.wait(after, core::StdAtomics::Deadline{deadline, state_->options.now});
 }
 
 bool Engine::wait_frames(std::span<const std::uint64_t> after, TimePoint deadline) {

@@ -212,7 +212,7 @@ PolicyServer::~PolicyServer() {
     }
     for (std::size_t i = 0; i < proprio_configs_.size(); ++i) {
         const std::vector<float> zeros(static_cast<std::size_t>(proprio_configs_[i].size));
-        engine().update_proprio(i, zeros.data(), zeros.size());
+        static_cast<void>(engine().update_proprio(i, zeros.data(), zeros.size()));
     }
 }
 

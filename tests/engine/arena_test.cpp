@@ -39,8 +39,12 @@ struct Exposed {
           engine(cameras(), streams(), with),
           reader(engine.make_reader()),
           // Slot 0 of every field is current until the first publication.
-          base(const_cast<std::byte*>(reinterpret_cast<const std::byte*>(reader.snapshot().camera(0).image().data())) -
-               layout.cameras[0].slots[0]) {}
+          base(first_slot_of(reader) - layout.cameras[0].slots[0]) {}
+
+    static std::byte* first_slot_of(Reader& reader) {
+        const Snapshot snapshot = reader.snapshot();
+        return const_cast<std::byte*>(reinterpret_cast<const std::byte*>(snapshot.camera(0).image().data()));
+    }
 
     bool holds(const void* from, std::size_t bytes) const {
         const auto* begin = static_cast<const std::byte*>(from);
@@ -169,7 +173,7 @@ TEST(TheArena, CopiedToAnotherAddressIsReadByOffsetsAlone) {
         exposed.options.proprio_history, arm.words);
     ASSERT_EQ(ring.newest(), 37u);
     std::vector<std::uint64_t> sample(arm.words);
-    ASSERT_TRUE(ring.read(37, sample.data(), sample.size()));
+    ASSERT_TRUE(ring.read(37, sample.size(), [&](std::size_t i, std::uint64_t word) { sample[i] = word; }));
     EXPECT_EQ(sample[0], 37u) << "captured";
 }
 
@@ -250,7 +254,7 @@ TEST(TheArenaReport, OfAnEngineOnHugePagesGoesWithAnEngineThatWorks) {
     options.lock_memory = true;
     Exposed exposed(options);
     exposed.use(20);
-    EXPECT_EQ(number_in(exposed.reader.snapshot().camera(0).image()), 20u);
+    EXPECT_EQ(newest_number(exposed.reader), 20u);
 }
 
 }  // namespace

@@ -137,16 +137,133 @@ TEST_F(TheStatusOfACamera, DoesNotFreezeByLookingAgainAtOneFrame) {
     }
 }
 
-TEST_F(TheStatusOfACamera, CountsRepeatedFramesEvenIfTheReaderLooksSeldom) {
-    const auto publish_some = [&](int frames) {
-        for (int i = 0; i < frames; ++i) publish();
+TEST_F(TheStatusOfACamera, IsFrozenByWhatWasSeenInARowAndNotByWhatWasSkipped) {
+    for (int look_number = 1; look_number <= 3; ++look_number) {
+        for (int i = 0; i < 21; ++i) publish();
+        EXPECT_EQ(look(), SourceStatus::fresh) << "two equal images in a row were seen, whatever lay between";
+    }
+}
+
+TEST_F(TheStatusOfACamera, IsNotFrozenWhileTwoImagesAlternateAndTheReaderSeesOneOfThem) {
+    for (int i = 0; i < 100; ++i) {
+        image[0] ^= 1;
+        publish();
+        if (i % 2 == 0) {
+            ASSERT_EQ(look(), SourceStatus::fresh) << "image " << i;
+        }
+    }
+}
+
+TEST_F(TheStatusOfACamera, IsFrozenForAReaderThatLooksAtOddTimesToo) {
+    int looks = 0;
+    while (looks < 100 && look() != SourceStatus::frozen) {
+        for (int i = 0; i < 2 + looks % 2; ++i) publish();
+        ++looks;
+    }
+    EXPECT_GE(looks, static_cast<int>(kFrozenAfter));
+    EXPECT_LE(looks, kAtMostThisMany + 1);
+}
+
+// ---- clocks that are not ours ----
+
+TEST_F(TheStatusOfACamera, WhoseClockIsAheadIsAheadWhileItLivesAndStaleWhenItDied) {
+    for (const Duration ahead : {Duration(std::chrono::seconds(5)), Duration(std::chrono::hours(24 * 365 * 50))}) {
+        image[0] ^= 1;
+        HandClock::advance(milliseconds(33));
+        ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), HandClock::now() + ahead).ok());
+        EXPECT_EQ(look(), SourceStatus::ahead);
+        HandClock::advance(milliseconds(200));
+        EXPECT_EQ(look(), SourceStatus::ahead);
+        EXPECT_EQ(reader.snapshot().camera(0).age(), Duration(milliseconds(200))) << "since it was published";
+        HandClock::advance(Duration(1));
+        EXPECT_EQ(look(), SourceStatus::stale);
+    }
+    EXPECT_STREQ(to_string(SourceStatus::ahead), "ahead");
+}
+
+TEST_F(TheStatusOfACamera, IsFreshIfItsClockIsAheadByNoMoreThanTheTolerance) {
+    const Duration tolerance = engine.options().capture_ahead_tolerance;
+    ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), HandClock::now() + tolerance).ok());
+    EXPECT_EQ(look(), SourceStatus::fresh);
+    image[0] ^= 1;
+    ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), HandClock::now() + tolerance + Duration(1)).ok());
+    EXPECT_EQ(look(), SourceStatus::ahead);
+}
+
+TEST_F(TheStatusOfACamera, OfTheEarliestAndLatestTimesThereAreIsJudgedWithoutOverflow) {
+    ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), TimePoint::min()).ok());
+    {
+        const Snapshot snapshot = reader.snapshot();
+        EXPECT_EQ(snapshot.camera(0).status(), SourceStatus::stale);
+        EXPECT_EQ(snapshot.camera(0).age(), Duration::max());
+        EXPECT_EQ(snapshot.camera(0).skew(), Duration::min());
+    }
+    ASSERT_TRUE(engine.update_image(0, image.data(), image.size(), TimePoint::max()).ok());
+    const Snapshot snapshot = reader.snapshot(TimePoint::min());
+    EXPECT_EQ(snapshot.camera(0).status(), SourceStatus::ahead);
+    EXPECT_EQ(snapshot.camera(0).age(), Duration(0));
+    EXPECT_EQ(snapshot.camera(0).skew(), Duration::max());
+}
+
+TEST(ADifferenceOfTimes, SaturatesAtBothEnds) {
+    EXPECT_EQ(difference(at_ns(7), at_ns(-3)), Duration(10));
+    EXPECT_EQ(difference(TimePoint::max(), TimePoint::min()), Duration::max());
+    EXPECT_EQ(difference(TimePoint::min(), TimePoint::max()), Duration::min());
+    EXPECT_EQ(difference(TimePoint::min(), TimePoint::min()), Duration(0));
+}
+
+TEST(AnInterpolation, BetweenTheEarliestAndTheLatestTimeIsFiniteAndBetweenTheirValues) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    HandClock::set(at_ns(0));
+    Engine engine({}, {{"arm", 1}}, options);
+    const float before = 1, after = 3;
+    ASSERT_TRUE(engine.update_proprio(0, &before, 1, TimePoint::min()).ok());
+    ASSERT_TRUE(engine.update_proprio(0, &after, 1, TimePoint::max()).ok());
+    float value = 0;
+    ASSERT_EQ(engine.proprio_at(0, at_ns(0), {&value, 1}), ProprioRead::interpolated);
+    EXPECT_GE(value, before);
+    EXPECT_LE(value, after);
+}
+
+// ---- limits of one source ----
+
+TEST(LimitsOfOneSource, ReplaceThoseOfTheEngineForIt) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    HandClock::set(TimePoint(std::chrono::hours(1)));
+    CameraConfig slow = camera("slow");
+    slow.stale_after = std::chrono::seconds(3);
+    CameraConfig still = camera("still");
+    still.frozen_after = 0;
+    ProprioConfig wheel{"wheel", 1};
+    wheel.frozen_after = 3;
+    wheel.stale_after = std::chrono::seconds(3);
+    Engine engine({camera("usual"), slow, still}, {{"gripper", 1}, wheel}, options);
+    Reader reader = engine.make_reader();
+    const std::vector<std::uint8_t> image(45);
+    const float at_rest = 0;
+    const auto publish = [&] {
+        HandClock::advance(milliseconds(10));
+        for (std::size_t c = 0; c < 3; ++c) ASSERT_TRUE(engine.update_image(c, image.data(), image.size()).ok());
+        for (std::size_t p = 0; p < 2; ++p) ASSERT_TRUE(engine.update_proprio(p, &at_rest, 1).ok());
     };
-    publish_some(20);
-    look();
-    publish_some(20);
-    look();
-    publish_some(20);
-    EXPECT_EQ(look(), SourceStatus::frozen);
+    const auto expect = [&](std::array<SourceStatus, 3> cameras, std::array<SourceStatus, 2> streams) {
+        const Snapshot snapshot = reader.snapshot();
+        for (std::size_t c = 0; c < 3; ++c) EXPECT_EQ(snapshot.camera(c).status(), cameras[c]) << "camera " << c;
+        for (std::size_t p = 0; p < 2; ++p) EXPECT_EQ(snapshot.proprio(p).status(), streams[p]) << "stream " << p;
+    };
+    using enum SourceStatus;
+    publish();
+    expect({fresh, fresh, fresh}, {fresh, fresh});
+    for (int i = 0; i < 1000; ++i) {
+        publish();
+        for (std::size_t c = 0; c < 3; ++c) static_cast<void>(reader.snapshot().camera(c).status());
+        for (std::size_t p = 0; p < 2; ++p) static_cast<void>(reader.snapshot().proprio(p).status());
+    }
+    expect({frozen, frozen, fresh}, {fresh, frozen});
+    HandClock::advance(std::chrono::seconds(1));
+    expect({stale, frozen, stale}, {stale, frozen});
 }
 
 TEST_F(TheStatusOfACamera, IsFrozenByItsImageAlone) {
@@ -169,7 +286,7 @@ TEST(TheStatusOfATinyCamera, IsFrozenAndRecoversLikeAnyOther) {
     std::uint8_t pixel = 7;
     const auto publish_and_look = [&] {
         HandClock::advance(milliseconds(1));
-        engine.update_image(0, &pixel, 1);
+        EXPECT_TRUE(engine.update_image(0, &pixel, 1).ok());
         return reader.snapshot().camera(0).status();
     };
     for (int i = 0; i < kAtMostThisMany; ++i) publish_and_look();
@@ -186,7 +303,7 @@ TEST(TheStatusOfACameraThatIsNeverFrozen, StaysFreshOnAStillImage) {
     Reader reader = engine.make_reader();
     const std::vector<std::uint8_t> image(45);
     for (int i = 0; i < 100; ++i) {
-        engine.update_image(0, image.data(), image.size(), at_ns(Clock::now().time_since_epoch().count()));
+        EXPECT_TRUE(engine.update_image(0, image.data(), image.size(), at_ns(Clock::now().time_since_epoch().count())).ok());
         ASSERT_EQ(reader.snapshot().camera(0).status(), SourceStatus::fresh);
     }
 }
@@ -228,7 +345,7 @@ TEST(TheStatusOfAStream, ThatMovesIsNeverFrozenHoweverFastItComes) {
     const std::int64_t start = Clock::now().time_since_epoch().count();
     for (int i = 1; i <= 200; ++i) {
         const float value = static_cast<float>(i);
-        engine.update_proprio(0, &value, 1, at_ns(start + i));
+        EXPECT_TRUE(engine.update_proprio(0, &value, 1, at_ns(start + i)).ok());
         ASSERT_EQ(reader.snapshot().proprio(0).status(), SourceStatus::fresh);
     }
 }

@@ -10,8 +10,11 @@
 #include <mutex>
 #include <shared_mutex>
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace chiral::test {
 namespace {
@@ -155,6 +158,121 @@ TEST(TheFirstTouchOfEverySlot, TakesNoPageFault) {
     munmap(memory, bytes);
     EXPECT_GE(control, static_cast<long>(bytes / kPage / 64)) << "even if the kernel maps many pages per fault";
     EXPECT_EQ(faults, 0) << "against " << control << " of the control";
+}
+
+/// A child process that holds a copy of this one until it is let go.
+class ForkedChild {
+public:
+    ForkedChild() {
+        int ends[2];
+        if (pipe(ends) != 0) return;
+        child_ = fork();
+        if (child_ == 0) {
+            close(ends[1]);
+            char byte;
+            static_cast<void>(!read(ends[0], &byte, 1));  // ends when the parent closes its end
+            _exit(0);
+        }
+        close(ends[0]);
+        hold_ = ends[1];
+    }
+    ForkedChild(const ForkedChild&) = delete;
+    ~ForkedChild() {
+        if (child_ <= 0) return;
+        close(hold_);
+        waitpid(child_, nullptr, 0);
+    }
+    bool lives() const { return child_ > 0; }
+
+private:
+    pid_t child_{-1};
+    int hold_{-1};
+};
+
+TEST(UpdatesAfterAFork, TakeNoPageFaults) {
+    constexpr std::size_t kSide = 512, kBytes = kSide * kSide * 3;
+    constexpr std::size_t kSlots = 3;
+    constexpr std::size_t kPage = 4096;
+    for (const bool lock_memory : {false, true}) {
+        EngineOptions options = with_readers(kSlots - 2);
+        options.lock_memory = lock_memory;
+        Engine engine({camera("big", kSide, kSide, 3, false)}, {}, options);
+        const std::vector<std::uint8_t> image(kBytes, 7);
+        // The control: an ordinary mapping of the same size, touched before as the engine's is.
+        void* memory = mmap(nullptr, kSlots * kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ASSERT_NE(memory, MAP_FAILED);
+        madvise(memory, kSlots * kBytes, MADV_NOHUGEPAGE);
+        const std::span<std::uint8_t> ordinary(static_cast<std::uint8_t*>(memory), kSlots * kBytes);
+        fill(ordinary, 1);
+        for (std::size_t i = 0; i < kSlots; ++i) ASSERT_TRUE(engine.update_image(0, image.data(), kBytes).ok());
+        const ForkedChild child;
+        ASSERT_TRUE(child.lives());
+        std::size_t wrong = 0;
+        const long before = minor_faults();
+        for (std::size_t i = 0; i < 2 * kSlots; ++i) wrong += !engine.update_image(0, image.data(), kBytes).ok();
+        const long faults = minor_faults() - before;
+        const long before_control = minor_faults();
+        fill(ordinary, 2);
+        const long control = minor_faults() - before_control;
+        munmap(memory, kSlots * kBytes);
+        EXPECT_EQ(wrong, 0u);
+        EXPECT_GE(control, static_cast<long>(kSlots * kBytes / kPage / 64));
+        // This thread's own stack and the program's data were copied as well: a handful of pages.
+        EXPECT_LE(faults, 16) << "against " << control << " of the control, lock_memory " << lock_memory;
+    }
+}
+
+// ---- memory that runs out, and small stacks ----
+
+TEST(MakingAReader, ThatFindsNoMemoryKeepsNoSeat) {
+    Engine engine({camera()}, {{"arm", 7}}, with_readers(1));
+    int failures = 0;
+    for (std::int64_t allocation = 0;; ++allocation) {
+        fail_one_allocation(allocation);
+        try {
+            const Reader reader = engine.make_reader();
+            fail_one_allocation(-1);
+            break;
+        } catch (const std::bad_alloc&) {
+            ++failures;
+        }
+    }
+    EXPECT_GT(failures, 0);
+    EXPECT_NO_THROW(static_cast<void>(engine.make_reader()));
+}
+
+/// Runs `work` on a thread with the smallest stack there is, 16 KiB on most machines, and leaves with status 0.
+template <class Work>
+[[noreturn]] void exit_after_small_stack(Work work) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, static_cast<std::size_t>(sysconf(_SC_THREAD_STACK_MIN)));
+    pthread_t thread;
+    const auto start = [](void* call) -> void* {
+        (*static_cast<Work*>(call))();
+        return nullptr;
+    };
+    if (pthread_create(&thread, &attributes, start, &work) != 0) _exit(1);
+    pthread_join(thread, nullptr);
+    _exit(0);
+}
+
+TEST(AThreadWithTheSmallestStack, WritesAndReadsTheLargestSamples) {
+    const auto work = [] {
+        Engine engine({camera()}, {{"skin", 4096}}, with_readers(1));
+        Reader reader = engine.make_reader();
+        std::vector<float> values(4096, 1.f), got(4096);
+        exit_after_small_stack([&] {
+            for (std::int64_t n = 1; n <= 3; ++n)
+                if (!engine.update_proprio(0, values.data(), values.size(), at_ns(1000 * n)).ok()) _exit(2);
+            if (engine.latest_proprio(0, got) != ProprioRead::latest) _exit(3);
+            if (engine.proprio_at(0, at_ns(1500), got) != ProprioRead::interpolated || got != values) _exit(4);
+            const Snapshot snapshot = reader.snapshot(at_ns(2500));
+            if (snapshot.proprio(0).how() != ProprioRead::interpolated) _exit(5);
+            if (!engine.update_intrinsics(0, asymmetric_K()).ok()) _exit(6);
+        });
+    };
+    EXPECT_EXIT(work(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

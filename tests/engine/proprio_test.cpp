@@ -190,10 +190,10 @@ TEST(AStream, DoesNotWriteBeyondTheBufferItIsGiven) {
     const float values[] = {1, 2, 3};
     for (int i = 1; i <= 5; ++i) ASSERT_TRUE(engine.update_proprio(0, values, 3, at_ns(1000 * i)).ok());
     float out[] = {-7, -7, -7, -7, -7};
-    engine.latest_proprio(0, {out + 1, 3});
+    static_cast<void>(engine.latest_proprio(0, {out + 1, 3}));
     EXPECT_EQ(out[0], -7.f);
     EXPECT_EQ(out[4], -7.f);
-    engine.proprio_at(0, at_ns(4500), {out + 1, 3});
+    static_cast<void>(engine.proprio_at(0, at_ns(4500), {out + 1, 3}));
     EXPECT_EQ(out[0], -7.f);
     EXPECT_EQ(out[4], -7.f);
 }
@@ -218,11 +218,11 @@ TEST(AStream, BesideAnotherDoesNotMixWithIt) {
 TEST(AStream, ThatDoesNotExistOrIsReadWithTheWrongSizeThrows) {
     Engine engine({}, {{"arm", 3}}, with_history(4));
     float out[4];
-    EXPECT_THROW(engine.latest_proprio(1, {out, 3}), std::out_of_range);
-    EXPECT_THROW(engine.proprio_at(1, at_ns(0), {out, 3}), std::out_of_range);
+    EXPECT_THROW(static_cast<void>(engine.latest_proprio(1, {out, 3})), std::out_of_range);
+    EXPECT_THROW(static_cast<void>(engine.proprio_at(1, at_ns(0), {out, 3})), std::out_of_range);
     for (const std::size_t size : {0u, 2u, 4u}) {
         try {
-            engine.latest_proprio(0, {out, size});
+            static_cast<void>(engine.latest_proprio(0, {out, size}));
             FAIL() << size;
         } catch (const std::invalid_argument& error) {
             const std::string message = error.what();
@@ -230,7 +230,7 @@ TEST(AStream, ThatDoesNotExistOrIsReadWithTheWrongSizeThrows) {
             EXPECT_NE(message.find("got " + std::to_string(size)), std::string::npos) << message;
             EXPECT_NE(message.find("expected 3"), std::string::npos) << message;
         }
-        EXPECT_THROW(engine.proprio_at(0, at_ns(0), {out, size}), std::invalid_argument);
+        EXPECT_THROW(static_cast<void>(engine.proprio_at(0, at_ns(0), {out, size})), std::invalid_argument);
     }
 }
 

@@ -11,6 +11,13 @@
 namespace chiral::test {
 namespace {
 
+auto from(const std::vector<std::uint64_t>& sample) {
+    return [&sample](std::size_t i) { return sample[i]; };
+}
+auto into(std::vector<std::uint64_t>& copy) {
+    return [&copy](std::size_t i, std::uint64_t word) { copy[i] = word; };
+}
+
 /// A ring of samples, each of which is its sequence in every word.
 struct NumberedRing {
     std::size_t capacity;
@@ -26,14 +33,14 @@ struct NumberedRing {
         for (int i = 0; i < count; ++i) {
             EXPECT_TRUE(ring.claim());
             const std::vector<std::uint64_t> sample(words, ring.newest() + 1);
-            ring.push(sample.data());
+            ring.push(from(sample));
             ring.drop_claim();
         }
     }
     /// The number in sample `sequence`, 0 if it has been overwritten. A mixture fails the test.
     std::uint64_t read(std::uint64_t sequence) const {
         std::vector<std::uint64_t> copy(words);
-        if (!ring.read(sequence, copy.data(), words)) return 0;
+        if (!ring.read(sequence, words, into(copy))) return 0;
         for (const std::uint64_t word : copy) EXPECT_EQ(word, copy[0]) << "torn";
         return copy[0];
     }
@@ -121,10 +128,10 @@ TEST(EveryCallOfARing, TakesNoMoreOperationsThanItSays) {
         NumberedRing ring(4, words);
         const std::vector<std::uint64_t> sample(words, 1);
         std::vector<std::uint64_t> copy(words);
-        EXPECT_EQ(operations_of([&] { ring.ring.push(sample.data()); }), words + 4);
+        EXPECT_EQ(operations_of([&] { ring.ring.push(from(sample)); }), words + 4);
         EXPECT_EQ(operations_of([&] { ring.ring.newest(); }), 1u);
-        EXPECT_EQ(operations_of([&] { EXPECT_TRUE(ring.ring.read(1, copy.data(), words)); }), words + 2);
-        EXPECT_EQ(operations_of([&] { EXPECT_TRUE(ring.ring.read(1, copy.data(), 1)); }), 3u);
+        EXPECT_EQ(operations_of([&] { EXPECT_TRUE(ring.ring.read(1, words, into(copy))); }), words + 2);
+        EXPECT_EQ(operations_of([&] { EXPECT_TRUE(ring.ring.read(1, 1, into(copy))); }), 3u);
     }
 }
 

@@ -118,7 +118,7 @@ WriterEnd publish_without_system_calls(Subject& subject, bool with_sleeper) {
         if (with_sleeper) {
             std::thread([&] {
                 sleeper.store(thread_id());
-                subject.engine.wait_frame(0, subject.engine.newest_frame(0), deadline());
+                static_cast<void>(subject.engine.wait_frame(0, subject.engine.newest_frame(0), deadline()));
             }).detach();
             if (!soon([&] { return sleeper.load() != 0 && thread_state(sleeper.load()) == 'S'; })) exit_thread(kWrong);
         }

@@ -54,7 +54,7 @@ TEST(ASnapshot, StaysUnchangedInPlaceWhileTheWriterGoesOn) {
     Reader reader = engine.make_reader();
     float arm[] = {1, 1};
     commit_number(engine, 1);
-    engine.update_proprio(0, arm, 2);
+    EXPECT_TRUE(engine.update_proprio(0, arm, 2).ok());
     const Snapshot snapshot = reader.snapshot();
     const Contents pinned = contents_of(snapshot);
     const void* where = snapshot.camera(0).image().data();
@@ -137,7 +137,7 @@ TEST(ASnapshot, IsOneAtATimePerReader) {
     Snapshot snapshot = reader.snapshot();
     const Contents pinned = contents_of(snapshot);
     try {
-        reader.snapshot();
+        static_cast<void>(reader.snapshot());
         FAIL() << "two at once";
     } catch (const std::logic_error& error) {
         EXPECT_NE(std::string(error.what()).find("still alive"), std::string::npos) << error.what();
@@ -145,7 +145,7 @@ TEST(ASnapshot, IsOneAtATimePerReader) {
     for (std::uint64_t n = 2; n < 20; ++n) update_number(engine, n);
     EXPECT_TRUE(contents_of(snapshot) == pinned) << "the failed attempt did not harm the live one";
     snapshot.release();
-    EXPECT_EQ(number_in(reader.snapshot().camera(0).image()), 19u);
+    EXPECT_EQ(newest_number(reader), 19u);
 }
 
 TEST(ASnapshot, CanBeReleasedEarlyAndTwice) {
@@ -192,7 +192,7 @@ TEST(ASnapshot, CountsThePublicationsOfEveryField) {
     Engine engine({camera()}, {}, with_readers(1));
     Reader reader = engine.make_reader();
     for (int i = 0; i < 3; ++i) update_number(engine, 1);
-    for (int i = 0; i < 5; ++i) engine.update_extrinsics(0, asymmetric_T());
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(engine.update_extrinsics(0, asymmetric_T()).ok());
     commit_number(engine, 1);
     const Snapshot snapshot = reader.snapshot();
     EXPECT_EQ(snapshot.camera(0).version(), 9u);
@@ -210,7 +210,7 @@ TEST(ASnapshot, TellsTheAgeOfEverySourceAtItsOwnTime) {
     update_number(engine, 1, 0);
     HandClock::set(TimePoint(milliseconds(130)));
     update_number(engine, 1, 1);
-    engine.update_proprio(0, &arm, 1);
+    EXPECT_TRUE(engine.update_proprio(0, &arm, 1).ok());
     HandClock::set(TimePoint(milliseconds(150)));
     const Snapshot snapshot = reader.snapshot();
     HandClock::set(TimePoint(milliseconds(999)));
@@ -227,7 +227,7 @@ TEST(ASnapshot, CountsAgeFromTheCaptureTimeAndNotFromThePublication) {
     Engine engine({camera()}, {}, hand_clock());
     Reader reader = engine.make_reader();
     const std::vector<std::uint8_t> image(45);
-    engine.update_image(0, image.data(), image.size(), TimePoint(milliseconds(420)));
+    EXPECT_TRUE(engine.update_image(0, image.data(), image.size(), TimePoint(milliseconds(420))).ok());
     const Snapshot snapshot = reader.snapshot();
     EXPECT_EQ(snapshot.camera(0).age(), milliseconds(80));
     EXPECT_EQ(snapshot.camera(0).stamp(Field::image).published, TimePoint(milliseconds(500)));
@@ -261,7 +261,7 @@ TEST(ASnapshot, CountsTheFramesThatItsReaderMissed) {
     const auto publish = [&](int count) {
         for (int i = 0; i < count; ++i) {
             update_number(engine, 1);
-            engine.update_proprio(0, &arm, 1);
+            EXPECT_TRUE(engine.update_proprio(0, &arm, 1).ok());
         }
     };
     const auto missed = [](Reader& r) {
@@ -287,7 +287,7 @@ TEST(ASnapshot, CountsTheFramesThatItsReaderMissed) {
 TEST(ASnapshot, TakenBeforeTheFirstFrameCountsAllThatItsReaderMissedSince) {
     Engine engine({camera()}, {}, with_readers(1));
     Reader reader = engine.make_reader();
-    reader.snapshot();
+    static_cast<void>(reader.snapshot());
     for (int i = 0; i < 3; ++i) update_number(engine, 1);
     EXPECT_EQ(reader.snapshot().camera(0).missed(), 2u);
 }
@@ -297,8 +297,8 @@ TEST(ASnapshot, TakesAtMostTheStepsThatTheEngineNames) {
     Reader reader = engine.make_reader();
     const std::vector<float> values(4096);
     for (int i = 0; i < 600; ++i) {
-        engine.update_proprio(0, values.data(), 7, at_ns(1000 * i));
-        engine.update_proprio(1, values.data(), 4096, at_ns(1000 * i));
+        EXPECT_TRUE(engine.update_proprio(0, values.data(), 7, at_ns(1000 * i)).ok());
+        EXPECT_TRUE(engine.update_proprio(1, values.data(), 4096, at_ns(1000 * i)).ok());
     }
     EXPECT_LE(reader.snapshot().steps(), engine.reader_step_bound());
     for (const std::int64_t reference : {-1, 0, 300'500, 598'500, 900'000}) {
@@ -312,10 +312,10 @@ TEST(ASnapshot, InterpolatesStreamsAtItsReferenceTime) {
     Engine engine({camera()}, {{"arm", 1}, {"late", 1}, {"silent", 1}}, with_readers(1));
     Reader reader = engine.make_reader();
     float value = 0;
-    engine.update_proprio(0, &value, 1, at_ns(1000));
-    engine.update_proprio(1, &value, 1, at_ns(1000));
+    EXPECT_TRUE(engine.update_proprio(0, &value, 1, at_ns(1000)).ok());
+    EXPECT_TRUE(engine.update_proprio(1, &value, 1, at_ns(1000)).ok());
     value = 10;
-    engine.update_proprio(0, &value, 1, at_ns(2000));
+    EXPECT_TRUE(engine.update_proprio(0, &value, 1, at_ns(2000)).ok());
     const Snapshot snapshot = reader.snapshot(at_ns(1250));
     EXPECT_EQ(snapshot.proprio(0).how(), ProprioRead::interpolated);
     EXPECT_FLOAT_EQ(snapshot.proprio(0).values()[0], 2.5f);
@@ -323,6 +323,48 @@ TEST(ASnapshot, InterpolatesStreamsAtItsReferenceTime) {
     EXPECT_EQ(snapshot.proprio(1).how(), ProprioRead::after_newest);
     EXPECT_EQ(snapshot.proprio(2).how(), ProprioRead::empty);
 }
+
+// ---- what outlives what ----
+
+template <class T>
+concept TakesSnapshots = requires(T reader) {
+    static_cast<T&&>(reader).snapshot();
+};
+static_assert(TakesSnapshots<Reader&>);
+static_assert(!TakesSnapshots<Reader>, "the reader would be gone before its snapshot");
+
+template <class T>
+concept HandsOutBuffers = requires(T snapshot) {
+    static_cast<T&&>(snapshot).camera(0).image();
+}
+|| requires(T snapshot) { static_cast<T&&>(snapshot).camera(0).depth(); }
+|| requires(T snapshot) { static_cast<T&&>(snapshot).camera(0).intrinsics(); }
+|| requires(T snapshot) { static_cast<T&&>(snapshot).proprio(0).values(); };
+static_assert(HandsOutBuffers<Snapshot&> && HandsOutBuffers<const Snapshot&>);
+static_assert(!HandsOutBuffers<Snapshot>, "the pins would be gone before the buffers are read");
+
+#ifndef NDEBUG
+TEST(AViewOfAnEarlierSnapshot, IsFoundInDebugBuilds) {
+    Engine engine({camera()}, {{"arm", 1}}, with_readers(1));
+    Reader reader = engine.make_reader();
+    std::optional<Snapshot> snapshot = reader.snapshot();
+    const CameraView view = snapshot->camera(0);
+    const ProprioView stream = snapshot->proprio(0);
+    EXPECT_EQ(view.sequence(), 0u);
+    snapshot.reset();
+    EXPECT_DEATH(view.image(), "snapshot that is no more");
+    snapshot.emplace(reader.snapshot());
+    EXPECT_DEATH(view.image(), "snapshot that is no more");
+    EXPECT_DEATH(stream.values(), "snapshot that is no more");
+}
+
+TEST(AReaderThatIsAssignedOverWhileItsSnapshotLives, IsFoundInDebugBuilds) {
+    Engine engine({camera()}, {}, with_readers(2));
+    Reader reader = engine.make_reader();
+    const Snapshot snapshot = reader.snapshot();
+    EXPECT_DEATH(reader = engine.make_reader(), "while its snapshot was alive");
+}
+#endif
 
 }  // namespace
 }  // namespace chiral::test

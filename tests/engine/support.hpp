@@ -127,6 +127,12 @@ struct Contents {
     bool operator==(const Contents&) const = default;
 };
 
+/// The number in the newest image of a camera.
+inline std::optional<std::uint64_t> newest_number(Reader& reader, std::size_t camera = 0) {
+    const Snapshot snapshot = reader.snapshot();
+    return number_in(snapshot.camera(camera).image());
+}
+
 inline CameraContents contents_of(const CameraView& view) {
     CameraContents contents;
     contents.image.assign(view.image().begin(), view.image().end());

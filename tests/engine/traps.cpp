@@ -14,6 +14,12 @@ namespace {
 
 // In the program itself, not in a shared library: the compiler reaches it without a call that could allocate.
 thread_local constinit Trapped counts;
+thread_local constinit std::int64_t allocations_until_failure = -1;
+
+bool fails() noexcept {
+    ++counts.allocations;
+    return allocations_until_failure >= 0 && allocations_until_failure-- == 0;
+}
 
 // The replaced function. Looked up once, before main(): dlsym may allocate.
 template <class Function>
@@ -24,10 +30,12 @@ Function* next(const char* name) noexcept {
 }  // namespace
 
 Trapped trapped() noexcept { return counts; }
+void fail_one_allocation(std::int64_t after) noexcept { allocations_until_failure = after; }
 
 }  // namespace chiral::test
 
 using chiral::test::counts;
+using chiral::test::fails;
 using chiral::test::next;
 
 extern "C" {
@@ -38,25 +46,15 @@ void* __libc_calloc(std::size_t, std::size_t);
 void* __libc_realloc(void*, std::size_t);
 void* __libc_memalign(std::size_t, std::size_t);
 
-void* malloc(std::size_t bytes) noexcept {
-    ++counts.allocations;
-    return __libc_malloc(bytes);
-}
+void* malloc(std::size_t bytes) noexcept { return fails() ? nullptr : __libc_malloc(bytes); }
 void free(void* memory) noexcept {
     if (memory) ++counts.frees;
     __libc_free(memory);
 }
-void* calloc(std::size_t count, std::size_t bytes) noexcept {
-    ++counts.allocations;
-    return __libc_calloc(count, bytes);
-}
-void* realloc(void* memory, std::size_t bytes) noexcept {
-    ++counts.allocations;
-    return __libc_realloc(memory, bytes);
-}
+void* calloc(std::size_t count, std::size_t bytes) noexcept { return fails() ? nullptr : __libc_calloc(count, bytes); }
+void* realloc(void* memory, std::size_t bytes) noexcept { return fails() ? nullptr : __libc_realloc(memory, bytes); }
 void* memalign(std::size_t alignment, std::size_t bytes) noexcept {
-    ++counts.allocations;
-    return __libc_memalign(alignment, bytes);
+    return fails() ? nullptr : __libc_memalign(alignment, bytes);
 }
 void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept { return memalign(alignment, bytes); }
 int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) noexcept {

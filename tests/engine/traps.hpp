@@ -15,6 +15,9 @@ struct Trapped {
     bool operator==(const Trapped&) const = default;
 };
 
+/// The next allocation of this thread but `after` finds no memory, once.
+void fail_one_allocation(std::int64_t after) noexcept;
+
 /// What this thread did so far.
 Trapped trapped() noexcept;
 

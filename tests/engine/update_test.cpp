@@ -148,7 +148,7 @@ TEST_F(AnUpdate, TakesAtMostTheStepsThatTheEngineNames) {
 
 TEST_F(AnUpdate, DoesNotTouchTheCallersBuffer) {
     const std::vector<std::uint8_t> before = image;
-    for (int i = 0; i < 5; ++i) engine.update_image(0, image.data(), image.size());
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(engine.update_image(0, image.data(), image.size()).ok());
     EXPECT_EQ(image, before);
 }
 
@@ -290,14 +290,14 @@ TEST(AnUpdateWithAClock, IsCapturedAtTheCallWhenNoTimeIsGiven) {
     const std::vector<std::uint8_t> image(45), depth(60);
     const float arm = 1;
     HandClock::set(at_ns(10));
-    engine.update_image(0, image.data(), image.size());
+    EXPECT_TRUE(engine.update_image(0, image.data(), image.size()).ok());
     HandClock::set(at_ns(20));
-    engine.update_depth(0, depth.data(), depth.size());
+    EXPECT_TRUE(engine.update_depth(0, depth.data(), depth.size()).ok());
     HandClock::set(at_ns(30));
-    engine.update_intrinsics(0, asymmetric_K());
+    EXPECT_TRUE(engine.update_intrinsics(0, asymmetric_K()).ok());
     HandClock::set(at_ns(40));
-    engine.update_extrinsics(0, asymmetric_T());
-    engine.update_proprio(0, &arm, 1);
+    EXPECT_TRUE(engine.update_extrinsics(0, asymmetric_T()).ok());
+    EXPECT_TRUE(engine.update_proprio(0, &arm, 1).ok());
     HandClock::set(at_ns(99));
     const Snapshot snapshot = reader.snapshot();
     for (const Field field : kAllFields)
@@ -310,7 +310,7 @@ TEST(AnUpdateWithAClock, UsesTheSteadyClockByDefault) {
     Reader reader = engine.make_reader();
     const std::vector<std::uint8_t> image(45);
     const TimePoint before = Clock::now();
-    engine.update_image(0, image.data(), image.size());
+    EXPECT_TRUE(engine.update_image(0, image.data(), image.size()).ok());
     const Snapshot snapshot = reader.snapshot();
     const TimePoint after = Clock::now();
     const Stamp stamp = snapshot.camera(0).stamp(Field::image);

@@ -92,7 +92,7 @@ TEST(WaitingForAFrame, SleepsOnWhenOtherFieldsOrOtherCamerasArePublished) {
     Sleeper sleeper([&] { return engine.wait_frame(0, 0, deadline()); });
     ASSERT_TRUE(sleeper.is_asleep());
     for (int i = 0; i < 100; ++i) {
-        engine.update_intrinsics(0, asymmetric_K());
+        EXPECT_TRUE(engine.update_intrinsics(0, asymmetric_K()).ok());
         update_number(engine, 1, 1);
     }
     EXPECT_TRUE(sleeper.is_asleep());
@@ -131,12 +131,12 @@ TEST(WaitingForAFrame, WithTheLatestDeadlineThereIsSleepsAndIsWoken) {
 TEST(WaitingForAFrame, OfACameraThatDoesNotExistThrows) {
     Engine engine({camera()}, {});
     try {
-        engine.wait_frame(1, 0, Clock::now());
+        static_cast<void>(engine.wait_frame(1, 0, Clock::now()));
         FAIL() << "waited";
     } catch (const std::out_of_range& error) {
         EXPECT_NE(std::string(error.what()).find("camera index 1"), std::string::npos) << error.what();
     }
-    EXPECT_THROW(engine.wait_frame(static_cast<std::size_t>(-1), 0, TimePoint::max()), std::out_of_range);
+    EXPECT_THROW(static_cast<void>(engine.wait_frame(static_cast<std::size_t>(-1), 0, TimePoint::max())), std::out_of_range);
     EXPECT_EQ(engine.newest_frame(1), 0u);
 }
 
@@ -168,7 +168,8 @@ TEST(WaitingForFrames, IsWokenInWhateverOrderTheyCome) {
 
 TEST(WaitingForFrames, OfMoreCamerasThanThereAreThrowsWithoutWaiting) {
     Engine engine({camera()}, {});
-    EXPECT_THROW(engine.wait_frames(std::vector<std::uint64_t>{0, 0}, TimePoint::min()), std::out_of_range);
+    EXPECT_THROW(static_cast<void>(engine.wait_frames(std::vector<std::uint64_t>{0, 0}, TimePoint::min())),
+                 std::out_of_range);
 }
 
 TEST(AWokenReader, SeesTheFrameThatWokeIt) {
@@ -218,6 +219,20 @@ TEST(AWokenReader, IsNeverForgotten) {
     }
     pong.join();
     EXPECT_EQ(lost, 0u);
+}
+
+TEST(WaitingForAFrame, EndsByTheClockOfTheEngineAndByNoOther) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    // An hour behind the real clock: by that, the deadline passed long ago.
+    const TimePoint start = Clock::now() - std::chrono::hours(1);
+    HandClock::set(start);
+    Engine engine({camera()}, {}, options);
+    EXPECT_FALSE(engine.wait_frame(0, 0, start));
+    Sleeper sleeper([&] { return engine.wait_frame(0, 0, start + std::chrono::seconds(1)); });
+    EXPECT_TRUE(sleeper.is_asleep());
+    HandClock::advance(std::chrono::seconds(1));
+    EXPECT_FALSE(sleeper.result());
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ struct Overlapping : rl::test_suite<Overlapping, 3> {
 };
 
 const Registered<OneField> one("claims.one_field", "2 threads try to update the same field twice; 1 reader pins",
-                               {3, 300'000}, {4, 20'000'000});
+                               {2, 300'000}, {3, 20'000'000});
 const Registered<Overlapping> overlapping("claims.overlapping", "2 transactions of 2 fields that share one; 1 reader pins",
                                           {2, 300'000}, {3, 20'000'000});
 

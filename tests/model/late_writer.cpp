@@ -134,13 +134,13 @@ struct TwoLate : rl::test_suite<TwoLate, 4> {
 
 const Registered<Revoked> revoked("late_writer.revoked",
                                   "a writer is revoked anywhere and comes back, another updates twice; 1 reader pins",
-                                  {3, 300'000}, {4, 20'000'000});
+                                  {2, 300'000}, {3, 20'000'000});
 const Registered<OneOfTwoFields> one_of_two("late_writer.one_of_two_fields",
                                             "of 2 open fields one is revoked and updated; 1 reader pins", {2, 300'000},
                                             {3, 20'000'000});
 const Registered<Reopened> reopened("late_writer.reopened",
-                                    "a writer discards and opens again, is revoked; another updates twice", {3, 300'000},
-                                    {4, 20'000'000});
+                                    "a writer discards and opens again, is revoked; another updates twice", {2, 300'000},
+                                    {3, 20'000'000});
 const Registered<TwoLate> two_late("late_writer.two_late",
                                    "2 writers of one field, another revokes twice and writes; 1 reader pins", {2, 300'000},
                                    {3, 20'000'000});

@@ -8,6 +8,10 @@ namespace {
 constexpr std::size_t kCapacity = 2;
 constexpr std::size_t kWords = 2;
 
+auto into(std::uint64_t* out) {
+    return [out](std::size_t i, std::uint64_t word) { out[i] = word; };
+}
+
 /// The ring, and how many samples a bystander has seen begun.
 struct ModelRing {
     core::RingHead<ModelAtomics> head;
@@ -18,13 +22,13 @@ struct ModelRing {
     void push() {
         const std::uint64_t next = ++begun;
         const std::uint64_t sample[kWords] = {10 * next, 10 * next + 1};
-        const std::uint64_t sequence = ring.push(sample);
+        const std::uint64_t sequence = ring.push([&](std::size_t i) { return sample[i]; });
         RL_ASSERT(sequence == next);
     }
     /// False only if the writer has come round to this sample's slot.
     void read(std::uint64_t sequence, std::size_t words) {
         std::uint64_t sample[kWords];
-        if (ring.read(sequence, sample, words))
+        if (ring.read(sequence, words, into(sample)))
             for (std::size_t i = 0; i < words; ++i) RL_ASSERT(sample[i] == 10 * sequence + i);
         else RL_ASSERT(begun >= sequence + kCapacity);
     }
@@ -64,7 +68,7 @@ struct ByNumber : rl::test_suite<ByNumber, 2> {
                 continue;
             }
             std::uint64_t sample[kWords];
-            if (samples_ring.ring.read(n, sample, kWords)) RL_ASSERT(sample[0] == 10 * n && sample[1] == 10 * n + 1);
+            if (samples_ring.ring.read(n, kWords, into(sample))) RL_ASSERT(sample[0] == 10 * n && sample[1] == 10 * n + 1);
         }
     }
 };

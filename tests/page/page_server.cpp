@@ -39,7 +39,7 @@ public:
             const float nothing[] = {0.f, -1.f, Float::quiet_NaN(), Float::infinity()};
             for (std::size_t row = 0; row < 4; ++row)
                 for (std::size_t x = 0; x < kWidth; ++x) depth[row * kWidth + x] = nothing[row];
-            frame.commit();
+            static_cast<void>(frame.commit());
         }
         {
             chiral::Frame frame = begin_frame(1);
@@ -50,7 +50,7 @@ public:
                 image[i + 2] = 200;
                 image[i + 3] = 0;  // see-through, as an untouched alpha is
             }
-            frame.commit();
+            static_cast<void>(frame.commit());
         }
         std::vector<float> joints(20);
         const float phase = 0.1f * static_cast<float>(n);

@@ -139,8 +139,8 @@ public:
     void discard(Field field) noexcept;
 
     /// Publishes every field that was asked for, in one step. The transaction is over afterwards, whatever it returns.
-    Status commit() noexcept;  ///< captured now
-    Status commit(TimePoint captured) noexcept;
+    [[nodiscard]] Status commit() noexcept;  ///< captured now
+    [[nodiscard]] Status commit(TimePoint captured) noexcept;
     /// Publishes nothing. The transaction is over.
     void abandon() noexcept;
 
@@ -193,7 +193,7 @@ public:
     // Of the image:
     std::uint64_t sequence() const noexcept { return stamp(Field::image).sequence; }
     TimePoint captured() const noexcept { return stamp(Field::image).captured; }
-    Duration age() const noexcept;          ///< snapshot time minus capture time
+    Duration age() const noexcept;          ///< snapshot time minus the older of capture and publication
     std::uint64_t missed() const noexcept;  ///< images published since this reader's last snapshot that it did not see
     Duration skew() const noexcept;         ///< capture time minus the snapshot's reference time
     /// Samples the image's content: costs up to 64 cache misses, and one pass over the image while the samples do not change.
@@ -203,9 +203,11 @@ public:
 
 private:
     friend class Snapshot;
-    CameraView(detail::ReaderState* reader, std::size_t index) noexcept : reader_(reader), index_(index) {}
+    CameraView(detail::ReaderState* reader, std::size_t index) noexcept;
+    detail::ReaderState& reader() const noexcept;  // found in debug builds: a view of a snapshot that is no more
     detail::ReaderState* reader_;
     std::size_t index_;
+    std::uint64_t snapshot_;  // number of the snapshot it is of
 };
 
 /// How a proprio value came to be.
@@ -215,7 +217,8 @@ enum class ProprioRead : std::uint8_t {
     after_newest,   ///< asked for a time after the newest sample: the newest sample
     before_oldest,  ///< asked for a time before the oldest remembered sample: the oldest sample
     empty,          ///< nothing has been published: zeros
-    overrun,        ///< the writer overtook the reader in every attempt: the previous value of the caller's buffer
+    overrun,        ///< the writer overtook the reader in every attempt: a snapshot repeats the values of the one before; the
+                    ///< caller's own buffer holds anything
 };
 
 /// One proprio stream of a snapshot: a copy that is owned by the Reader and valid while the Snapshot lives.
@@ -227,16 +230,49 @@ public:
     const Stamp& stamp() const noexcept;
     std::uint64_t sequence() const noexcept { return stamp().sequence; }
     TimePoint captured() const noexcept { return stamp().captured; }
-    Duration age() const noexcept;
+    Duration age() const noexcept;          ///< as CameraView::age
     std::uint64_t missed() const noexcept;  ///< samples since this reader's last snapshot that it did not see
     SourceStatus status() const noexcept;
     const ProprioConfig& config() const noexcept;
 
 private:
     friend class Snapshot;
-    ProprioView(detail::ReaderState* reader, std::size_t index) noexcept : reader_(reader), index_(index) {}
+    ProprioView(detail::ReaderState* reader, std::size_t index) noexcept;
+    detail::ReaderState& reader() const noexcept;  // found in debug builds: a view of a snapshot that is no more
     detail::ReaderState* reader_;
     std::size_t index_;
+    std::uint64_t snapshot_;  // number of the snapshot it is of
+};
+
+/// What outlives the Snapshot without harm.
+class CHIRAL_API PassingCameraView : CameraView {
+public:
+    using CameraView::age;
+    using CameraView::captured;
+    using CameraView::missed;
+    using CameraView::sequence;
+    using CameraView::skew;
+    using CameraView::stamp;
+    using CameraView::status;
+    using CameraView::version;
+
+private:
+    friend class Snapshot;
+    explicit PassingCameraView(CameraView view) noexcept : CameraView(view) {}
+};
+class CHIRAL_API PassingProprioView : ProprioView {
+public:
+    using ProprioView::age;
+    using ProprioView::captured;
+    using ProprioView::how;
+    using ProprioView::missed;
+    using ProprioView::sequence;
+    using ProprioView::stamp;
+    using ProprioView::status;
+
+private:
+    friend class Snapshot;
+    explicit PassingProprioView(ProprioView view) noexcept : ProprioView(view) {}
 };
 
 /// Everything at one look. Releases its pins when destroyed. Movable, not copyable.
@@ -249,8 +285,11 @@ public:
 
     std::size_t cameras() const noexcept;
     std::size_t proprios() const noexcept;
-    CameraView camera(std::size_t index) const noexcept { return {reader_, index}; }    ///< index < cameras()
-    ProprioView proprio(std::size_t index) const noexcept { return {reader_, index}; }  ///< index < proprios()
+    CameraView camera(std::size_t index) const& noexcept { return {reader_, index}; }    ///< index < cameras()
+    ProprioView proprio(std::size_t index) const& noexcept { return {reader_, index}; }  ///< index < proprios()
+    /// Of a snapshot that is gone at the end of the expression: numbers and times, but no buffers.
+    PassingCameraView camera(std::size_t index) const&& noexcept { return PassingCameraView({reader_, index}); }
+    PassingProprioView proprio(std::size_t index) const&& noexcept { return PassingProprioView({reader_, index}); }
 
     /// When the snapshot was taken; ages refer to it.
     TimePoint time() const noexcept;
@@ -281,7 +320,8 @@ public:
 
     /// Pins all cameras and copies the newest sample of every proprio stream; with a reference time, proprios are
     /// interpolated at it. Wait-free. Throws std::logic_error while the previous snapshot of this reader is alive.
-    Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt);
+    [[nodiscard]] Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt) &;
+    Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt) && = delete;  // the Reader must outlive it
 
     int index() const noexcept;
 
@@ -304,55 +344,59 @@ public:
     // ---- writing: wait-free ----
 
     /// Copies H*W*C bytes and publishes them. `captured` defaults to the time of the call.
-    Status update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept;
-    Status update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes, TimePoint captured) noexcept;
+    [[nodiscard]] Status update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept;
+    [[nodiscard]] Status update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes,
+                                      TimePoint captured) noexcept;
     /// Copies H*W float32 (metres), given as bytes, and publishes them.
-    Status update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept;
-    Status update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes, TimePoint captured) noexcept;
-    Status update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K) noexcept;
-    Status update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K, TimePoint captured) noexcept;
-    Status update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T) noexcept;
-    Status update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T, TimePoint captured) noexcept;
+    [[nodiscard]] Status update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept;
+    [[nodiscard]] Status update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes,
+                                      TimePoint captured) noexcept;
+    [[nodiscard]] Status update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K) noexcept;
+    [[nodiscard]] Status update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K, TimePoint captured) noexcept;
+    [[nodiscard]] Status update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T) noexcept;
+    [[nodiscard]] Status update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T, TimePoint captured) noexcept;
     /// Appends a sample of exactly the declared number of values.
-    Status update_proprio(std::size_t proprio, const float* values, std::size_t count) noexcept;
-    Status update_proprio(std::size_t proprio, const float* values, std::size_t count, TimePoint captured) noexcept;
+    [[nodiscard]] Status update_proprio(std::size_t proprio, const float* values, std::size_t count) noexcept;
+    [[nodiscard]] Status update_proprio(std::size_t proprio, const float* values, std::size_t count,
+                                        TimePoint captured) noexcept;
 
     /// Begins a frame transaction. For an unknown camera the frame's status() says so and commit() fails.
-    Frame begin_frame(std::size_t camera) noexcept;
+    [[nodiscard]] Frame begin_frame(std::size_t camera) noexcept;
 
     /// Frees a field whose writer hangs or died in the middle of an update or frame, for a successor. A writer that comes
     /// back is told Errc::revoked, publishes nothing, and shares no memory with its successor; until it does, its slot is
     /// replaced by a spare one, of which every field has one: no_spare_slot if that is in use, and the field stays taken.
     /// writer_busy if the writer is publishing at this very moment: ask again. Ok if nobody held the field. May lock and call
     /// the system: not for a sensor thread.
-    Status revoke_writer(std::size_t camera, Field field, WriterFate fate = WriterFate::may_return) noexcept;
+    [[nodiscard]] Status revoke_writer(std::size_t camera, Field field, WriterFate fate = WriterFate::may_return) noexcept;
     /// The same for all fields of a camera that are held, by writers that may return. The first error, though the other
     /// fields are freed.
-    Status revoke_camera_writer(std::size_t camera) noexcept;
+    [[nodiscard]] Status revoke_camera_writer(std::size_t camera) noexcept;
     /// Frees a stream whose writer died in update_proprio(). It must be dead, and the caller must have learned that in a way
     /// that orders memory: no driver runs in there, so nothing can hang and return.
-    Status revoke_proprio_writer(std::size_t proprio) noexcept;
+    [[nodiscard]] Status revoke_proprio_writer(std::size_t proprio) noexcept;
 
     // ---- reading ----
 
     /// Throws std::runtime_error if options().readers readers exist already.
-    Reader make_reader();
+    [[nodiscard]] Reader make_reader();
 
     /// Newest published image of a camera, 0 before the first. Wait-free.
     std::uint64_t newest_frame(std::size_t camera) const noexcept;
 
     /// Sleeps until an image newer than `after` is published; false at the deadline. Throws std::out_of_range for an
     /// unknown camera.
-    bool wait_frame(std::size_t camera, std::uint64_t after, TimePoint deadline);
+    [[nodiscard]] bool wait_frame(std::size_t camera, std::uint64_t after, TimePoint deadline);
     /// The same for all cameras at once: true when camera i has one newer than after[i], for all i < after.size(). Throws
     /// std::out_of_range if there are fewer cameras.
-    bool wait_frames(std::span<const std::uint64_t> after, TimePoint deadline);
+    [[nodiscard]] bool wait_frames(std::span<const std::uint64_t> after, TimePoint deadline);
 
     /// Reads one proprio stream without a Reader, any thread. Values go to `out`, which holds the declared size.
     /// Wait-free; overrun only if the writer laps the ring in each of a few attempts. Throws std::out_of_range for an
     /// unknown stream, std::invalid_argument for an `out` of another size.
-    ProprioRead latest_proprio(std::size_t proprio, std::span<float> out, Stamp* stamp = nullptr) const;
-    ProprioRead proprio_at(std::size_t proprio, TimePoint time, std::span<float> out, Stamp* stamp = nullptr) const;
+    [[nodiscard]] ProprioRead latest_proprio(std::size_t proprio, std::span<float> out, Stamp* stamp = nullptr) const;
+    [[nodiscard]] ProprioRead proprio_at(std::size_t proprio, TimePoint time, std::span<float> out,
+                                         Stamp* stamp = nullptr) const;
 
     // ---- what it is ----
 

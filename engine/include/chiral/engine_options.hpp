@@ -18,12 +18,16 @@ struct EngineOptions {
     /// Ask for the arena to be locked into memory (mlock), or to lie on huge pages. See Engine::arena().
     bool lock_memory = false;
     bool huge_pages = false;
-    /// A source older than this is stale.
+    /// A source is stale when the older of its capture and its publication is longer ago than this.
     Duration camera_stale_after = std::chrono::milliseconds(200);
     Duration proprio_stale_after = std::chrono::milliseconds(50);
-    /// A source is frozen when this many samples in a row brought the same content or the same capture time. 0: never.
+    /// A source is frozen when this many samples that a reader looked at, in a row, brought the same content as the one
+    /// before, or the same capture time. Content counts only if the reader does not look at every n-th sample alone, which
+    /// would miss what happens in between. 0: never, as for streams, where a gripper at rest repeats its numbers.
     std::uint64_t camera_frozen_after = 10;
-    std::uint64_t proprio_frozen_after = 500;
+    std::uint64_t proprio_frozen_after = 0;
+    /// A sample captured this much after it was published is stamped by another clock: SourceStatus::ahead.
+    Duration capture_ahead_tolerance = std::chrono::milliseconds(2);
     /// Check at every release that no pinned slot was touched; Snapshot::intact() tells. Costs a few cache lines per camera.
 #ifdef NDEBUG
     bool verify_pins = false;
@@ -31,6 +35,7 @@ struct EngineOptions {
     bool verify_pins = true;
 #endif
     /// The clock of default capture times, publish times and ages. Must be monotonic and must not call the system.
+    /// Deadlines are on it as well.
     TimePoint (*now)() noexcept = nullptr;  ///< nullptr: std::chrono::steady_clock
 };
 

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <chiral/api.hpp>
+#include <chiral/time.hpp>
 
 #include <Eigen/Core>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace chiral {
@@ -22,29 +24,40 @@ struct CameraConfig {
     bool has_depth{false};                                     ///< allocate and stream a float32 depth map, metres
     Eigen::Matrix3d intrinsics = Eigen::Matrix3d::Identity();  ///< initial camera matrix K, pixels
     Eigen::Matrix4d extrinsics = Eigen::Matrix4d::Identity();  ///< initial camera-to-world transform T, metres
+
+    /// Of this camera, instead of EngineOptions::camera_stale_after and camera_frozen_after.
+    std::optional<Duration> stale_after{};
+    std::optional<std::uint64_t> frozen_after{};
 };
 
 /// One proprioception stream: a vector of float32 that is read as a whole.
 struct ProprioConfig {
     std::string name;  ///< unique among the streams, not empty
     int size{0};       ///< number of float32 elements, > 0
+
+    /// Of this stream, instead of EngineOptions::proprio_stale_after and proprio_frozen_after.
+    std::optional<Duration> stale_after{};
+    std::optional<std::uint64_t> frozen_after{};
 };
 
-/// What a reader may expect of a source, judged when the reader asks.
+/// What a reader may expect of a source, judged when the reader asks. Of several that apply, the first in the order never,
+/// stale, ahead, frozen.
 enum class SourceStatus : std::uint8_t {
     never = 0,   ///< nothing has been published yet; the buffers hold their initial values
     fresh = 1,   ///< the newest sample is younger than the configured limit
-    stale = 2,   ///< the newest sample is older than the configured limit
+    stale = 2,   ///< the newest sample was captured or published longer ago than the configured limit
     frozen = 3,  ///< samples arrive, but their content or their capture time no longer changes
+    ahead = 4,   ///< samples arrive that are captured after they are published: they are stamped by another clock
 };
 
-/// "never", "fresh", "stale" or "frozen".
+/// "never", "fresh", "stale", "frozen" or "ahead".
 constexpr const char* to_string(SourceStatus status) noexcept {
     switch (status) {
         case SourceStatus::never: return "never";
         case SourceStatus::fresh: return "fresh";
         case SourceStatus::stale: return "stale";
         case SourceStatus::frozen: return "frozen";
+        case SourceStatus::ahead: return "ahead";
     }
     return "unknown";
 }

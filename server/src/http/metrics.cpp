@@ -77,7 +77,7 @@ std::string metrics_text(const robot::StatCounters& stats, const std::vector<rob
     if (!sources.empty()) text.head("source_status", "gauge", "1 for the status that a source has.");
     for (const robot::SourceReport& source : sources)
         for (const SourceStatus status :
-             {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen})
+             {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen, SourceStatus::ahead})
             text.value(source.status == status, labels_of(source) + ",status=\"" + to_string(status) + '"');
 
     const auto total = [&](const char* name, const char* help, const std::atomic<std::uint64_t>& counter) {

@@ -196,7 +196,7 @@ void decode_currency(const Where& where, const Value& fields, Source& source) {
     source.missed = count_or_zero(where, fields, "missed");
     const std::uint64_t status = count_or_zero(where, fields, "status");
     source.status =
-        status <= static_cast<std::uint64_t>(SourceStatus::frozen) ? static_cast<SourceStatus>(status) : SourceStatus::stale;
+        status <= static_cast<std::uint64_t>(SourceStatus::ahead) ? static_cast<SourceStatus>(status) : SourceStatus::stale;
 }
 
 void decode_pixels(const Where& where, const Value& fields, const PixelFormat& format, Payload& payload, CameraInfo& camera,

@@ -97,7 +97,7 @@ inline CameraInfo sample_camera(const std::string& name, int height, int width, 
     }
     camera.sequence = static_cast<std::uint64_t>(seed) + 5;
     camera.missed = static_cast<std::uint64_t>(seed) * 3;
-    camera.status = static_cast<SourceStatus>(seed % 4);
+    camera.status = static_cast<SourceStatus>(seed % 5);
     return camera;
 }
 
@@ -108,7 +108,7 @@ inline ProprioInfo sample_proprio(const std::string& name, std::size_t size, int
     proprio.timestamp = 2000.0 + seed;
     proprio.sequence = static_cast<std::uint64_t>(seed) + 9;
     proprio.missed = static_cast<std::uint64_t>(seed);
-    proprio.status = static_cast<SourceStatus>((seed + 1) % 4);
+    proprio.status = static_cast<SourceStatus>((seed + 1) % 5);
     return proprio;
 }
 

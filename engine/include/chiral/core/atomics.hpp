@@ -112,7 +112,10 @@ struct StdAtomics {
         std::atomic<T> value_{};
     };
 
-    using Deadline = std::chrono::steady_clock::time_point;
+    struct Deadline {
+        std::chrono::steady_clock::time_point end;
+        std::chrono::steady_clock::time_point (*now)() noexcept = nullptr;  // the clock that `end` is on; null: steady_clock
+    };
 
     /// Sleeps while `word` holds `value`, at most until the deadline; may return early. False once the deadline passed.
     static bool wait(const Atomic<std::uint64_t>& word, std::uint64_t value, Deadline deadline) noexcept;

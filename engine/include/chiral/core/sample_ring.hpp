@@ -45,13 +45,15 @@ public:
     bool claim() noexcept { return head_.claim.exchange(Site::ring_claim_take, 1, std::memory_order_acquire) == 0; }
     void drop_claim() noexcept { head_.claim.store(Site::ring_claim_drop, 0, std::memory_order_release); }
 
-    /// Appends a sample of `words` words and returns its sequence. The caller has claimed the ring. words + 4 steps.
-    std::uint64_t push(const std::uint64_t* sample) noexcept {
+    /// Appends a sample, of which `word(i)` is the i-th of its words, and returns its sequence. The caller has claimed the
+    /// ring. words + 4 steps.
+    template <class Word>
+    std::uint64_t push(Word word) noexcept {
         const std::uint64_t sequence = head_.newest.load(Site::ring_own_head_load, std::memory_order_relaxed) + 1;
         Atomic<std::uint64_t>* cell = cell_of(sequence);
         cell[0].store(Site::ring_guard_open, 2 * sequence + 1, std::memory_order_relaxed);
         for (std::size_t i = 0; i < words_; ++i)
-            cell[1 + i].store(Site::ring_word_store, sample[i], std::memory_order_release);
+            cell[1 + i].store(Site::ring_word_store, word(i), std::memory_order_release);
         cell[0].store(Site::ring_guard_close, 2 * sequence + 2, std::memory_order_release);
         head_.newest.store(Site::ring_head_store, sequence, std::memory_order_release);
         return sequence;
@@ -63,13 +65,14 @@ public:
     /// The oldest sequence that can still be there when `newest` is the newest.
     std::uint64_t oldest(std::uint64_t newest) const noexcept { return newest > capacity_ ? newest - capacity_ + 1 : 1; }
 
-    /// Copies the first `count` words of sample `sequence`. False if it has been overwritten meanwhile: `out` is then
-    /// unspecified. count + 2 steps.
-    bool read(std::uint64_t sequence, std::uint64_t* out, std::size_t count) const noexcept {
+    /// Hands the first `count` words of sample `sequence` to `take(i, word)`. False if it has been overwritten meanwhile:
+    /// what was handed out is then worthless. count + 2 steps.
+    template <class Take>
+    bool read(std::uint64_t sequence, std::size_t count, Take take) const noexcept {
         const Atomic<std::uint64_t>* cell = cell_of(sequence);
         const std::uint64_t complete = 2 * sequence + 2;
         if (cell[0].load(Site::ring_guard_first, std::memory_order_acquire) != complete) return false;
-        for (std::size_t i = 0; i < count; ++i) out[i] = cell[1 + i].load(Site::ring_word_load, std::memory_order_acquire);
+        for (std::size_t i = 0; i < count; ++i) take(i, cell[1 + i].load(Site::ring_word_load, std::memory_order_acquire));
         return !P::performs(Step::ring_recheck) ||
                cell[0].load(Site::ring_guard_second, std::memory_order_relaxed) == complete;
     }
