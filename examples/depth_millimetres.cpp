@@ -43,7 +43,8 @@ public:
                 std::ranges::fill(frame.image(), std::uint8_t{128});
                 std::ranges::transform(raw, frame.depth().begin(),
                                        [](std::uint16_t mm) { return static_cast<float>(mm) * 0.001f; });
-                frame.commit(captured);
+                if (const chiral::Status status = frame.commit(captured); !status)
+                    std::fprintf(stderr, "%s\n", status.message().c_str());
                 std::this_thread::sleep_for(std::chrono::milliseconds(33));
             }
         });

@@ -33,7 +33,8 @@ int main() {
         std::array<float, 7> joints{};
         while (!over.stop_requested()) {
             joints[0] += 0.001f;
-            engine.update_proprio(0, joints.data(), joints.size());
+            if (const chiral::Status status = engine.update_proprio(0, joints.data(), joints.size()); !status)
+                std::fprintf(stderr, "%s\n", status.message().c_str());
             std::this_thread::sleep_for(2ms);
         }
     });

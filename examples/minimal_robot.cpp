@@ -53,7 +53,8 @@ private:
         for (std::uint8_t brightness = 0; !over.stop_requested(); ++brightness) {
             chiral::Frame frame = begin_frame(0);  // in place: a driver would write here
             for (std::uint8_t& pixel : frame.image()) pixel = brightness;
-            frame.commit();
+            if (const chiral::Status status = frame.commit(); !status)
+                std::fprintf(stderr, "%s\n", status.message().c_str());
             std::this_thread::sleep_for(33ms);
         }
     }

@@ -36,7 +36,8 @@ public:
             for (std::uint8_t n = 0; !over.stop_requested(); ++n) {
                 chiral::Frame frame = begin_frame(0);
                 std::ranges::fill(frame.image(), n);
-                frame.commit();
+                if (const chiral::Status status = frame.commit(); !status)
+                    std::fprintf(stderr, "%s\n", status.message().c_str());
                 std::this_thread::sleep_for(10ms);
             }
         });

@@ -42,7 +42,8 @@ int main() {
         while (!over.stop_requested()) {
             const chiral::TimePoint now = chiral::Clock::now();
             const std::array<float, 3> joints = {angle_at(now), 0.5f * angle_at(now), 0.0f};
-            engine.update_proprio(0, joints.data(), joints.size(), now);
+            if (const chiral::Status status = engine.update_proprio(0, joints.data(), joints.size(), now); !status)
+                std::fprintf(stderr, "%s\n", status.message().c_str());
             std::this_thread::sleep_for(2ms);
         }
     });

@@ -8,15 +8,19 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 namespace chiral::stress {
@@ -130,6 +134,76 @@ private:
     bool left_open_{false};
     std::uint64_t deaths_{0};
     std::uint64_t revived_{0};
+};
+
+// A driver hangs in a frame, is revoked, and comes back: it goes on filling what it was handed, and commits.
+class LateWriter final : public Fault {
+public:
+    void occur(FaultSite& site) override {
+        std::optional<Frame> late;
+        const auto got_all = [&] {
+            late.emplace(site.engine().begin_frame(0));
+            late->image();
+            if (site.cameras[0].has_depth) late->depth();
+            late->set_intrinsics(Eigen::Matrix3d::Identity());
+            late->set_extrinsics(Eigen::Matrix4d::Identity());
+            return late->status().ok();
+        };
+        if (!await(site, got_all)) return;
+        if (const Status revoked = site.engine().revoke_camera_writer(0); !revoked.ok())
+            throw std::runtime_error(revoked.message());
+        // Its successor publishes while it fills: the readers of the run would see a slot that both write.
+        const std::uint64_t newest = site.engine().newest_frame(0);
+        const std::span<std::uint8_t> image = late->image();
+        const bool superseded = await(site, [&] {
+            std::fill(image.begin(), image.end(), std::uint8_t{0xdd});
+            return site.engine().newest_frame(0) > newest + 3;
+        });
+        const Status status = late->commit();
+        if (status.code() != Errc::revoked) throw std::runtime_error("expected revoked, got: " + status.message());
+        if (superseded) ++came_back_;
+        else if (!site.stop) throw std::runtime_error("after the late writer was revoked, nothing was published");
+    }
+    void tell(FaultOutcome& outcome) const override {
+        outcome.happened = came_back_;
+        outcome.measured = fmt::format("{} writers came back after they were revoked, and published nothing", came_back_);
+    }
+
+private:
+    std::uint64_t came_back_{0};
+};
+
+// The process forks under load, as a program that starts others does; the child lives for a while.
+class Fork final : public Fault {
+public:
+    Nanoseconds interval() const override { return std::chrono::milliseconds(50); }
+    void occur(FaultSite& site) override {
+        std::array<int, 2> ends{};
+        if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+        const pid_t child = fork();
+        if (child == 0) {
+            close(ends[1]);
+            char byte = 0;
+            _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);  // until the parent closes its end; touches nothing of the engine
+        }
+        close(ends[0]);
+        const std::uint64_t newest = site.engine().newest_frame(0);
+        const bool moved = child > 0 && await(site, [&] { return site.engine().newest_frame(0) > newest + 2; });
+        close(ends[1]);
+        if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
+        int status = 0;
+        waitpid(child, &status, 0);
+        if (status != 0) throw std::runtime_error("the child did not end in order");
+        if (moved) ++children_;
+        else if (!site.stop) throw std::runtime_error("nothing was published while the child lived");
+    }
+    void tell(FaultOutcome& outcome) const override {
+        outcome.happened = children_;
+        outcome.measured = fmt::format("{} children were forked, and frames went on while they lived", children_);
+    }
+
+private:
+    std::uint64_t children_{0};
 };
 
 // A second thread asks for the image while the camera's own writer has it.
@@ -309,6 +383,8 @@ std::vector<FaultEntry> faults() {
     std::vector<FaultEntry> all{
         {"stopped_reader", "a reader stops for good with everything pinned", false, true, make<StoppedReader>},
         {"dead_writer", "a writer dies in the middle of a frame, and is revoked", false, true, make<DeadWriter>},
+        {"late_writer", "a writer is revoked in the middle of a frame, and comes back", false, true, make<LateWriter>},
+        {"fork", "the process forks", false, true, make<Fork>},
         {"second_writer", "a second thread writes a camera that has a writer", false, true, make<SecondWriter>},
         {"extra_readers", "more readers than were configured", false, false, make<ExtraReaders>},
         {"clock_steps", "capture times jump by an hour, forwards and back", false, true, make<ClockSteps>},

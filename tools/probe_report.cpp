@@ -63,7 +63,8 @@ Json track_json(const SourceTrack& track) {
                 {"seen", nullptr},           {"missed", nullptr},
                 {"status", nullptr},         {"observations_by_status", nullptr}};
     Json by_status;
-    for (const SourceStatus status : {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen, SourceStatus::ahead})
+    for (const SourceStatus status :
+         {SourceStatus::never, SourceStatus::fresh, SourceStatus::stale, SourceStatus::frozen, SourceStatus::ahead})
         by_status[to_string(status)] = track.observations(status);
     return {{"sequence_first", track.first_sequence()},
             {"sequence_last", track.last_sequence()},

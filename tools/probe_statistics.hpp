@@ -55,7 +55,7 @@ private:
     double last_snapshot_{0.0};
     std::uint64_t seen_{0}, missed_{0};
     SourceStatus last_status_{SourceStatus::never};
-    std::array<std::uint64_t, 4> statuses_{};
+    std::array<std::uint64_t, source_status_count> statuses_{};
     std::vector<double> ages_;
 };
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .types import Array, CameraInfo, Observation, Stamp
 
-STATUS = ("never", "fresh", "stale", "frozen")
+STATUS = ("never", "fresh", "stale", "frozen", "ahead")
 
 
 def _plain(value: Any) -> Any:

@@ -56,7 +56,7 @@ class CameraConfig:
 
 class Stamp(NamedTuple):
     """How current a source is: capture time, number of the sample since start, samples missed since the previous
-    observation, and 'never', 'fresh', 'stale' or 'frozen'."""
+    observation, and 'never', 'fresh', 'stale', 'frozen' or 'ahead'."""
 
     timestamp: float = 0.0
     sequence: int = 0

@@ -43,13 +43,19 @@ int status_of_child(Work work) {
     return status;
 }
 
-/// Runs `work`, which returns the number of wrong results, in a child without system calls.
+/// Makes something in a child, which does not inherit an engine, and does `work` with it without system calls. `work` returns
+/// the number of wrong results.
+template <class Make, class Work>
+int status_without_system_calls(Make make, Work work) {
+    return status_of_child([&] {
+        auto subject = make();
+        if (!forbid_system_calls()) exit_thread(kNoSeccomp);
+        exit_thread(work(*subject) == 0 ? kDone : kWrong);
+    });
+}
 template <class Work>
 int status_without_system_calls(Work work) {
-    return status_of_child([&] {
-        if (!forbid_system_calls()) exit_thread(kNoSeccomp);
-        exit_thread(work() == 0 ? kDone : kWrong);
-    });
+    return status_without_system_calls([] { return std::optional<int>(0); }, [&](int) { return work(); });
 }
 
 bool seccomp_is_there() {
@@ -76,9 +82,15 @@ protected:
 
 TEST_P(TheHotPathWithoutSystemCalls, IsWalkedToItsEnd) {
     for (const int readers : {1, 14}) {
-        Subject subject(readers, clock_calls_the_system() ? &counting_clock : nullptr);
-        ASSERT_TRUE(subject.engine.update_image(0, std::vector<std::uint8_t>(48 * 64 * 3).data(), 48 * 64 * 3).ok());
-        const int status = status_without_system_calls([&] { return run(subject, GetParam(), 500); });
+        const auto now = clock_calls_the_system() ? &counting_clock : nullptr;
+        const auto make = [&] {
+            auto subject = std::make_unique<Subject>(readers, now);
+            const std::vector<std::uint8_t> image(48 * 64 * 3);
+            if (!subject->engine.update_image(0, image.data(), image.size())) exit_thread(kWrong);
+            return subject;
+        };
+        const int status =
+            status_without_system_calls(make, [&](Subject& subject) { return run(subject, GetParam(), 500); });
         EXPECT_FALSE(WIFSIGNALED(status)) << "killed by signal " << WTERMSIG(status) << ": something called the system";
         EXPECT_EQ(WEXITSTATUS(status), kDone);
     }
@@ -99,9 +111,9 @@ TEST(TheSystemCallTrap, KillsOneSingleCall) {
 
 TEST(TheSystemCallTrap, KillsAWaiterThatHasToSleep) {
     if (!seccomp_is_there()) GTEST_SKIP() << "no seccomp here";
-    Subject subject(1);
-    const int status =
-        status_without_system_calls([&] { return subject.engine.wait_frame(0, 0, TimePoint::max()) ? 0 : 1; });
+    const int status = status_without_system_calls(
+        [] { return std::make_unique<Subject>(1); },
+        [](Subject& subject) { return subject.engine.wait_frame(0, 0, TimePoint::max()) ? 0 : 1; });
     ASSERT_TRUE(WIFSIGNALED(status));
 }
 
@@ -110,8 +122,9 @@ TEST(TheSystemCallTrap, KillsAWaiterThatHasToSleep) {
 enum class WriterEnd { went_through, was_killed, neither };
 
 /// In a child: a thread sleeps in wait_frame, if `with_sleeper`; another forbids itself system calls and publishes.
-WriterEnd publish_without_system_calls(Subject& subject, bool with_sleeper) {
+WriterEnd publish_without_system_calls(TimePoint (*now)() noexcept, bool with_sleeper) {
     const int status = status_of_child([&] {
+        Subject subject(1, now);
         std::atomic<long> sleeper{0}, writer{0};
         std::atomic<bool> published{false};
         // Neither thread is joined: one of them may be dead. The child's end takes them along.
@@ -139,9 +152,9 @@ WriterEnd publish_without_system_calls(Subject& subject, bool with_sleeper) {
 
 TEST(WakingASleeper, IsTheOnlySystemCallOfAnUpdate) {
     if (!seccomp_is_there()) GTEST_SKIP() << "no seccomp here";
-    Subject subject(1, clock_calls_the_system() ? &counting_clock : nullptr);
-    EXPECT_EQ(publish_without_system_calls(subject, false), WriterEnd::went_through);
-    EXPECT_EQ(publish_without_system_calls(subject, true), WriterEnd::was_killed);
+    const auto now = clock_calls_the_system() ? &counting_clock : nullptr;
+    EXPECT_EQ(publish_without_system_calls(now, false), WriterEnd::went_through);
+    EXPECT_EQ(publish_without_system_calls(now, true), WriterEnd::was_killed);
 }
 
 }  // namespace

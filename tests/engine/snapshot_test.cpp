@@ -359,6 +359,7 @@ TEST(AViewOfAnEarlierSnapshot, IsFoundInDebugBuilds) {
 }
 
 TEST(AReaderThatIsAssignedOverWhileItsSnapshotLives, IsFoundInDebugBuilds) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");  // a forked child would have no buffers
     Engine engine({camera()}, {}, with_readers(2));
     Reader reader = engine.make_reader();
     const Snapshot snapshot = reader.snapshot();

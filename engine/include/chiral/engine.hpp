@@ -217,8 +217,8 @@ enum class ProprioRead : std::uint8_t {
     after_newest,   ///< asked for a time after the newest sample: the newest sample
     before_oldest,  ///< asked for a time before the oldest remembered sample: the oldest sample
     empty,          ///< nothing has been published: zeros
-    overrun,        ///< the writer overtook the reader in every attempt: a snapshot repeats the values of the one before; the
-                    ///< caller's own buffer holds anything
+    overrun,  ///< the writer overtook the reader in every attempt: a snapshot repeats the values of the one before; the
+              ///< caller's own buffer holds anything
 };
 
 /// One proprio stream of a snapshot: a copy that is owned by the Reader and valid while the Snapshot lives.

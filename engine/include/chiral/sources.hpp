@@ -9,6 +9,7 @@
 
 #include <Eigen/Core>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -49,6 +50,8 @@ enum class SourceStatus : std::uint8_t {
     frozen = 3,  ///< samples arrive, but their content or their capture time no longer changes
     ahead = 4,   ///< samples arrive that are captured after they are published: they are stamped by another clock
 };
+
+inline constexpr std::size_t source_status_count = 5;
 
 /// "never", "fresh", "stale", "frozen" or "ahead".
 constexpr const char* to_string(SourceStatus status) noexcept {

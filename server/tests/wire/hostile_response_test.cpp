@@ -266,7 +266,7 @@ TEST(Response, OptionalFieldsMayBeMissingOrNil) {
 }
 
 TEST(Response, AStatusFromANewerPeerCountsAsStale) {
-    for (const std::uint64_t status : {std::uint64_t{4}, std::uint64_t{127}, largest}) {
+    for (const std::uint64_t status : {std::uint64_t{5}, std::uint64_t{127}, largest}) {
         Json header = good_header();
         header.at("cameras")[0]["status"] = status;
         wire::Response response;

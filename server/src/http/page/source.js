@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a source is doing: its rate, its age, what was not shown of it.
 
-const STATUS = ['never', 'fresh', 'stale', 'frozen'];
+const STATUS = ['never', 'fresh', 'stale', 'frozen', 'ahead'];
 const RATE_WINDOW = 2.5, PLOT_WINDOW = 10;  // seconds
 
 class Source {
