@@ -231,20 +231,21 @@ Status PolicyServer::checked(Status status, const char* call) {
     return status;
 }
 
-Status PolicyServer::update_image(std::size_t idx, const std::uint8_t* data, std::size_t len) {
-    return checked(engine().update_image(idx, data, len), "update_image");
+Status PolicyServer::update_image(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at) {
+    return checked(at ? engine().update_image(idx, data, len, *at) : engine().update_image(idx, data, len), "update_image");
 }
-Status PolicyServer::update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len) {
-    return checked(engine().update_depth(idx, data, len), "update_depth");
+Status PolicyServer::update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at) {
+    return checked(at ? engine().update_depth(idx, data, len, *at) : engine().update_depth(idx, data, len), "update_depth");
 }
-Status PolicyServer::update_intrinsics(std::size_t idx, const Eigen::Matrix3d& K) {
-    return checked(engine().update_intrinsics(idx, K), "update_intrinsics");
+Status PolicyServer::update_intrinsics(std::size_t idx, const Eigen::Matrix3d& K, Captured at) {
+    return checked(at ? engine().update_intrinsics(idx, K, *at) : engine().update_intrinsics(idx, K), "update_intrinsics");
 }
-Status PolicyServer::update_extrinsics(std::size_t idx, const Eigen::Matrix4d& T) {
-    return checked(engine().update_extrinsics(idx, T), "update_extrinsics");
+Status PolicyServer::update_extrinsics(std::size_t idx, const Eigen::Matrix4d& T, Captured at) {
+    return checked(at ? engine().update_extrinsics(idx, T, *at) : engine().update_extrinsics(idx, T), "update_extrinsics");
 }
-Status PolicyServer::update_proprio(std::size_t idx, const float* data, std::size_t count) {
-    return checked(engine().update_proprio(idx, data, count), "update_proprio");
+Status PolicyServer::update_proprio(std::size_t idx, const float* data, std::size_t count, Captured at) {
+    return checked(at ? engine().update_proprio(idx, data, count, *at) : engine().update_proprio(idx, data, count),
+                   "update_proprio");
 }
 Frame PolicyServer::begin_frame(std::size_t idx) { return engine().begin_frame(idx); }
 

@@ -71,6 +71,28 @@ TEST(ZeroCopy, AnObservationPointsIntoTheSlotsThatTheSensorFilled) {
     EXPECT_EQ(rig.stats().copied_observations, 0u);
 }
 
+TEST(CaptureTimes, OfADriverAreThoseOfTheObservation) {
+    LogBook log;
+    Rig rig(log);
+    const TimePoint now = Clock::now();
+    const std::vector<std::uint8_t> image(48 * 64 * 3, 7), depth(48 * 64 * 4);
+    const std::array<float, 3> joints{1, 2, 3};
+    using std::chrono::milliseconds;
+    EXPECT_TRUE(rig.update_image(0, image.data(), image.size(), now - milliseconds(50)).ok());
+    EXPECT_TRUE(rig.update_depth(0, depth.data(), depth.size(), now - milliseconds(40)).ok());
+    EXPECT_TRUE(rig.update_intrinsics(0, Eigen::Matrix3d::Identity(), now - milliseconds(30)).ok());
+    EXPECT_TRUE(rig.update_extrinsics(0, Eigen::Matrix4d::Identity(), now - milliseconds(20)).ok());
+    EXPECT_TRUE(rig.update_proprio(0, joints.data(), joints.size(), now - milliseconds(10)).ok());
+    Reader reader = rig.engine().make_reader();
+    const Snapshot snapshot = reader.snapshot();
+    EXPECT_EQ(snapshot.camera(0).stamp(Field::image).captured, now - milliseconds(50));
+    EXPECT_EQ(snapshot.camera(0).stamp(Field::depth).captured, now - milliseconds(40));
+    EXPECT_EQ(snapshot.camera(0).stamp(Field::intrinsics).captured, now - milliseconds(30));
+    EXPECT_EQ(snapshot.camera(0).stamp(Field::extrinsics).captured, now - milliseconds(20));
+    EXPECT_EQ(snapshot.proprio(0).captured(), now - milliseconds(10));
+    EXPECT_TRUE(rig.update_image(0, image.data(), image.size()).ok());
+}
+
 TEST(ZeroCopy, WhatGoesToTheSocketPointsIntoTheSlots) {
     LogBook log;
     Rig rig(log);

@@ -161,11 +161,11 @@ TEST_F(ALateWriter, CannotBeRevokedWhenNobodyWrites) {
 // ---- the core, stopped between two of its steps ----
 
 struct Core {
-    core::CameraCore<Watched> camera;
+    core::CameraCore<WatchedAtomics> camera;
     static constexpr int kReaders = 1;
 
     bool update(int field) {
-        core::Transaction<Watched> transaction(camera, kReaders);
+        core::Transaction<WatchedAtomics> transaction(camera, kReaders);
         if (transaction.open(field)) return transaction.commit(0, 0) == core::Commit::published;
         transaction.abandon();
         return false;
@@ -180,7 +180,7 @@ TEST(AWriterRevokedBetweenAnyTwoSteps, EitherPublishesOrIsTold) {
         bool opened = false;
         core::Commit commit{};
         Puppet late([&] {
-            core::Transaction<Watched> transaction(core.camera, Core::kReaders);
+            core::Transaction<WatchedAtomics> transaction(core.camera, Core::kReaders);
             opened = transaction.open(1);
             if (opened) commit = transaction.commit(0, 0);
             else transaction.abandon();
@@ -212,15 +212,15 @@ TEST(AWriterRevokedBetweenAnyTwoSteps, EitherPublishesOrIsTold) {
 
 TEST(ATransaction, TakesNoMoreStepsThanItSays) {
     for (const int readers : {1, 7, 14}) {
-        core::CameraCore<Watched> camera;
-        core::Transaction<Watched> transaction(camera, readers);
+        core::CameraCore<WatchedAtomics> camera;
+        core::Transaction<WatchedAtomics> transaction(camera, readers);
         const std::uint32_t operations = operations_of([&] {
             for (int f = 0; f < core::kFields; ++f) ASSERT_TRUE(transaction.open(f));
             ASSERT_EQ(transaction.commit(0, 0), core::Commit::published);
         });
         EXPECT_EQ(transaction.steps(), operations) << "it counts itself correctly";
-        EXPECT_LE(operations, core::kFields * core::Transaction<Watched>::steps_per_field(readers) +
-                                  core::Transaction<Watched>::kCommitSteps);
+        EXPECT_LE(operations, core::kFields * core::Transaction<WatchedAtomics>::steps_per_field(readers) +
+                                  core::Transaction<WatchedAtomics>::kCommitSteps);
     }
 }
 

@@ -22,7 +22,7 @@ using core::View;
 /// The synchronisation of a camera with a number in place of each payload. Numbers are plain memory, as payloads are:
 /// ThreadSanitizer sees a writer that touches what a reader may read.
 struct NumberedCamera {
-    core::CameraSync<Watched> sync;
+    core::CameraSync<WatchedAtomics> sync;
     std::array<std::array<std::uint64_t, 16>, kFields> slots{};
     std::array<std::uint64_t, kFields> last{};
     int readers;
@@ -236,7 +236,7 @@ TEST(AWriterStoppedAnywhere, NeverFillsASlotThatWasPinnedMeanwhile) {
 TEST(EveryCallOfTheProtocol, TakesNoMoreOperationsThanItSays) {
     for (const int readers : {1, 2, 7, 14}) {
         NumberedCamera camera(readers);
-        EXPECT_EQ(operations_of([&] { camera.sync.pin(0); }), core::CameraSync<Watched>::kPinSteps);
+        EXPECT_EQ(operations_of([&] { camera.sync.pin(0); }), core::CameraSync<WatchedAtomics>::kPinSteps);
         EXPECT_EQ(operations_of([&] { camera.sync.unpin(0); }), 1u);
         // All readers pending at once: the most work that a writer can meet.
         std::vector<std::unique_ptr<Puppet>> pending;
@@ -274,7 +274,7 @@ TEST(TheView, CarriesTheSlotsOfAllFieldsWhateverTheyMoveFromAndTo) {
 
 TEST(TheSeatsOfReaders, AreEachHeldByOneThreadAtATime) {
     constexpr int kSeats = 3;
-    core::ReaderSeats<Watched> seats;
+    core::ReaderSeats<WatchedAtomics> seats;
     std::array<int, core::kMaxReaders> holder{};  // plain memory: two holders of a seat are a data race
     std::atomic<std::uint64_t> taken{0}, doubled{0};
     std::vector<std::thread> threads;

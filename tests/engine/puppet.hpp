@@ -6,7 +6,7 @@
 //     ... a million updates ...
 //     reader.finish();
 //
-// The core is a template over where its atomics come from; Watched is std::atomic that asks the puppet first and counts.
+// The core is a template over where its atomics come from; WatchedAtomics is std::atomic that asks the puppet first and counts.
 #pragma once
 
 #include "support.hpp"
@@ -22,7 +22,7 @@ namespace chiral::test {
 using core::Site;
 using core::Step;
 
-struct Watched {
+struct WatchedAtomics {
     /// Atomic operations of this thread so far.
     static inline thread_local std::uint32_t operations = 0;
     static inline thread_local std::function<void(Site)> before_each;
@@ -77,9 +77,9 @@ public:
     explicit Puppet(std::function<void()> play)
         : thread_([this, play = std::move(play)] {
               my_turn_.acquire();
-              Watched::before_each = [this](Site site) { stop_before(site); };
+              WatchedAtomics::before_each = [this](Site site) { stop_before(site); };
               play();
-              Watched::before_each = nullptr;
+              WatchedAtomics::before_each = nullptr;
               done_ = true;
               your_turn_.release();
           }) {}
@@ -119,9 +119,9 @@ private:
 /// Atomic operations that `call` performs.
 template <class Call>
 std::uint32_t operations_of(Call call) {
-    const std::uint32_t before = Watched::operations;
+    const std::uint32_t before = WatchedAtomics::operations;
     call();
-    return Watched::operations - before;
+    return WatchedAtomics::operations - before;
 }
 
 }  // namespace chiral::test

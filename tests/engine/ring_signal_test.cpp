@@ -22,9 +22,9 @@ auto into(std::vector<std::uint64_t>& copy) {
 struct NumberedRing {
     std::size_t capacity;
     std::size_t words;
-    core::RingHead<Watched> head;
-    std::vector<Watched::Atomic<std::uint64_t>> cells;
-    core::SampleRing<Watched> ring;
+    core::RingHead<WatchedAtomics> head;
+    std::vector<WatchedAtomics::Atomic<std::uint64_t>> cells;
+    core::SampleRing<WatchedAtomics> ring;
 
     NumberedRing(std::size_t capacity_, std::size_t words_)
         : capacity(capacity_), words(words_), cells(capacity_ * (1 + words_)), ring(head, cells.data(), capacity_, words_) {}
@@ -139,7 +139,7 @@ TEST(EveryCallOfARing, TakesNoMoreOperationsThanItSays) {
 
 TEST(AWaiter, SignalledBetweenAnyTwoOfItsStepsIsNotForgotten) {
     for (const Site site : {Site::wait_first_look, Site::wait_enter, Site::wait_check, Site::wait_leave}) {
-        core::FrameSignal<Watched> signal;
+        core::FrameSignal<WatchedAtomics> signal;
         signal.signal(1);
         bool passed = false;
         std::uint64_t after = site == Site::wait_leave ? 0 : 1;
@@ -153,24 +153,24 @@ TEST(AWaiter, SignalledBetweenAnyTwoOfItsStepsIsNotForgotten) {
 }
 
 TEST(AWaiter, ThatHasLookedTwiceAndGoesToSleepIsSeenByTheSignaller) {
-    core::FrameSignal<Watched> signal;
-    const std::uint64_t wakes = Watched::wake_calls.load();
+    core::FrameSignal<WatchedAtomics> signal;
+    const std::uint64_t wakes = WatchedAtomics::wake_calls.load();
     signal.signal(1);
-    EXPECT_EQ(Watched::wake_calls.load(), wakes) << "nobody waits: nobody is woken";
+    EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes) << "nobody waits: nobody is woken";
     bool passed = false;
     {
         Puppet waiter([&] { passed = signal.wait(1, deadline()); });
         ASSERT_TRUE(waiter.run_until(Site::wait_check)) << "announced";
         signal.signal(2);
-        EXPECT_EQ(Watched::wake_calls.load(), wakes + 1);
+        EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes + 1);
     }
     EXPECT_TRUE(passed);
     signal.signal(3);
-    EXPECT_EQ(Watched::wake_calls.load(), wakes + 1) << "it has left";
+    EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes + 1) << "it has left";
 }
 
 TEST(AWaiter, TakesAFrameThatComesWithTheDeadline) {
-    core::FrameSignal<Watched> signal;
+    core::FrameSignal<WatchedAtomics> signal;
     bool passed = false;
     // The deadline has passed, so it looks, gives up sleeping, and looks once more.
     Puppet waiter([&] { passed = signal.wait(0, TimePoint::min()); });
@@ -182,7 +182,7 @@ TEST(AWaiter, TakesAFrameThatComesWithTheDeadline) {
 }
 
 TEST(ASignal, TakesTwoOperationsWhetherOrNotSomebodyWaits) {
-    core::FrameSignal<Watched> signal;
+    core::FrameSignal<WatchedAtomics> signal;
     EXPECT_EQ(operations_of([&] { signal.signal(1); }), 2u);
     Puppet waiter([&] { signal.wait(1, deadline()); });
     ASSERT_TRUE(waiter.run_until(Site::wait_check));

@@ -40,6 +40,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -112,16 +113,20 @@ protected:
     // What cannot be taken (wrong size, unknown index, depth without depth, NaN in K, T or a sample) leaves the buffers as
     // they were, is counted, logged, and returned.
 
-    /// H*W*C bytes. Copies and publishes. Captured now.
-    Status update_image(std::size_t idx, const std::uint8_t* data, std::size_t len);
+    /// When a sensor captured what it delivers: now if nothing is said.
+    using Captured = std::optional<TimePoint>;
+
+    /// H*W*C bytes. Copies and publishes. Captured now, or when the caller says, on chiral::Clock; see ClockMap for a device's
+    /// own stamps. So with all of them.
+    Status update_image(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at = std::nullopt);
     /// H*W float32 in metres, given as bytes.
-    Status update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len);
+    Status update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at = std::nullopt);
     /// 3x3 camera matrix, pixels.
-    Status update_intrinsics(std::size_t idx, const Eigen::Matrix3d& K);
+    Status update_intrinsics(std::size_t idx, const Eigen::Matrix3d& K, Captured at = std::nullopt);
     /// 4x4 camera-to-world transform, metres.
-    Status update_extrinsics(std::size_t idx, const Eigen::Matrix4d& T);
+    Status update_extrinsics(std::size_t idx, const Eigen::Matrix4d& T, Captured at = std::nullopt);
     /// `count` float32 values, as many as declared.
-    Status update_proprio(std::size_t idx, const float* data, std::size_t count);
+    Status update_proprio(std::size_t idx, const float* data, std::size_t count, Captured at = std::nullopt);
     /// A frame transaction: fill slots in place, publish several fields of one camera in one step. See Frame.
     Frame begin_frame(std::size_t idx);
 
