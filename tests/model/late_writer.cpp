@@ -3,6 +3,8 @@
 // again and commit. They are told that they were revoked, publish nothing, and nobody shares a slot with them.
 #include "model_transactions.hpp"
 
+#include <optional>
+
 namespace chiral::model {
 namespace {
 
@@ -132,6 +134,37 @@ struct TwoLate : rl::test_suite<TwoLate, 4> {
     }
 };
 
+/// The second revocation of a field, while the writer of the first one comes back: what that filled must be known to whoever
+/// gets its slot, though the quarantine names another one by then.
+struct SecondRevocation : rl::test_suite<SecondRevocation, 3> {
+    using Camera = ModelTransactions<1, 1>;
+    Camera camera;
+    std::optional<Camera::Writer> first, second;
+
+    void before() {
+        camera.begin_execution();
+        first.emplace(camera);
+        RL_ASSERT(first->open(0) && camera.revoke(0) == Revocation::done);
+        second.emplace(camera);
+        RL_ASSERT(second->open(0));
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            first->fill(0);
+            RL_ASSERT(first->commit() == Commit::revoked);
+        } else if (index == 1) {
+            camera.revoke(0);
+            camera.update(0);
+        } else {
+            second->fill(0);
+            second->commit();
+        }
+    }
+};
+
+const Registered<SecondRevocation> second("late_writer.second_revocation",
+                                          "a writer comes back while the next is revoked; another updates", {3, 300'000},
+                                          {4, 20'000'000});
 const Registered<Revoked> revoked("late_writer.revoked",
                                   "a writer is revoked anywhere and comes back, another updates twice; 1 reader pins",
                                   {2, 300'000}, {3, 20'000'000});
