@@ -53,6 +53,7 @@ TEST(TheWatchdog, WaitsWhileAnActionIsBeingApplied) {
     Stage control(timeout_of(milliseconds(20)));
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
+    talk->say(one_action(1));  // from here on the next one is due
     talk->say(one_action(2));
     ASSERT_TRUE(gate.reached());
     for (std::size_t i = 1; i <= 3; ++i) {  // three time-outs' worth

@@ -171,7 +171,6 @@ Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
         return Admission::over;
     }
     stats_.action_latency.record(waited);
-    watchdog_.begin();
     return Admission::pass;
 }
 

@@ -14,7 +14,6 @@ namespace {
 
 constexpr TimePoint::rep kNotDue = std::numeric_limits<TimePoint::rep>::max();
 constexpr Duration kLook = std::chrono::milliseconds(500);  // at hooks that do not return
-constexpr Duration kWhileApplying = std::chrono::milliseconds(5);
 
 TimePoint at(TimePoint::rep ticks) { return TimePoint(TimePoint::duration(ticks)); }
 
@@ -25,6 +24,7 @@ Watchdog::Watchdog(const Stage& actions, const Stage& requests, std::function<vo
     : wake_(std::move(wake)),
       log_(std::move(log)),
       reports_{Report{actions}, Report{requests}},
+      armed_(kNotDue),
       due_(kNotDue),
       fired_(kNotDue),
       thread_([this] { watch(); }) {}
@@ -40,28 +40,27 @@ void Watchdog::join() noexcept {
 
 // ---- action thread ----
 
-// seq_cst throughout: watch() reads applying_ between looking at due_ and taking it, and either sees that an action is being
-// applied, or has taken what was due before begin(), which take_due() or applied() then finds.
-void Watchdog::begin() noexcept { applying_.store(true); }
-
 void Watchdog::applied(TimePoint due) noexcept {
-    fired_.store(kNotDue);  // an action came in the very moment: the silence is over
-    const Ticks before = due_.exchange(due.time_since_epoch().count());
-    applying_.store(false);
+    // What became due while the action was being applied, or in the very moment that it came, is not what is armed now:
+    // take_due() passes it over, whenever fire() comes to say it.
+    armed_ = due.time_since_epoch().count();
+    const Ticks before = due_.exchange(armed_);
     if (before != kNotDue) return;  // the thread wakes before that by itself
     { const std::lock_guard lock(mutex_); }
     changed_.notify_one();
 }
 
 void Watchdog::disarm() noexcept {
+    armed_ = kNotDue;
     due_.store(kNotDue);
-    fired_.store(kNotDue);
-    applying_.store(false);
 }
 
 std::optional<TimePoint> Watchdog::take_due() noexcept {
     if (fired_.load() == kNotDue) return std::nullopt;
-    return at(fired_.exchange(kNotDue));
+    const Ticks due = fired_.exchange(kNotDue);
+    if (due != armed_) return std::nullopt;
+    armed_ = kNotDue;
+    return at(due);
 }
 
 // ---- its own thread ----
@@ -83,10 +82,7 @@ TimePoint Watchdog::look(TimePoint now) {
     seen_ = due_.load();
     TimePoint next = now + kLook;
     if (seen_ != kNotDue && at(seen_) > now) next = std::min(next, at(seen_));
-    if (seen_ != kNotDue && at(seen_) <= now) {
-        if (applying_.load()) next = now + kWhileApplying;
-        else fire();
-    }
+    if (seen_ != kNotDue && at(seen_) <= now) fire();
     try {
         say_what_is_stuck(now);
     } catch (const std::exception&) {  // no memory for the words: it is said the next time

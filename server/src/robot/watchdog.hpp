@@ -52,9 +52,8 @@ public:
 
     // ---- action thread ----
 
-    /// An action is being applied: as long as that lasts, nobody is late.
-    void begin() noexcept;
-    /// It has been, and the next one is due at `due`; TimePoint::max(): whenever it comes.
+    /// An action has been applied, and the next one is due at `due`; TimePoint::max(): whenever it comes. What became due while
+    /// it was being applied is forgotten: nobody was late.
     void applied(TimePoint due) noexcept;
     /// Nobody is in control, or the robot moves by itself: nothing is due.
     void disarm() noexcept;
@@ -85,9 +84,9 @@ private:
     const std::function<void(const std::string&)> log_;
     std::array<Report, 2> reports_;
     Ticks seen_{0};  // of due_, by the last look()
+    Ticks armed_;    // action thread: for when the next action is due
     std::atomic<Ticks> due_;
     std::atomic<Ticks> fired_;
-    std::atomic<bool> applying_{false};
     std::atomic<bool> stopping_{false};
     std::mutex mutex_;  // held for moments only: it orders the notification with the wait
     std::condition_variable changed_;
