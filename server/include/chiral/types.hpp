@@ -55,19 +55,23 @@ struct CameraInfo {
     Eigen::Matrix4d extrinsics = Eigen::Matrix4d::Identity();  ///< camera-to-world T, metres
     double timestamp{0.0};                                     ///< when the image was captured, seconds
 
-    ByteBuffer image;              ///< H*W*C bytes
-    std::vector<int> image_shape;  ///< [H, W, C]
-    std::string image_dtype;       ///< "uint8"
+    ByteBuffer image;              ///< elements as bytes in host order (little-endian)
+    std::vector<int> image_shape;  ///< [H, W, C] or [H, W]
+    std::string image_dtype;       ///< "uint8", or another name that parse_dtype() knows
 
     bool has_depth{false};
-    ByteBuffer depth_data;         ///< H*W float32, metres, as bytes in host order (little-endian)
+    ByteBuffer depth_data;         ///< elements as bytes in host order (little-endian)
     std::vector<int> depth_shape;  ///< [H, W]
-    std::string depth_dtype;       ///< "float32"
+    std::string depth_dtype;       ///< "float32", or another name that parse_dtype() knows
 
     // Beyond the documented fields: how current the camera is. A peer that does not send them leaves the defaults.
     std::uint64_t sequence{0};                 ///< number of the image since start, 0 before the first
     std::uint64_t missed{0};                   ///< images published since the previous observation that it did not show
     SourceStatus status{SourceStatus::never};  ///< judged when the observation was made
+
+    /// Metres that one unit of depth stands for: 0.001 where 16 bits are millimetres. 0 where the peer does not say; then float
+    /// types are metres, as documented.
+    double depth_unit{0.0};
 
     // Of a client that wants something (see Want).
     std::uint64_t version{0};  ///< publications of any field of this camera; 0 where a peer does not say

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <chiral/api.hpp>
+#include <chiral/dtype.hpp>
 #include <chiral/types.hpp>
 #include <chiral/want.hpp>
 
@@ -144,9 +145,10 @@ CHIRAL_API void encode_metadata_response(const InfoMap& metadata, std::vector<st
 /// numbers in it are written over, and nothing is allocated. Key `extra` comes last, with `info` where there is one,
 /// and is encoded anew each time.
 ///
-/// Throws std::invalid_argument for an image or depth that is not as long as its shape says, a shape that is not
-/// [H, W, C] or [H, W], or another dtype than uint8 and float32 (empty counts as right). An empty image may have shape
-/// [], a depth may not. A camera that is refused leaves head() and payload() as they were.
+/// Throws std::invalid_argument for an image or depth that is not as long as its shape and dtype say, an image whose shape is
+/// not [H, W, C] or [H, W], a depth whose shape is not [H, W], and a dtype that parse_dtype() does not know (empty: uint8 and
+/// float32). An empty image may have shape [], a depth may not. A camera that is refused leaves head() and payload() as they
+/// were.
 ///
 /// Thread rule: one thread at a time. The pieces stay valid while the observation and the encoder are unchanged.
 class CHIRAL_API ObservationEncoder {
@@ -178,9 +180,16 @@ private:
     void patch(const Observation& obs, const StepResult* step);
 
     // What the kept header was built for, and where in head_ the numbers begin that change from answer to answer.
+    struct Layout {
+        std::array<int, 5> shape{};  // H, W, C, depth H, depth W; zeros: no channels, no image, no depth
+        DType image{}, depth{};
+        double depth_unit{0.0};
+        friend bool operator==(const Layout&, const Layout&) = default;
+    };
+    static Layout layout_of(const CameraInfo& camera) noexcept;  // of one that is not refused
     struct KeptCamera {
         std::string name;
-        std::array<int, 5> shape{};  // H, W, C, depth H, depth W; zeros: no image, no depth
+        Layout layout;
         std::size_t numbers{0};
     };
     struct KeptProprio {

@@ -139,7 +139,7 @@ RequestType request_type(const Value& header) {
 void decode_action(const Where& where, const Value& header, Bytes payload, Action& action, const Limits& limits) {
     thread_local std::vector<int> shape;
     require_dtype(where, header, "dtype", "float32");
-    const std::size_t elements = require_shape(where, header, "shape", 1, 2, "[D] or [N, D]", shape);
+    const std::size_t elements = require_shape(where, header, "shape", {1, 2}, "[D] or [N, D]", shape);
     if (elements > limits.max_action_elements)
         fail(where, "shape " + shape_text(shape) + " has more than the " + std::to_string(limits.max_action_elements) +
                         " elements accepted");
@@ -201,22 +201,21 @@ void decode_currency(const Where& where, const Value& fields, Source& source) {
 
 void decode_pixels(const Where& where, const Value& fields, const PixelFormat& format, Payload& payload, CameraInfo& camera,
                    bool encoded, Loan* lender) {
-    require_dtype(where, fields, format.dtype_key, format.dtype_name);
+    const DType dtype = to_dtype(where, fields, format.dtype_key);
     std::vector<int>& shape = camera.*format.shape;
-    const std::size_t elements =
-        require_shape(where, fields, format.shape_key, format.rank, format.or_rank, format.dimensions, shape);
-    const std::size_t expected = saturating_product(elements, format.element_size);
+    const std::size_t elements = require_shape(where, fields, format.shape_key, format.ranks, format.dimensions, shape);
+    const std::size_t expected = saturating_product(elements, size_of(dtype));
     const std::uint64_t size = require_count(where, fields, format.size_key);
     if (encoded) payload.announce(where, format.what, expected);
     else if (size != expected)
         fail(where, std::string(format.what) + " is " + std::to_string(size) + " bytes, shape " + shape_text(shape) + ' ' +
-                        format.dtype_name + " needs " + std::to_string(expected));
+                        to_string(dtype) + " needs " + std::to_string(expected));
     const Bytes bytes = payload.claim(where, format.what, require_count(where, fields, format.offset_key), size);
-    const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % format.element_size == 0;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) == 0;
     ByteBuffer& pixels = camera.*format.bytes;
     if (lender != nullptr && aligned && !bytes.empty()) pixels.borrow(bytes.data(), bytes.size(), *lender);
     else pixels.assign(bytes.data(), bytes.data() + bytes.size());
-    (camera.*format.dtype).assign(format.dtype_name);
+    (camera.*format.dtype).assign(to_string(dtype));
 }
 
 // One of the words of an enumeration; its first meaning where the key is missing.
@@ -254,17 +253,21 @@ void decode_camera(const Where& where, const Value& fields, Payload& payload, Ca
     camera.has_depth = given(fields, "depth_shape") != nullptr;
     if (camera.has_depth) {
         decode_pixels(where, fields, depth_format, payload, camera, unchanged || is_encoded(camera.depth_encoding), lender);
+        camera.depth_unit = number_or_zero(where, fields, "depth_unit");
+        if (!(camera.depth_unit >= 0 && std::isfinite(camera.depth_unit)))
+            fail(where, "depth_unit", given(fields, "depth_unit"), "metres, or 0 where nobody knows");
     } else {
         camera.depth_data.clear();
         camera.depth_shape.clear();
         camera.depth_dtype.clear();
+        camera.depth_unit = 0.0;
     }
 }
 
 void decode_proprio(const Where& where, const Value& fields, Payload& payload, ProprioInfo& proprio) {
     proprio.timestamp = number_or_zero(where, fields, "timestamp");
     decode_currency(where, fields, proprio);
-    require_dtype(where, fields, "dtype", "float32");
+    if (to_dtype(where, fields, "dtype") != DType::float32) fail(where, "dtype", fields.find("dtype"), "float32");
     const std::uint64_t size = require_count(where, fields, "size");
     if (size % sizeof(float) != 0)
         fail(where, "size is " + std::to_string(size) + " bytes, expected a multiple of 4 for float32");

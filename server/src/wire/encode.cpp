@@ -151,14 +151,7 @@ void write_numbers(Writer& writer, const StepResult& step) {
     writer.boolean(step.truncated);
 }
 
-// The shape of a camera's image and depth as the kept header remembers it; only for cameras that check() accepts.
-std::array<int, 5> shape_of(const CameraInfo& camera) noexcept {
-    std::array<int, 5> shape{};
-    for (std::size_t i = 0; i < camera.image_shape.size(); ++i) shape[i] = camera.image_shape[i];
-    if (camera.has_depth)
-        for (std::size_t i = 0; i < camera.depth_shape.size(); ++i) shape[3 + i] = camera.depth_shape[i];
-    return shape;
-}
+bool tells_depth_unit(const CameraInfo& camera) noexcept { return camera.has_depth && camera.depth_unit > 0; }
 
 [[noreturn]] void refuse(const CameraInfo& camera, const std::string& problem) {
     throw std::invalid_argument("camera '" + camera.name + "': " + problem);
@@ -168,9 +161,11 @@ std::array<int, 5> shape_of(const CameraInfo& camera) noexcept {
 void check_pixels(const CameraInfo& camera, const PixelFormat& format, bool encoded) {
     const ByteBuffer& pixels = camera.*format.bytes;
     const std::vector<int>& shape = camera.*format.shape;
-    const std::string& dtype = camera.*format.dtype;
-    bool shape_fits = shape.size() == format.rank || shape.size() == format.or_rank;
-    std::size_t expected = shape.empty() ? 0 : format.element_size;
+    const std::optional<DType> dtype = dtype_of(camera, format);
+    if (!dtype)
+        refuse(camera, std::string(format.dtype_key) + " is '" + camera.*format.dtype + "', expected " + dtypes_text());
+    bool shape_fits = format.ranks.has(shape.size());
+    std::size_t expected = shape.empty() ? 0 : size_of(*dtype);
     for (const int dimension : shape) {
         shape_fits = shape_fits && dimension > 0;
         if (shape_fits) expected = saturating_product(expected, static_cast<std::size_t>(dimension));
@@ -180,15 +175,15 @@ void check_pixels(const CameraInfo& camera, const PixelFormat& format, bool enco
                            " with positive sizes");
     if (pixels.size() != expected && !encoded)
         refuse(camera, std::string(format.what) + " is " + std::to_string(pixels.size()) + " bytes, shape " +
-                           shape_text(shape) + ' ' + format.dtype_name + " needs " + std::to_string(expected));
-    if (!dtype.empty() && dtype != format.dtype_name)
-        refuse(camera, std::string(format.dtype_key) + " is '" + dtype + "', expected '" + format.dtype_name + "'");
+                           shape_text(shape) + ' ' + to_string(*dtype) + " needs " + std::to_string(expected));
 }
 
 void check(const CameraInfo& camera, bool wanted) {
     check_pixels(camera, image_format, wanted && (camera.unchanged || is_encoded(camera.image_encoding)));
-    if (camera.has_depth)
-        check_pixels(camera, depth_format, wanted && (camera.unchanged || is_encoded(camera.depth_encoding)));
+    if (!camera.has_depth) return;
+    check_pixels(camera, depth_format, wanted && (camera.unchanged || is_encoded(camera.depth_encoding)));
+    if (!(camera.depth_unit >= 0 && std::isfinite(camera.depth_unit)))
+        refuse(camera, "depth_unit is " + std::to_string(camera.depth_unit) + ", expected metres, or 0 where nobody knows");
 }
 
 // What only clients that have asked for it are told.
@@ -212,7 +207,7 @@ void write_pixels(Writer& writer, const CameraInfo& camera, const PixelFormat& f
     writer.array((camera.*format.shape).size());
     for (const int dimension : camera.*format.shape) writer.count(static_cast<std::uint64_t>(dimension));
     writer.text(format.dtype_key);
-    writer.text(format.dtype_name);
+    writer.text(to_string(*dtype_of(camera, format)));
     writer.text(format.offset_key);
     writer.count(offset);
     writer.text(format.size_key);
@@ -315,12 +310,24 @@ void ObservationEncoder::encode(ResponseType type, const Observation& obs, const
     for (const ProprioInfo& proprio : obs.proprios) add(bytes_of(proprio.data));
 }
 
+ObservationEncoder::Layout ObservationEncoder::layout_of(const CameraInfo& camera) noexcept {
+    Layout layout;
+    for (std::size_t i = 0; i < camera.image_shape.size(); ++i) layout.shape[i] = camera.image_shape[i];
+    layout.image = *dtype_of(camera, image_format);
+    if (!camera.has_depth) return layout;
+    for (std::size_t i = 0; i < camera.depth_shape.size(); ++i) layout.shape[3 + i] = camera.depth_shape[i];
+    layout.depth = *dtype_of(camera, depth_format);
+    layout.depth_unit = camera.depth_unit;
+    return layout;
+}
+
 bool ObservationEncoder::matches(ResponseType type, const Observation& obs) const noexcept {
     if (!kept_.valid || kept_.type != type || kept_.cameras.size() != obs.cameras.size() ||
         kept_.proprios.size() != obs.proprios.size())
         return false;
     for (std::size_t i = 0; i < obs.cameras.size(); ++i)
-        if (kept_.cameras[i].name != obs.cameras[i].name || kept_.cameras[i].shape != shape_of(obs.cameras[i])) return false;
+        if (kept_.cameras[i].name != obs.cameras[i].name || kept_.cameras[i].layout != layout_of(obs.cameras[i]))
+            return false;
     for (std::size_t i = 0; i < obs.proprios.size(); ++i)
         if (kept_.proprios[i].name != obs.proprios[i].name || kept_.proprios[i].elements != obs.proprios[i].data.size())
             return false;
@@ -365,14 +372,18 @@ void ObservationEncoder::rebuild(ResponseType type, const Observation& obs, cons
     writer.array(obs.cameras.size());
     for (std::size_t i = 0; i < obs.cameras.size(); ++i) {
         const CameraInfo& camera = obs.cameras[i];
-        writer.map((camera.has_depth ? 15 : 11) + (wanted_ ? 5 : 0));
+        writer.map((camera.has_depth ? 15 : 11) + (wanted_ ? 5 : 0) + (tells_depth_unit(camera) ? 1 : 0));
         writer.text("name");
         writer.text(camera.name);
-        kept_.cameras[i] = {camera.name, shape_of(camera), writer.position()};
+        kept_.cameras[i] = {camera.name, layout_of(camera), writer.position()};
         write_numbers(writer, camera);
         if (wanted_) write_wanted(writer, camera);
         write_pixels(writer, camera, image_format, offset);
         if (camera.has_depth) write_pixels(writer, camera, depth_format, offset);
+        if (tells_depth_unit(camera)) {
+            writer.text("depth_unit");
+            writer.float64(camera.depth_unit);
+        }
     }
 
     writer.text("proprios");

@@ -87,6 +87,13 @@ inline void require_dtype(const Where& where, const Value& map, const char* key,
     if (value == nullptr || !value->is_text() || value->text() != expected) fail(where, key, value, quoted(expected));
 }
 
+inline DType to_dtype(const Where& where, const Value& map, const char* key) {
+    const Value* value = map.find(key);
+    const std::optional<DType> type = value != nullptr && value->is_text() ? parse_dtype(value->text()) : std::nullopt;
+    if (!type) fail(where, key, value, dtypes_text());
+    return *type;
+}
+
 template <class Matrix>
 void require_matrix(const Where& where, const Value& map, const char* key, Matrix& matrix) {
     constexpr auto columns = static_cast<std::uint32_t>(Matrix::ColsAtCompileTime);
@@ -100,12 +107,12 @@ void require_matrix(const Where& where, const Value& map, const char* key, Matri
     });
 }
 
-// Reads a shape of `rank` or `or_rank` dimensions, all positive. Returns the number of elements, which is the
+// Reads a shape of so many dimensions, all positive. Returns the number of elements, which is the
 // largest std::size_t where it does not fit; none for shape [].
-inline std::size_t require_shape(const Where& where, const Value& map, const char* key, std::uint32_t rank,
-                                 std::uint32_t or_rank, const char* dimensions, std::vector<int>& shape) {
+inline std::size_t require_shape(const Where& where, const Value& map, const char* key, const Ranks& ranks,
+                                 const char* dimensions, std::vector<int>& shape) {
     const Value& value = require(where, map, key, Value::Kind::array, dimensions);
-    if (value.size != rank && value.size != or_rank) fail(where, key, &value, dimensions);
+    if (!ranks.has(value.size)) fail(where, key, &value, dimensions);
     shape.resize(value.size);
     std::size_t elements = shape.empty() ? 0 : 1;
     std::size_t i = 0;

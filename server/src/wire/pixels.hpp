@@ -3,15 +3,30 @@
 // encoder and decoder share.
 #pragma once
 
+#include <chiral/dtype.hpp>
 #include <chiral/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace chiral::wire {
+
+/// The numbers of dimensions that a shape may have.
+class Ranks {
+public:
+    constexpr Ranks(std::initializer_list<unsigned> ranks) {
+        for (const unsigned rank : ranks) bits_ |= 1u << rank;
+    }
+    constexpr bool has(std::size_t rank) const noexcept { return rank < 32 && (bits_ >> rank & 1u) != 0; }
+
+private:
+    std::uint32_t bits_{0};
+};
 
 struct PixelFormat {
     const char* what;
@@ -19,11 +34,9 @@ struct PixelFormat {
     const char* dtype_key;
     const char* offset_key;
     const char* size_key;
-    std::uint32_t rank;      // dimensions of the shape
-    std::uint32_t or_rank;   // the other number of dimensions that is accepted, with no bytes if it is 0
+    Ranks ranks;             // of the shape; with no dimensions there are no bytes
     const char* dimensions;  // how the shape reads in an error message
-    const char* dtype_name;
-    std::size_t element_size;
+    DType usual;             // where a caller of the encoder does not say
     ByteBuffer CameraInfo::*bytes;
     std::vector<int> CameraInfo::*shape;
     std::string CameraInfo::*dtype;
@@ -35,11 +48,9 @@ inline constexpr PixelFormat image_format{
     .dtype_key = "image_dtype",
     .offset_key = "image_offset",
     .size_key = "image_size",
-    .rank = 3,
-    .or_rank = 0,
-    .dimensions = "[H, W, C]",
-    .dtype_name = "uint8",
-    .element_size = 1,
+    .ranks = {3, 2, 0},
+    .dimensions = "[H, W, C], [H, W] or []",
+    .usual = DType::uint8,
     .bytes = &CameraInfo::image,
     .shape = &CameraInfo::image_shape,
     .dtype = &CameraInfo::image_dtype,
@@ -51,15 +62,27 @@ inline constexpr PixelFormat depth_format{
     .dtype_key = "depth_dtype",
     .offset_key = "depth_offset",
     .size_key = "depth_size",
-    .rank = 2,
-    .or_rank = 2,
+    .ranks = {2},
     .dimensions = "[H, W]",
-    .dtype_name = "float32",
-    .element_size = sizeof(float),
+    .usual = DType::float32,
     .bytes = &CameraInfo::depth_data,
     .shape = &CameraInfo::depth_shape,
     .dtype = &CameraInfo::depth_dtype,
 };
+
+/// The type of a camera's pixels in an observation that is to be sent; nothing for a name that is none.
+inline std::optional<DType> dtype_of(const CameraInfo& camera, const PixelFormat& format) noexcept {
+    const std::string& name = camera.*format.dtype;
+    return name.empty() || name == to_string(format.usual) ? format.usual : parse_dtype(name);
+}
+
+/// For error messages: every type that may come.
+inline std::string dtypes_text() {
+    std::string text = "little-endian ";
+    for (std::size_t i = 0; i < dtype_count; ++i)
+        text += (i == 0 ? "" : i + 1 == dtype_count ? " or " : ", ") + std::string(to_string(static_cast<DType>(i)));
+    return text;
+}
 
 /// "[480, 640, 3]"
 inline std::string shape_text(const std::vector<int>& shape) {

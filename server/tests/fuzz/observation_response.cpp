@@ -6,6 +6,8 @@
 #include "properties.hpp"
 #include "wire/values.hpp"
 
+#include <optional>
+
 namespace chiral::fuzz {
 
 namespace {
@@ -29,9 +31,9 @@ bool same_camera(const CameraInfo& a, const CameraInfo& b) {
     return a.name == b.name && same_matrix(a.intrinsics, b.intrinsics) && same_matrix(a.extrinsics, b.extrinsics) &&
            same_currency(a, b) && same_bytes(a.image, b.image) && a.image_shape == b.image_shape &&
            a.image_dtype == b.image_dtype && a.has_depth == b.has_depth && same_bytes(a.depth_data, b.depth_data) &&
-           a.depth_shape == b.depth_shape && a.depth_dtype == b.depth_dtype && a.version == b.version &&
-           a.unchanged == b.unchanged && a.image_encoding == b.image_encoding && a.image_order == b.image_order &&
-           a.depth_encoding == b.depth_encoding;
+           a.depth_shape == b.depth_shape && a.depth_dtype == b.depth_dtype && a.depth_unit == b.depth_unit &&
+           a.version == b.version && a.unchanged == b.unchanged && a.image_encoding == b.image_encoding &&
+           a.image_order == b.image_order && a.depth_encoding == b.depth_encoding;
 }
 
 // Whether a camera has what only an answer to a want can say.
@@ -92,12 +94,15 @@ void require_sound(const Observation& obs, std::size_t payload_bytes, const wire
             "sources are within the limit");
     std::size_t bytes = 0, decoded = 0;
     for (const CameraInfo& camera : obs.cameras) {
-        const auto pixels = [](const std::vector<int>& shape, std::size_t element_size) {
-            std::size_t size = shape.empty() ? 0 : element_size;
+        const auto pixels = [](const std::vector<int>& shape, const std::string& dtype) {
+            const std::optional<DType> type = parse_dtype(dtype);
+            require(type.has_value() || shape.empty(), "pixels have a type");
+            std::size_t size = shape.empty() ? 0 : size_of(*type);
             for (const int dimension : shape) size *= static_cast<std::size_t>(dimension);
             return size;
         };
-        const std::size_t image = pixels(camera.image_shape, 1), depth = pixels(camera.depth_shape, sizeof(float));
+        const std::size_t image = pixels(camera.image_shape, camera.image_dtype),
+                          depth = pixels(camera.depth_shape, camera.depth_dtype);
         decoded += image + depth;
         require(camera.image.size() == image || camera.unchanged || camera.image_encoding > ImageEncoding::raw,
                 "an image has what its shape says");

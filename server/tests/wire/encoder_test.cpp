@@ -161,9 +161,9 @@ TEST(ObservationEncoder, RefusesPixelsThatAreNotAsLongAsTheirShapeSays) {
         {[](CameraInfo& camera) { camera.image.clear(); }, "image is 0 bytes, shape [4, 6, 3] uint8 needs 72"},
         {[](CameraInfo& camera) { camera.image_shape.clear(); }, "image is 72 bytes, shape [] uint8 needs 0"},
         {[](CameraInfo& camera) {
-             camera.image_shape = {12, 6};
+             camera.image_shape = {12, 7};
          },
-         "image_shape is [12, 6], expected [H, W, C]"},
+         "image is 72 bytes, shape [12, 7] uint8 needs 84"},
         {[](CameraInfo& camera) {
              camera.image_shape = {4, 6, 3, 1};
          },
@@ -180,10 +180,14 @@ TEST(ObservationEncoder, RefusesPixelsThatAreNotAsLongAsTheirShapeSays) {
              camera.image_shape = {2147483647, 2147483647, 2147483647};
          },
          "image is 72 bytes, shape [2147483647, 2147483647, 2147483647] uint8 needs 1844"},
-        {[](CameraInfo& camera) { camera.image_dtype = "float32"; }, "image_dtype is 'float32', expected 'uint8'"},
+        {[](CameraInfo& camera) { camera.image_dtype = "float32"; }, "image is 72 bytes, shape [4, 6, 3] float32 needs 288"},
+        {[](CameraInfo& camera) { camera.image_dtype = "object"; },
+         "image_dtype is 'object', expected little-endian bool, "},
+        {[](CameraInfo& camera) { camera.image_dtype = ">u2"; }, "image_dtype is '>u2', expected little-endian bool, "},
         {[](CameraInfo& camera) { camera.depth_data.resize(92); }, "depth is 92 bytes, shape [4, 6] float32 needs 96"},
         {[](CameraInfo& camera) { camera.depth_shape.clear(); }, "depth_shape is [], expected [H, W]"},
-        {[](CameraInfo& camera) { camera.depth_dtype = "uint16"; }, "depth_dtype is 'uint16', expected 'float32'"},
+        {[](CameraInfo& camera) { camera.depth_dtype = "uint16"; }, "depth is 96 bytes, shape [4, 6] uint16 needs 48"},
+        {[](CameraInfo& camera) { camera.depth_unit = -1; }, "depth_unit is -1.000000, expected metres, or 0"},
     };
     wire::ObservationEncoder encoder;
     const Observation good = sample_observation(5);

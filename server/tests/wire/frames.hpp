@@ -150,6 +150,7 @@ inline void expect_equal(const Observation& actual, const Observation& expected)
         EXPECT_EQ(hex(a.depth_data), hex(b.depth_data));
         EXPECT_EQ(a.depth_shape, b.depth_shape);
         EXPECT_EQ(a.depth_dtype, b.depth_dtype);
+        EXPECT_EQ(a.depth_unit, b.depth_unit);
         EXPECT_EQ(a.sequence, b.sequence);
         EXPECT_EQ(a.missed, b.missed);
         EXPECT_EQ(a.status, b.status);

@@ -120,10 +120,11 @@ TEST(HostileResponse, CameraNumbers) {
 
 TEST(HostileResponse, ImageShapes) {
     camera_refused("image_shape",
-                   {{erased, "camera 'wrist': image_shape is missing, expected [H, W, C]"},
-                    {nullptr, "camera 'wrist': image_shape is nil, expected [H, W, C]"},
-                    {{4, 3}, "camera 'wrist': image_shape is an array of 2, expected [H, W, C]"},
-                    {{2, 2, 3, 1}, "camera 'wrist': image_shape is an array of 4, expected [H, W, C]"},
+                   {{erased, "camera 'wrist': image_shape is missing, expected [H, W, C], [H, W] or []"},
+                    {nullptr, "camera 'wrist': image_shape is nil, expected [H, W, C], [H, W] or []"},
+                    {{12}, "camera 'wrist': image_shape is an array of 1, expected [H, W, C], [H, W] or []"},
+                    {{4, 4}, "camera 'wrist': image is 12 bytes, shape [4, 4] uint8 needs 16"},
+                    {{2, 2, 3, 1}, "camera 'wrist': image_shape is an array of 4, expected [H, W, C], [H, W] or []"},
                     {Json::array(), "camera 'wrist': image is 12 bytes, shape [] uint8 needs 0"},
                     {{0, 2, 3}, "camera 'wrist': image_shape has the integer 0 at index 0, expected integers from 1"},
                     {{-2, -2, 3}, "camera 'wrist': image_shape has the integer -2 at index 0"},
@@ -133,8 +134,14 @@ TEST(HostileResponse, ImageShapes) {
                      "camera 'wrist': image is 12 bytes, shape [2147483647, 2147483647, 2147483647] uint8 needs 1844"},
                     {{2, 2147483648, 3}, "camera 'wrist': image_shape has the integer 2147483648 at index 1"},
                     {{largest, 2, 3}, "camera 'wrist': image_shape has the integer 18446744073709551615 at index 0"}});
-    camera_refused("image_dtype", {{erased, "camera 'wrist': image_dtype is missing, expected 'uint8'"},
-                                   {"float32", "camera 'wrist': image_dtype is the string 'float32', expected"}});
+    constexpr const char* expected = "expected little-endian bool, uint8, ";
+    for (const char* type :
+         {"object", "|O", ">u2", "|u2", "complex64", "<U3", "|S1", "|V4", "str", "datetime64[ns]", "", "<", "u"})
+        camera_refused("image_dtype", {{type, expected}});
+    camera_refused("image_dtype", {{erased, "camera 'wrist': image_dtype is missing, expected little-endian bool"},
+                                   {1, "image_dtype is the integer 1, expected little-endian bool"},
+                                   {"float32", "camera 'wrist': image is 12 bytes, shape [2, 2, 3] float32 needs 48"},
+                                   {"<u2", "camera 'wrist': image is 12 bytes, shape [2, 2, 3] uint16 needs 24"}});
 }
 
 TEST(HostileResponse, ImageOffsetsAndSizes) {
@@ -167,7 +174,11 @@ TEST(HostileResponse, Depth) {
                                    {Json::array(), "camera 'wrist': depth_shape is an array of 0, expected [H, W]"},
                                    {{2, 3}, "camera 'wrist': depth is 16 bytes, shape [2, 3] float32 needs 24"},
                                    {{2147483647, 2147483647}, "camera 'wrist': depth is 16 bytes, shape"}});
-    camera_refused("depth_dtype", {{"uint16", "camera 'wrist': depth_dtype is the string 'uint16', expected"}});
+    camera_refused("depth_dtype",
+                   {{"uint16", "camera 'wrist': depth is 16 bytes, shape [2, 2] uint16 needs 8"},
+                    {"object", "camera 'wrist': depth_dtype is the string 'object', expected little-endian"}});
+    camera_refused("depth_unit", {{-0.001, "camera 'wrist': depth_unit is the float -0.001, expected metres"},
+                                  {"mm", "camera 'wrist': depth_unit is the string 'mm', expected a number"}});
     camera_refused("depth_offset", {{erased, "camera 'wrist': depth_offset is missing"},
                                     {25, "camera 'wrist': depth of 16 bytes at offset 25 lies outside the payload"}});
     camera_refused("depth_size", {{erased, "camera 'wrist': depth_size is missing"},
@@ -175,8 +186,8 @@ TEST(HostileResponse, Depth) {
 }
 
 TEST(HostileResponse, Proprios) {
-    proprio_refused("dtype", {{"float64", "proprio 'joints': dtype is the string 'float64', expected 'float32'"},
-                              {erased, "proprio 'joints': dtype is missing, expected 'float32'"}});
+    proprio_refused("dtype", {{"float64", "proprio 'joints': dtype is the string 'float64', expected float32"},
+                              {erased, "proprio 'joints': dtype is missing, expected little-endian bool"}});
     proprio_refused("size", {{10, "proprio 'joints': size is 10 bytes, expected a multiple of 4 for float32"},
                              {16, "proprio 'joints': data of 16 bytes at offset 28 lies outside the payload"},
                              {largest - 3, "proprio 'joints': data of 18446744073709551612 bytes at offset 28 lies"},
