@@ -12,7 +12,8 @@
 // same output on the same thread. Info and metadata maps and wants are the exception, they are built anew.
 //
 // Encoders write every float as float64. What they cannot write they refuse with std::invalid_argument, which names
-// the camera, what it has and what was expected.
+// the camera, what it has and what was expected; and so they do with what the decoders would refuse by their default Limits.
+// Text that is not UTF-8 is sent with U+FFFD in its place.
 #pragma once
 
 #include <chiral/api.hpp>
@@ -136,6 +137,10 @@ CHIRAL_API void decode_response(Bytes message, Response& out, Observation& obs, 
 /// Where the payload of a message begins, according to its first four bytes; 4 if there are fewer.
 CHIRAL_API std::size_t payload_offset(Bytes message) noexcept;
 
+/// Refuses, with std::invalid_argument, sources that no observation could carry: too many, or names that are not UTF-8 or too
+/// long together.
+CHIRAL_API void check_sources(std::span<const CameraConfig> cameras, std::span<const ProprioConfig> proprios);
+
 CHIRAL_API void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out);
 
 /// Encodes the answers that carry an observation, as a head and a list of payload pieces that point into the
@@ -148,7 +153,7 @@ CHIRAL_API void encode_metadata_response(const InfoMap& metadata, std::vector<st
 /// Throws std::invalid_argument for an image or depth that is not as long as its shape and dtype say, an image whose shape is
 /// not [H, W, C] or [H, W], a depth whose shape is not [H, W], and a dtype that parse_dtype() does not know (empty: uint8 and
 /// float32). An empty image may have shape [], a depth may not. A camera that is refused leaves head() and payload() as they
-/// were.
+/// were; `extra` or `info` that is too large leaves them empty.
 ///
 /// Thread rule: one thread at a time. The pieces stay valid while the observation and the encoder are unchanged.
 class CHIRAL_API ObservationEncoder {
@@ -178,6 +183,7 @@ private:
     bool matches(ResponseType type, const Observation& obs) const noexcept;
     void rebuild(ResponseType type, const Observation& obs, const StepResult* step);
     void patch(const Observation& obs, const StepResult* step);
+    void write_tail(ResponseType type, const Observation& obs, const InfoMap* info);
 
     // What the kept header was built for, and where in head_ the numbers begin that change from answer to answer.
     struct Layout {

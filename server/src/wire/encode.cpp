@@ -7,6 +7,7 @@
 #include "wire/words.hpp"
 #include "wire/writer.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -20,12 +21,21 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "payloads are little-endian and sent as they are");
 
+// What is sent is within the limits of our own decoder: the sender is told, not the receiver.
+constexpr Limits limits{};
+
+void check_count(const char* message, const char* what, std::size_t count, std::size_t limit) {
+    if (count > limit)
+        throw std::invalid_argument(std::string(message) + ": " + what + " has " + std::to_string(count) +
+                                    " entries, expected at most " + std::to_string(limit));
+}
+
 // Bytes of a map's format byte and count.
 std::size_t map_head_size(std::uint8_t format) noexcept { return format == 0xdf ? 5 : format == 0xde ? 3 : 1; }
 
 // The encoded pairs, then the others, each value written by `write_value`.
 template <class Map, class WriteValue>
-void write_map(Writer& writer, const char* key, const Map& map, WriteValue write_value) {
+void write_map(Writer& writer, const char* message, const char* key, const Map& map, WriteValue write_value) {
     writer.text(key);
     const Value* encoded = nullptr;
     if (!map.encoded.empty()) {
@@ -38,6 +48,7 @@ void write_map(Writer& writer, const char* key, const Map& map, WriteValue write
     const auto is_encoded = [&](const std::string& name) { return encoded != nullptr && encoded->find(name) != nullptr; };
     std::size_t size = encoded != nullptr ? encoded->size : 0;
     for (const auto& pair : map) size += is_encoded(pair.first) ? 0 : 1;
+    check_count(message, key, size, limits.max_map_entries);
     writer.map(size);
     if (encoded != nullptr) {
         const std::size_t head = map_head_size(map.encoded.front());
@@ -50,12 +61,12 @@ void write_map(Writer& writer, const char* key, const Map& map, WriteValue write
     }
 }
 
-void write_info(Writer& writer, const char* key, const InfoMap& info) {
-    write_map(writer, key, info, [&](const std::string& value) { writer.text(value); });
+void write_info(Writer& writer, const char* message, const char* key, const InfoMap& info) {
+    write_map(writer, message, key, info, [&](const std::string& value) { writer.text(value); });
 }
 
-void write_extra(Writer& writer, const ExtraMap& extra) {
-    write_map(writer, "extra", extra, [&](const ExtraValue& value) {
+void write_extra(Writer& writer, const char* message, const ExtraMap& extra) {
+    write_map(writer, message, "extra", extra, [&](const ExtraValue& value) {
         if (const bool* boolean = std::get_if<bool>(&value)) {
             writer.boolean(*boolean);
         } else if (const std::int64_t* integer = std::get_if<std::int64_t>(&value)) {
@@ -95,7 +106,7 @@ void encode_action(RequestType type, const Action& action, bool one_dimensional,
         writer.text(camera);
         writer.float64(seconds);
     }
-    end_header(out, writer.position());
+    end_header(out, writer.position(), to_string(type), "obs_timestamps", limits);
     const Bytes payload = bytes_of(action.data);
     writer.raw(payload.data(), payload.size());
 }
@@ -224,7 +235,7 @@ void encode_request(RequestType type, std::vector<std::uint8_t>& out) {
     writer.map(1);
     writer.text("type");
     writer.text(to_string(type));
-    end_header(out, writer.position());
+    end_header(out, writer.position(), to_string(type), "type", limits);
 }
 
 void check_action(RequestType type, const Action& action) {
@@ -251,13 +262,30 @@ void encode_legacy_action(const Action& action, std::vector<std::uint8_t>& out) 
     encode_action(RequestType::action, action, false, out);
 }
 
+void check_sources(std::span<const CameraConfig> cameras, std::span<const ProprioConfig> proprios) {
+    const auto refuse = [](const std::string& problem) { throw std::invalid_argument("declaration: " + problem); };
+    check_count("declaration", "cameras", cameras.size(), limits.max_cameras);
+    check_count("declaration", "proprios", proprios.size(), limits.max_proprios);
+    std::size_t names = 0;
+    const auto check_name = [&](const char* kind, const std::string& name) {
+        names += name.size();
+        if (!is_utf8(name))
+            refuse(std::string(kind) + " '" + repaired_utf8(name) + "': its name is not UTF-8, which every client expects");
+    };
+    for (const CameraConfig& camera : cameras) check_name("camera", camera.name);
+    for (const ProprioConfig& proprio : proprios) check_name("proprio", proprio.name);
+    const std::size_t most = limits.max_header_bytes / 4;  // much of a header is numbers, and some is the application's
+    if (names > most)
+        refuse("names of " + std::to_string(names) + " bytes together, expected at most " + std::to_string(most));
+}
+
 void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out) {
     Writer writer = begin_frame(out);
     writer.map(2);
     writer.text("type");
     writer.text(to_string(ResponseType::metadata_response));
-    write_info(writer, "data", metadata);
-    end_header(out, writer.position());
+    write_info(writer, to_string(ResponseType::metadata_response), "data", metadata);
+    end_header(out, writer.position(), to_string(ResponseType::metadata_response), "data", limits);
 }
 
 void ObservationEncoder::encode_obs_response(const Observation& obs) {
@@ -287,6 +315,8 @@ std::size_t ObservationEncoder::total_bytes() const noexcept {
 }
 
 void ObservationEncoder::encode(ResponseType type, const Observation& obs, const InfoMap* info, const StepResult* step) {
+    check_count(to_string(type), "cameras", obs.cameras.size(), limits.max_cameras);
+    check_count(to_string(type), "proprios", obs.proprios.size(), limits.max_proprios);
     for (const CameraInfo& camera : obs.cameras) check(camera, wanted_);
 
     if (matches(type, obs)) {
@@ -294,10 +324,14 @@ void ObservationEncoder::encode(ResponseType type, const Observation& obs, const
     } else {
         rebuild(type, obs, step);
     }
-    Writer writer(head_, kept_.tail);
-    write_extra(writer, obs.extra);
-    if (info != nullptr) write_info(writer, "info", *info);
-    end_header(head_, writer.position());
+    try {
+        write_tail(type, obs, info);
+    } catch (const std::invalid_argument&) {
+        kept_.valid = false;
+        head_.clear();
+        payload_.clear();
+        throw;
+    }
 
     payload_.clear();
     const auto add = [&](Bytes piece) {
@@ -308,6 +342,16 @@ void ObservationEncoder::encode(ResponseType type, const Observation& obs, const
         if (camera.has_depth) add({camera.depth_data.data(), camera.depth_data.size()});
     }
     for (const ProprioInfo& proprio : obs.proprios) add(bytes_of(proprio.data));
+}
+
+void ObservationEncoder::write_tail(ResponseType type, const Observation& obs, const InfoMap* info) {
+    Writer writer(head_, kept_.tail);
+    write_extra(writer, to_string(type), obs.extra);
+    const std::size_t extra = writer.position() - kept_.tail;
+    if (info != nullptr) write_info(writer, to_string(type), "info", *info);
+    const std::size_t rest = writer.position() - kept_.tail - extra;
+    const char* largest = kept_.tail >= std::max(extra, rest) ? "names" : extra >= rest ? "extra" : "info";
+    end_header(head_, writer.position(), to_string(type), largest, limits);
 }
 
 ObservationEncoder::Layout ObservationEncoder::layout_of(const CameraInfo& camera) noexcept {

@@ -2,6 +2,8 @@
 // Parses headers with msgpack-cxx and prints values as JSON.
 #include "wire/values.hpp"
 
+#include "wire/utf8.hpp"
+
 #include <msgpack.hpp>
 
 #include <algorithm>
@@ -157,21 +159,6 @@ void append_real(double real, std::string& out) {
     if (out.find_first_of(".e", begin) == std::string::npos) out += ".0";  // still a float to whoever reads it
 }
 
-// Length of the well-formed UTF-8 sequence at the beginning of `text` (table 3-7 of the Unicode standard), 0 if none.
-std::size_t utf8_length(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char lead = byte(0);
-    if (lead < 0x80) return 1;
-    const std::size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-    if (length == 0 || text.size() < length) return 0;
-    const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (byte(1) < low || byte(1) > high) return 0;
-    for (std::size_t i = 2; i < length; ++i)
-        if (byte(i) < 0x80 || byte(i) > 0xbf) return 0;
-    return length;
-}
-
 void append_json_text(std::string_view text, std::string& out) {
     constexpr char hex[] = "0123456789abcdef";
     out += '"';
@@ -179,7 +166,7 @@ void append_json_text(std::string_view text, std::string& out) {
         const std::size_t length = utf8_length(text);
         const char c = text.front();
         if (length == 0) {
-            out += "\xef\xbf\xbd";
+            out += utf8_replacement;
         } else if (static_cast<unsigned char>(c) < 0x20) {
             out += "\\u00";
             out += hex[c >> 4];

@@ -248,7 +248,7 @@ void encode_obs_request(const WantRequest& want, std::vector<std::uint8_t>& out)
     writer.text(to_string(RequestType::obs_request));
     writer.text("want");
     write_want(writer, want);
-    end_header(out, writer.position());
+    end_header(out, writer.position(), to_string(RequestType::obs_request), "want", {});
     try {
         Request checked;
         decode_request(out, checked);

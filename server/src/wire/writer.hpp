@@ -2,10 +2,12 @@
 // Writes MessagePack by hand, with numbers of fixed width where they are to be written over later.
 #pragma once
 
+#include <chiral/wire.hpp>
+#include "wire/utf8.hpp"
+
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -60,7 +62,9 @@ public:
             uint64(value);
         }
     }
+    /// Repairs what is not UTF-8: text from drivers and files may be anything, and a reader would refuse the whole message.
     void text(std::string_view text) {
+        if (!is_utf8(text)) return this->text(repaired_utf8(text));
         sized(0xa0, 32, 0xdb, text.size());
         raw(text.data(), text.size());
     }
@@ -88,11 +92,15 @@ inline Writer begin_frame(std::vector<std::uint8_t>& out) {
     return {out, 4};
 }
 
-inline void end_header(std::vector<std::uint8_t>& out, std::size_t end) {
+/// What our own decoder would refuse of a header, as std::invalid_argument. `message` is the type, `largest` names what is to
+/// blame where it is too long.
+inline void end_header(std::vector<std::uint8_t>& out, std::size_t end, const char* message, const char* largest,
+                       const Limits& limits) {
     const std::size_t length = end - 4;
-    // A string or count whose size did not fit its 32 bits makes the header as a whole too long as well.
-    if (length > std::numeric_limits<std::uint32_t>::max())
-        throw std::invalid_argument("header is " + std::to_string(length) + " bytes, expected less than 4 GiB");
+    if (length > limits.max_header_bytes)
+        throw std::invalid_argument(std::string(message) + ": header is " + std::to_string(length) +
+                                    " bytes, most of them " + largest + ", expected at most " +
+                                    std::to_string(limits.max_header_bytes));
     const auto narrow = static_cast<std::uint32_t>(length);
     out.resize(end);
     std::memcpy(out.data(), &narrow, sizeof narrow);

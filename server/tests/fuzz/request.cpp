@@ -3,7 +3,10 @@
 // same again; whatever came before in the same memory.
 #include <chiral/wire.hpp>
 #include "properties.hpp"
+#include "wire/utf8.hpp"
 #include "wire/values.hpp"
+
+#include <algorithm>
 
 #include <cmath>
 #include <vector>
@@ -125,7 +128,9 @@ void request(Bytes bytes) {
     if (has_text_keys_only(bytes) && !fresh.want)
         require(test::count_allocations([&] { wire::decode_request(bytes, reused); }).allocations == 0,
                 "the same request again allocates nothing");
-    require_same_when_encoded(fresh);
+    const auto& times = fresh.action.obs_timestamps;  // whose names are repaired where they are not UTF-8
+    if (std::all_of(times.begin(), times.end(), [](const auto& pair) { return wire::is_utf8(pair.first); }))
+        require_same_when_encoded(fresh);
 }
 
 }  // namespace chiral::fuzz

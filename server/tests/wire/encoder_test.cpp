@@ -204,6 +204,95 @@ TEST(ObservationEncoder, RefusesPixelsThatAreNotAsLongAsTheirShapeSays) {
     EXPECT_EQ(encoder.rebuilds(), 1u);
 }
 
+TEST(ObservationEncoder, RefusesWhatNoDecoderWouldTake) {
+    const std::string megabyte(1 << 20, 'x');
+    wire::ObservationEncoder encoder;
+    const auto refused = [&](const Observation& obs, const InfoMap& info, const std::string& part) {
+        expect_throw<std::invalid_argument>([&] { encoder.encode_reset_response(obs, info); }, part);
+        const Observation good = sample_observation(1);
+        encoder.encode_reset_response(good, {{"k", "v"}});
+        wire::Response response;
+        EXPECT_NO_THROW(wire::decode_response(joined(encoder), response)) << "the next one is good";
+    };
+    Observation obs = sample_observation(1);
+    obs.extra["picture"] = megabyte;
+    refused(obs, {}, "reset_response: header is 10");
+    refused(obs, {}, "most of them extra, expected at most 1048576");
+    obs = sample_observation(1);
+    refused(obs, {{"log", megabyte}}, "most of them info, expected at most 1048576");
+    obs.cameras[0].name = megabyte;
+    refused(obs, {}, "most of them names, expected at most 1048576");
+    obs = sample_observation(1);
+    for (int i = 0; i < 4097; ++i) obs.extra[std::to_string(i)] = true;
+    refused(obs, {}, "extra has 4101 entries, expected at most 4096");
+    obs = sample_observation(1);
+    obs.cameras.resize(257, obs.cameras[2]);
+    refused(obs, {}, "cameras has 257 entries, expected at most 256");
+    obs.cameras.resize(1);
+    obs.proprios.resize(257);
+    refused(obs, {}, "proprios has 257 entries, expected at most 256");
+
+    ByteVector message;
+    expect_throw<std::invalid_argument>(
+        [&] {
+            wire::encode_metadata_response({{"map", megabyte}}, message);
+        },
+        "metadata_response: header is 1048");
+    wire::Response response;
+    wire::encode_metadata_response({{"map", megabyte.substr(100)}}, message);
+    EXPECT_NO_THROW(wire::decode_response(message, response));
+}
+
+TEST(Declaration, IsRefusedWhereNoObservationCouldCarryIt) {
+    std::vector<CameraConfig> cameras(256);
+    std::vector<ProprioConfig> proprios(256);
+    for (std::size_t i = 0; i < 256; ++i) cameras[i].name = "greifer \xc3\xbc " + std::to_string(i);
+    EXPECT_NO_THROW(wire::check_sources(cameras, proprios));
+    const auto refused = [&](const std::string& part) {
+        expect_throw<std::invalid_argument>([&] { wire::check_sources(cameras, proprios); }, part);
+    };
+    proprios[7].name =
+        "gr\xfc"
+        "fer";
+    refused(
+        "declaration: proprio 'gr\xef\xbf\xbd"
+        "fer': its name is not UTF-8");
+    proprios[7].name = std::string(300'000, 'x');
+    refused("declaration: names of 30");
+    proprios.resize(257);
+    refused("declaration: proprios has 257 entries, expected at most 256");
+    cameras.resize(257);
+    refused("declaration: cameras has 257 entries, expected at most 256");
+}
+
+TEST(ObservationEncoder, RepairsTextThatIsNotUtf8) {
+    const std::string latin =
+                          "M\xfc"
+                          "ller \xc3\xbc \xed\xa0\x80",
+                      repaired =
+                          "M\xef\xbf\xbd"
+                          "ller \xc3\xbc \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd";
+    Observation obs = sample_observation(1);
+    obs.cameras[0].name = obs.proprios[0].name = latin;
+    obs.extra[latin] = latin;
+    wire::ObservationEncoder encoder;
+    for (int i = 0; i < 2; ++i) {  // built, patched
+        encoder.encode_reset_response(obs, {{latin, latin}});
+        wire::Response response;
+        wire::decode_response(joined(encoder), response);
+        EXPECT_EQ(response.result.obs.cameras[0].name, repaired);
+        EXPECT_EQ(response.result.obs.proprios[0].name, repaired);
+        EXPECT_EQ(response.result.obs.extra.at(repaired), ExtraValue(repaired));
+        EXPECT_EQ(response.result.info, (InfoMap{{repaired, repaired}}));
+    }
+    EXPECT_EQ(encoder.rebuilds(), 1u);
+    ByteVector message;
+    wire::encode_metadata_response({{latin, latin}}, message);
+    wire::Response response;
+    wire::decode_response(message, response);
+    EXPECT_EQ(response.metadata, (InfoMap{{repaired, repaired}}));
+}
+
 TEST(ObservationEncoder, TakesAnEmptyDtypeAsTheRightOne) {
     Observation obs = sample_observation(5);
     obs.cameras[0].image_dtype.clear();
