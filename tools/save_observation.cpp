@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "save_observation.hpp"
 
+#include <chiral/dtype.hpp>
+
 #include <fmt/format.h>
 #include <png.h>
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -73,28 +76,86 @@ void save_png(const std::filesystem::path& path, const Picture& picture) {
     if (!good) fail(path, error);
 }
 
+template <class T>
+double element(const ByteBuffer& bytes, std::size_t i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+    return static_cast<double>(value);
+}
+
+// IEEE 754 binary16, for which C++20 has no type.
+double half(std::uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const double size = exponent == 31  ? (fraction != 0 ? std::nan("") : HUGE_VAL)
+                        : exponent == 0 ? std::ldexp(fraction, -24)
+                                        : std::ldexp(1024 + fraction, exponent - 25);
+    return bits >> 15 != 0 ? -size : size;
+}
+
+double element(const ByteBuffer& bytes, DType type, std::size_t i) {
+    switch (type) {
+        case DType::boolean:
+        case DType::uint8: return element<std::uint8_t>(bytes, i);
+        case DType::int8: return element<std::int8_t>(bytes, i);
+        case DType::uint16: return element<std::uint16_t>(bytes, i);
+        case DType::int16: return element<std::int16_t>(bytes, i);
+        case DType::uint32: return element<std::uint32_t>(bytes, i);
+        case DType::int32: return element<std::int32_t>(bytes, i);
+        case DType::uint64: return element<std::uint64_t>(bytes, i);
+        case DType::int64: return element<std::int64_t>(bytes, i);
+        case DType::float16: return half(static_cast<std::uint16_t>(element<std::uint16_t>(bytes, i)));
+        case DType::float32: return element<float>(bytes, i);
+        case DType::float64: return element<double>(bytes, i);
+    }
+    return 0.0;
+}
+
+bool is_float(DType type) { return type == DType::float16 || type == DType::float32 || type == DType::float64; }
+
+DType type_of(const std::filesystem::path& path, const std::string& name, DType usual) {
+    if (name.empty()) return usual;
+    const std::optional<DType> type = parse_dtype(name);
+    if (!type) fail(path, fmt::format("elements of type '{}' are not known", name));
+    return *type;
+}
+
+// PNG: most significant byte first.
+void append_16(std::vector<std::uint8_t>& rows, unsigned value) {
+    rows.push_back(static_cast<std::uint8_t>(value >> 8));
+    rows.push_back(static_cast<std::uint8_t>(value & 0xff));
+}
+
 void save_image(const std::filesystem::path& path, const CameraInfo& camera) {
     constexpr int color_types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
                                    PNG_COLOR_TYPE_RGB_ALPHA};
-    const int channels = camera.image_shape[2];
+    const int channels = camera.image_shape.size() == 3 ? camera.image_shape[2] : 1;
     if (channels < 1 || channels > 4) fail(path, fmt::format("a PNG has 1 to 4 channels, the image has {}", channels));
+    const DType type = type_of(path, camera.image_dtype, DType::uint8);
+    if (type != DType::uint8 && type != DType::uint16)
+        fail(path, fmt::format("a PNG holds uint8 or uint16, the image is {}", to_string(type)));
+    std::vector<std::uint8_t> swapped;
+    if (type == DType::uint16)
+        for (std::size_t i = 0; i < camera.image.size() / 2; ++i)
+            append_16(swapped, static_cast<unsigned>(element<std::uint16_t>(camera.image, i)));
     const auto width = static_cast<std::size_t>(camera.image_shape[1]);
-    save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(camera.image_shape[0]), 8,
-                    color_types[channels - 1], width * static_cast<std::size_t>(channels), camera.image.data()});
+    save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(camera.image_shape[0]),
+                    static_cast<int>(8 * size_of(type)), color_types[channels - 1],
+                    width * static_cast<std::size_t>(channels) * size_of(type),
+                    swapped.empty() ? camera.image.data() : swapped.data()});
 }
 
 void save_depth(const std::filesystem::path& path, const CameraInfo& camera) {
     const auto height = static_cast<std::size_t>(camera.depth_shape[0]),
                width = static_cast<std::size_t>(camera.depth_shape[1]);
-    std::vector<std::uint8_t> rows(height * width * 2);
+    const DType type = type_of(path, camera.depth_dtype, DType::float32);
+    // Where nobody says, floats are metres, as documented, and integers millimetres, as depth cameras have them.
+    const double unit = camera.depth_unit > 0 ? camera.depth_unit : is_float(type) ? 1.0 : 0.001;
+    std::vector<std::uint8_t> rows;
+    rows.reserve(height * width * 2);
     for (std::size_t i = 0; i < height * width; ++i) {
-        float metres = 0.0f;
-        std::memcpy(&metres, camera.depth_data.data() + i * sizeof metres, sizeof metres);
-        unsigned millimetres = 0;
-        if (std::isfinite(metres) && metres > 0.0f)
-            millimetres = static_cast<unsigned>(std::min(65535.0f, std::round(metres * 1000.0f)));
-        rows[2 * i] = static_cast<std::uint8_t>(millimetres >> 8);  // PNG: most significant byte first
-        rows[2 * i + 1] = static_cast<std::uint8_t>(millimetres & 0xff);
+        const double millimetres = std::round(element(camera.depth_data, type, i) * unit * 1000.0);
+        append_16(rows,
+                  millimetres > 0 && std::isfinite(millimetres) ? static_cast<unsigned>(std::min(65535.0, millimetres)) : 0);
     }
     save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 16, PNG_COLOR_TYPE_GRAY, width * 2,
                     rows.data()});
@@ -143,7 +204,7 @@ std::vector<std::filesystem::path> save_observation(const Observation& obs, cons
                                 {"sequence", camera.sequence},
                                 {"intrinsics", rows_of(camera.intrinsics)},
                                 {"extrinsics", rows_of(camera.extrinsics)}};
-        if (camera.image_shape.size() == 3) {
+        if (!camera.image_shape.empty()) {
             files.push_back(folder / (name + ".png"));
             save_image(files.back(), camera);
             entry["image"] = name + ".png";

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "robot/observation_source.hpp"
 
+#include <chiral/wire.hpp>
+
 #include <stdexcept>
 #include <utility>
 
@@ -46,7 +48,7 @@ void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
 
 ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                                      EngineOptions options, int observers)
-    : engine_(cameras, proprios, with_own_readers(options, observers)),
+    : engine_((wire::check_sources(cameras, proprios), cameras), proprios, with_own_readers(options, observers)),
       shown_(cameras.size() + proprios.size()),
       copy_reader_(engine_.make_reader()),
       rates_(shown_.size()) {
