@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a client finds its server, is turned away, leaves, and comes back.
 #include "client_scripted_server.hpp"
+#include "net/tcp_health.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <future>
 
@@ -135,6 +141,28 @@ TEST(ClientConnect, RefusesOptionsThatMakeNoSense) {
     refused([](ClientOptions& o) { o.max_message_bytes = 0; }, "max_message_bytes");
     refused([](ClientOptions& o) { o.max_queued_actions = 0; }, "max_queued_actions");
 }
+
+#ifdef __linux__
+TEST(ClientConnect, HasTheKernelEndAConnectionToAMachineThatIsGone) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    ASSERT_GE(socket, 0);
+    const auto option = [&](int level, int name) {
+        int value = -1;
+        socklen_t size = sizeof value;
+        EXPECT_EQ(getsockopt(socket, level, name, &value, &size), 0);
+        return value;
+    };
+    for (const auto& [asked, seconds] : {std::pair{30s, 30}, {1s, 3}, {std::chrono::seconds(1'000'000'000), 30'000}}) {
+        net::end_when_unreachable(socket, asked);
+        EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+        EXPECT_EQ(option(IPPROTO_TCP, TCP_USER_TIMEOUT), seconds * 1000);
+        EXPECT_EQ(option(IPPROTO_TCP, TCP_KEEPIDLE) + option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT),
+                  seconds)
+            << "idle or not, the same time";
+    }
+    ::close(socket);
+}
+#endif
 
 // ---- being turned away ----
 

@@ -44,7 +44,8 @@ struct ClientOptions {
     /// a server that does not read.
     Duration request_timeout = std::chrono::seconds(30);
     /// How long the answer to reset() or step() may take instead; max(): as long as it takes, because a person may be setting
-    /// the scene. A server that goes meanwhile is noticed all the same.
+    /// the scene. A server that goes meanwhile is noticed all the same, and one whose machine acknowledges nothing any more
+    /// (cable, Wi-Fi, power) within request_timeout, at least three seconds, on Linux.
     Duration reset_timeout = Duration::max();
     /// Largest message accepted from the server.
     std::size_t max_message_bytes = std::size_t{1} << 30;

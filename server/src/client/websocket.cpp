@@ -6,6 +6,7 @@
 #include "client/tls.hpp"
 #include "net/link.hpp"
 #include "net/printable.hpp"
+#include "net/tcp_health.hpp"
 #include "net/uri.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -61,6 +62,7 @@ public:
     WebSocket(const net::Uri& uri, std::shared_ptr<const Tls> tls, const ClientOptions& options, Events& events)
         : uri_(uri),
           close_timeout_(std::min(options.request_timeout, longest_close)),
+          silence_(options.request_timeout),
           max_message_bytes_(options.max_message_bytes),
           tls_(std::move(tls)),
           events_(events) {
@@ -299,6 +301,7 @@ private:
 
     const net::Uri uri_;
     const Duration close_timeout_;  // for the closing handshakes, and for what is still to be sent before them
+    const Duration silence_;        // of the server's machine, after which it counts as gone
     const std::size_t max_message_bytes_;
     const std::shared_ptr<const Tls> tls_;  // null: none
     Events& events_;
@@ -346,6 +349,8 @@ std::optional<Transport::OpenFailure> WebSocket::open(TimePoint deadline) {
         if (error) return finish(error);
         error_code ignored;
         socket().set_option(tcp::no_delay(true), ignored);
+        // A reset may take for ever; that its robot is no longer there must be noticed all the same.
+        net::end_when_unreachable(socket().native_handle(), std::chrono::duration_cast<std::chrono::seconds>(silence_));
         if (tls_) {
             step = "in the TLS handshake";
             in_tls = true;

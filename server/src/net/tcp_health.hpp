@@ -18,4 +18,8 @@ struct TcpHealth {
 /// Nothing where the system does not tell (other than Linux). A system call.
 std::optional<TcpHealth> tcp_health(int socket) noexcept;
 
+/// Has the kernel end the connection when the peer's machine has acknowledged nothing for so long, whether something is being
+/// sent or not: at least three seconds. No effect where the system cannot.
+void end_when_unreachable(int socket, std::chrono::seconds after) noexcept;
+
 }  // namespace chiral::net
