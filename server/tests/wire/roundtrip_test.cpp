@@ -267,7 +267,7 @@ TEST(RoundTrip, HeadersSayWhatTheProtocolSays) {
 
 TEST(RoundTrip, Metadata) {
     ByteVector message;
-    const InfoMap metadata{{"robot", "arm \"7\""}, {"control_hz", "20"}, {"bytes", std::string("\0\xff", 2)}};
+    const InfoMap metadata{{"robot", "arm \"7\""}, {"control_hz", "20"}, {"bytes", std::string("\0\xc3\xbf", 3)}};
     wire::encode_metadata_response(metadata, message);
     wire::Response response;
     wire::decode_response(message, response);
