@@ -202,6 +202,10 @@ void decode_currency(const Where& where, const Value& fields, Source& source) {
 void decode_pixels(const Where& where, const Value& fields, const PixelFormat& format, Payload& payload, CameraInfo& camera,
                    bool encoded, Loan* lender) {
     const DType dtype = to_dtype(where, fields, format.dtype_key);
+    // The codecs know one type each: another would make pixels of another size than the shape says.
+    if (encoded && !camera.unchanged && dtype != format.usual)
+        fail(where, format.dtype_key, fields.find(format.dtype_key),
+             std::string(to_string(format.usual)) + " where it is encoded");
     std::vector<int>& shape = camera.*format.shape;
     const std::size_t elements = require_shape(where, fields, format.shape_key, format.ranks, format.dimensions, shape);
     const std::size_t expected = saturating_product(elements, size_of(dtype));
