@@ -3,7 +3,6 @@
 #include "client/observation_pool.hpp"
 #include "client/paced_thread.hpp"
 #include "client_scripted_server.hpp"
-#include "support/log_book.hpp"
 
 #include <cmath>
 #include <future>
@@ -12,6 +11,28 @@
 
 namespace chiral::test {
 namespace {
+
+class LogBook {
+public:
+    std::function<void(const std::string&)> sink() {
+        return [this](const std::string& line) {
+            {
+                std::lock_guard lock(mutex_);
+                lines_.push_back(line);
+            }
+            written.happen();
+        };
+    }
+    std::vector<std::string> lines() {
+        std::lock_guard lock(mutex_);
+        return lines_;
+    }
+    Happening written;
+
+private:
+    std::mutex mutex_;
+    std::vector<std::string> lines_;
+};
 
 // ---- observations ----
 
@@ -132,7 +153,7 @@ TEST(ObservationStream, RemembersTheErrorThatEndedItUntilItIsStartedAgain) {
     });
     fails([&] { client.latest_obs(); });
     fails([&] { client.latest_obs(); });
-    ASSERT_TRUE(log.wait_for_lines(1));
+    ASSERT_TRUE(log.written.wait());
     ASSERT_EQ(log.lines().size(), 1u);
     EXPECT_NE(log.lines()[0].find("the observation stream ended"), std::string::npos) << log.lines()[0];
     EXPECT_NE(log.lines()[0].find("camera wrist is gone"), std::string::npos) << log.lines()[0];
@@ -358,7 +379,7 @@ TEST(ActionDispatch, RemembersTheErrorThatEndedIt) {
             while (true) client.put_action(sample_action());
         },
         {"the action dispatch ended", "1007", "apply_action: no such joint"});
-    ASSERT_TRUE(log.wait_for_lines(1));
+    ASSERT_TRUE(log.written.wait());
     EXPECT_NE(log.lines()[0].find("the action dispatch ended"), std::string::npos) << log.lines()[0];
 }
 

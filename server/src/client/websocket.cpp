@@ -104,7 +104,6 @@ public:
 private:
     // ---- opening: all on the thread that calls open() ----
 
-    OpenFailure open_failure(const error_code& error, const websocket::response_type& response, const char* step);
     OpenFailure tls_failure(const error_code& error) {
         // A server that is just going ends the connection; one that speaks no TLS may do so, too.
         if (error.category() != asio::error::get_ssl_category())
@@ -384,16 +383,13 @@ std::optional<Transport::OpenFailure> WebSocket::open(TimePoint deadline) {
         return OpenFailure{std::string("the server announces more than there can be memory for ") + step, true};
     }
     if (!result) return OpenFailure{std::string("no answer in time ") + step, false};
-    if (*result) return in_tls ? tls_failure(*result) : open_failure(*result, response, step);
+    if (*result && in_tls) return tls_failure(*result);
+    if (*result == websocket::error::upgrade_declined) return OpenFailure{refusal(response), true};
+    if (*result && !worth_another_try(*result))
+        return OpenFailure{"the server does not speak WebSocket: " + result->message(), true};
+    if (*result) return OpenFailure{result->message() + ' ' + step, false};
     start();
     return std::nullopt;
-}
-
-Transport::OpenFailure WebSocket::open_failure(const error_code& error, const websocket::response_type& response,
-                                               const char* step) {
-    if (error == websocket::error::upgrade_declined) return {refusal(response), true};
-    if (!worth_another_try(error)) return {"the server does not speak WebSocket: " + error.message(), true};
-    return {error.message() + ' ' + step, false};
 }
 
 class WebSocketEndpoint final : public Endpoint {
