@@ -16,6 +16,9 @@ EXCEPTIONS = {
     # what: why
     "stress/options.cpp: parse_options": "one line for each option, in the order of --help",
     "tools/serve.cpp: parse": "one line for each option, in the order of --help",
+    "engine/src/reader.cpp: EngineState::read_at": "one line too many; its last lines, which interpolate, are a function of their own to be",
+    "server/src/client/websocket.cpp: WebSocket::open": "one line too many; what its end says of failures is a function of its own to be",
+    "server/src/websocket/session.hpp: Session": "one member too many; the six memories of its handlers are a struct to be",
 }
 STRINGS = re.compile(r'R"(\w*)\(.*?\)\1"|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)+\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
 NAMESPACE = re.compile(r"^(?:inline )?namespace\b|^extern ")
