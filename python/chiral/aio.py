@@ -85,7 +85,13 @@ class AsyncPolicyClient:
     async def stop_action_dispatch(self) -> None:
         await self._wait_for(self._client.stop_action_dispatch)
 
+    async def replace_actions(self, chunk: npt.ArrayLike, obs_timestamps: dict[str, float] | None = None) -> None:
+        await self._wait_for(self._client.replace_actions, chunk, obs_timestamps)
+
     # These do not wait.
+
+    def clear_actions(self) -> None:
+        self._client.clear_actions()
 
     def put_action(self, action: npt.ArrayLike, obs_timestamps: dict[str, float] | None = None) -> None:
         self._client.put_action(action, obs_timestamps)

@@ -118,6 +118,17 @@ class PolicyClient:
         if not self._native.put_action(*_action(action), obs_timestamps):
             raise RuntimeError(f"{self._native.queued_actions} actions are waiting for dispatch already, and no more are taken")
 
+    def replace_actions(self, chunk: npt.ArrayLike, obs_timestamps: dict[str, float] | None = None) -> None:
+        """Puts the N rows of a chunk, (N, D) or one (D,), to be sent one per period, in the place of all that is queued, in one
+        step. RuntimeError if N is more than max_queued_actions: the queue is as before then."""
+        values, n, d = _action(chunk)
+        if not self._native.replace_actions(values, n, d, obs_timestamps):
+            raise RuntimeError(f"a chunk of {n} actions came, which is more than max_queued_actions")
+
+    def clear_actions(self) -> None:
+        """Drops what is queued. An action that is just being sent is sent."""
+        self._native.clear_actions()
+
     def start_action_dispatch(self, hz: float = 10.0) -> None:
         """Sends one queued action per period, in order, in the background. RuntimeError if a dispatch runs already."""
         self._native.start_action_dispatch(hz)

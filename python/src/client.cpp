@@ -173,6 +173,16 @@ void bind_client(nb::module_& module) {
                 return self.client().put_action(to_action(values, n, d, times));
             },
             nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
+        .def(
+            "replace_actions",
+            [](const ClientHandle& self, nb::handle values, int n, int d, const Times& times) {
+                const Action chunk = to_action(values, n, d, times);
+                bool fits = false;
+                self.block([&](PolicyClient& client) { fits = client.replace_actions(chunk); });
+                return fits;
+            },
+            nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
+        .def("clear_actions", [](const ClientHandle& self) { self.client().clear_actions(); })
         .def("start_obs_stream", [](const ClientHandle& self,
                                     double hz) { self.block([&](PolicyClient& client) { client.start_obs_stream(hz); }); })
         .def("stop_obs_stream",

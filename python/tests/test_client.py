@@ -95,6 +95,22 @@ def test_queued_actions_are_dispatched_in_order_and_the_queue_is_bounded(robot: 
     assert [int(action[0]) for action in robot.actions] == [0, 1, 2]
 
 
+def test_a_new_chunk_takes_the_place_of_the_old_one(robot: SmallRobot) -> None:
+    with client_of(robot, max_queued_actions=3) as env:
+        env.put_action([9, 9])
+        env.replace_actions([[1, 2], [3, 4], [5, 6]])
+        assert env.queued_actions == 3
+        with pytest.raises(RuntimeError, match="a chunk of 4 actions"):
+            env.replace_actions(np.zeros((4, 2)))
+        env.start_action_dispatch(hz=200)
+        eventually(lambda: len(robot.actions) == 3)
+        env.stop_action_dispatch()
+        env.put_action([7, 7])
+        env.clear_actions()
+        assert env.queued_actions == 0
+    assert [action.tolist() for action in robot.actions] == [[1, 2], [3, 4], [5, 6]]
+
+
 @pytest.mark.parametrize(
     ("action", "error", "told"),
     [
