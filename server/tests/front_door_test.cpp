@@ -103,6 +103,17 @@ TEST(FrontDoor, FiguresAreNotShownUnderAStrangersDomain) {
     EXPECT_EQ(figures_for(guarded->port(), "robot.example", "Authorization: Bearer " + kToken + "\r\n").status, 200);
 }
 
+TEST(FrontDoor, FiguresSayWhoControlsAndTheLastObjection) {
+    Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) { options.gate.dimension = 7; });
+    EXPECT_EQ(figures_for(served->port(), "robot").body.find("\nchiral_control_seconds{"), std::string::npos);
+    RawClient client = served.connect();
+    client.send(numbered_action(1, 3));
+    ASSERT_TRUE(eventually([&] { return served->stats().actions_rejected == 1; }));
+    const std::string figures = figures_for(served->port(), "robot").body;
+    EXPECT_NE(figures.find("\nchiral_control_seconds{peer=\"127.0.0.1:"), std::string::npos) << figures;
+    EXPECT_NE(figures.find("\nchiral_last_objection{reason=\"action has shape [1, 3]"), std::string::npos) << figures;
+}
+
 TEST(FrontDoor, WhatAStrangerSaysDoesNotReachATerminalAsItIs) {
     Served<HookedServer> served;
     const std::string hostile =

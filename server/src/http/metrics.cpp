@@ -45,20 +45,24 @@ private:
     std::string name_, text_;
 };
 
-std::string labels_of(const robot::SourceReport& source) {
+std::string label(const char* key, const std::string& value) {
     std::string escaped;
-    for (const char c : source.name) {
+    for (const char c : value) {
         if (c == '\\' || c == '"') escaped += '\\';
         if (c == '\n') escaped += "\\n";
         else escaped += c;
     }
-    return std::string("kind=\"") + (source.camera ? "camera" : "proprio") + "\",source=\"" + escaped + '"';
+    return std::string(key) + "=\"" + escaped + '"';
+}
+
+std::string labels_of(const robot::SourceReport& source) {
+    return std::string("kind=\"") + (source.camera ? "camera" : "proprio") + "\"," + label("source", source.name);
 }
 
 }  // namespace
 
 std::string metrics_text(const robot::StatCounters& stats, const std::vector<robot::SourceReport>& sources,
-                         std::uint64_t copied_observations) {
+                         std::uint64_t copied_observations, const std::optional<robot::Control::Holder>& controller) {
     Text text;
     const auto per_source = [&](const char* name, const char* type, const char* help,
                                 const std::function<double(const robot::SourceReport&)>& of) {
@@ -84,6 +88,13 @@ std::string metrics_text(const robot::StatCounters& stats, const std::vector<rob
         text.single(name, "counter", help, static_cast<double>(counter.load(std::memory_order_relaxed)));
     };
     text.single("clients", "gauge", "Clients in control: 0 or 1.", stats.clients.load(std::memory_order_relaxed));
+    text.head("control_seconds", "gauge", "For how long the client in control has been it; nobody: no line.");
+    if (controller)
+        text.value(std::chrono::duration<double>(Clock::now() - controller->since).count(), label("peer", controller->peer));
+    text.head("last_objection", "gauge",
+              "1 for why the gate, or the time in the queue, last kept an action as it was from the robot.");
+    if (const std::string objection = stats.last_objection.get(); !objection.empty())
+        text.value(1, label("reason", objection));
     text.single("observers", "gauge", "Observers.", stats.observing.load(std::memory_order_relaxed));
     total("connections_total", "Clients that were given control.", stats.connections);
     total("observer_connections_total", "Observers that were let in.", stats.observers);

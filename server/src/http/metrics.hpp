@@ -2,17 +2,19 @@
 // The figures of /metrics, in Prometheus' text format 0.0.4.
 #pragma once
 
+#include "robot/control.hpp"
 #include "robot/observation_source.hpp"
 #include "robot/stat_counters.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace chiral::http {
 
-/// Any thread.
+/// Any thread. `controller`: who is in control, if anybody.
 std::string metrics_text(const robot::StatCounters& stats, const std::vector<robot::SourceReport>& sources,
-                         std::uint64_t copied_observations);
+                         std::uint64_t copied_observations, const std::optional<robot::Control::Holder>& controller);
 
 }  // namespace chiral::http

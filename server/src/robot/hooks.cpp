@@ -175,6 +175,7 @@ Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
 }
 
 void Hooks::say_objection(const char* verdict, std::atomic<std::uint64_t>& counter, const std::string& reason) {
+    stats_.last_objection.set(reason);
     const std::uint64_t so_far = counter.fetch_add(1, std::memory_order_relaxed) + 1;
     // The 1st, 2nd, 4th, 8th, ...: a policy that errs does so at its full rate.
     if (std::has_single_bit(so_far))

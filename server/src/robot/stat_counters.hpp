@@ -8,8 +8,28 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <string>
 
 namespace chiral::robot {
+
+/// A text of which the last one is kept.
+class LastText {
+public:
+    /// Left out while somebody reads: nobody waits here.
+    void set(const std::string& text) {
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock) text_ = text;
+    }
+    std::string get() const {
+        const std::lock_guard lock(mutex_);
+        return text_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::string text_;
+};
 
 /// ServerStats, as it is counted.
 struct StatCounters {
@@ -17,6 +37,7 @@ struct StatCounters {
         actions_applied{0}, actions_rejected{0}, actions_clamped{0}, actions_dropped{0}, actions_late{0}, action_timeouts{0},
         half_open{0}, protocol_errors{0}, hook_errors{0}, update_errors{0};
     std::atomic<std::int64_t> longest_half_open_ns{0}, longest_timeout_delay_ns{0}, round_trip_us{0};
+    LastText last_objection;                    // why an action was not passed on as it was
     std::atomic<int> clients{0}, observing{0};  // at present
     LatencyHistogram action_latency;            // from arrival to the call of the hook
     LatencyHistogram answer_latency;            // from request to the end of the answer's write

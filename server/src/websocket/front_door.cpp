@@ -15,6 +15,7 @@
 #include <openssl/sslerr.h>
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace chiral::websocket {
@@ -208,7 +209,7 @@ void FrontDoor::get(const AccessRequest& request) {
     robot::ReportSources job;
     job.deliver = [self = shared_from_this()](const std::vector<robot::SourceReport>& sources) {
         robot::Robot& robot = self->core_.robot;
-        std::string text = http::metrics_text(robot.stats, sources, robot.source->copies());
+        std::string text = http::metrics_text(robot.stats, sources, robot.source->copies(), robot.control.holder());
         boost::asio::post(self->core_.io, [self, text = std::move(text)]() mutable {
             if (!self->finished_) self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
         });
@@ -264,8 +265,12 @@ void FrontDoor::finish(const std::string& why) {
     if (handshake_) handshake_->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     link_.socket().close(ignored);
-    if (!why.empty()) core_.log_connection(Service::Who::stranger, peer_ + ": " + why);
+    const auto self = shared_from_this();
     core_.leave(this);
+    try {
+        if (!why.empty()) core_.log_connection(Service::Who::stranger, peer_ + ": " + why);
+    } catch (const std::bad_alloc&) {  // no memory for words: it has left all the same
+    }
 }
 
 }  // namespace chiral::websocket

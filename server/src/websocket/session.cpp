@@ -298,8 +298,8 @@ void Session::finish(Cause cause, const std::string& why, bool in_words) {
     const bool observes = conversation_.observes();
     if (!observes) service_.stats.round_trip_us.store(0, std::memory_order_relaxed);
     if (was_connected) {
-        service_.log_connection(Service::Who::let_in, who() + " gone: " + why);
         (observes ? service_.stats.observing : service_.stats.clients).fetch_sub(1, std::memory_order_relaxed);
+        service_.log_connection(Service::Who::let_in, who() + " gone: " + why);
     } else if (!why.empty()) {
         service_.log_connection(Service::Who::stranger, peer_ + ": " + why);
     }
