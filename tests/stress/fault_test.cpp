@@ -55,9 +55,9 @@ constexpr const char* kManyPixels = "--cameras 8 --size 640x480 --camera-hz 5 --
 #endif
 
 INSTANTIATE_TEST_SUITE_P(, EveryFault,
-                         ::testing::Values(Case{"stopped_reader", kSmall}, Case{"dead_writer", kSmall}, Case{"late_writer", kSmall}, Case{"fork", kSmall},
-                                           Case{"second_writer", kSmall}, Case{"extra_readers", kSmall},
-                                           Case{"clock_steps", kSmall},
+                         ::testing::Values(Case{"stopped_reader", kSmall}, Case{"dead_writer", kSmall},
+                                           Case{"late_writer", kSmall}, Case{"fork", kSmall}, Case{"second_writer", kSmall},
+                                           Case{"extra_readers", kSmall}, Case{"clock_steps", kSmall},
                                            // 17 MB, or 11: more than the kernel takes for a client that does not read.
                                            Case{"stalled_client", kManyPixels}, Case{"killed_client", kServed},
                                            Case{"reconnect_storm", kServed}),
@@ -65,7 +65,8 @@ INSTANTIATE_TEST_SUITE_P(, EveryFault,
 
 TEST(Faults, AreAllAmongTheCasesAbove) {
     EXPECT_EQ(stress("--fault list").output,
-              "stopped_reader\ndead_writer\nlate_writer\nfork\nsecond_writer\nextra_readers\nclock_steps\nstalled_client\nkilled_client\n"
+              "stopped_reader\ndead_writer\nlate_writer\nfork\nsecond_writer\nextra_readers\nclock_steps\nstalled_"
+              "client\nkilled_client\n"
               "reconnect_storm\n");
 }
 
