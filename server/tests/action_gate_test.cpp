@@ -17,6 +17,7 @@
 namespace chiral::test {
 namespace {
 
+using robot::ActionGate;
 using Verdict = ActionGate::Verdict;
 
 Action rows(int D, std::vector<float> data) {
