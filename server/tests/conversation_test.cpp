@@ -181,6 +181,26 @@ TEST(AConversation, ThatIsReplacedEndsOnce) {
                                                                     "connect", "disconnect: gone"}));
 }
 
+TEST(AClientThatIsReplacedInTheMiddleOfItsHandshake, IsNeverInControl) {
+    Stage stage;
+    const auto first = Talk::with(stage.robot()), second = Talk::with(stage.robot());
+    ASSERT_TRUE(first->conversation->take_control(false));
+    ASSERT_TRUE(second->conversation->take_control(true));
+    first->conversation->begin("first", first->now);  // too late
+    second->conversation->begin("second", second->now);
+    for (int i = 0; i < 3; ++i) {
+        first->say(one_action(1));
+        second->say(one_action(2));
+    }
+    ASSERT_TRUE(eventually([&] { return stage.applied() == 3; }));
+    second->end(Cause::left);
+    ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return events.size() == 5; }));
+    EXPECT_EQ(stage.server.control.get(),
+              (std::vector<std::string>{"connect", "action 2", "action 2", "action 2", "disconnect: gone"}));
+    ASSERT_EQ(first->closed.size(), 1u);
+    EXPECT_EQ(first->closed[0].first, Cause::control_lost);
+}
+
 TEST(AConversation, CannotTakeControlBesideAnotherOne) {
     Stage stage;
     const auto first = Talk::in_control(stage.robot());

@@ -189,41 +189,6 @@ TEST(AClientThatLeftInOrder, MovesTheRobotNoMoreOnceAnotherTakesOver) {
     EXPECT_EQ(events[4], "action 11");
 }
 
-TEST(AClientThatIsReplacedInTheMiddleOfItsHandshake, IsNeverInControl) {
-    // The network thread stands in the log while both handshakes arrive, and then takes both in one turn.
-    Gate gate;
-    Served<HookedServer> served(one_small_camera(), {}, [&](ServerOptions& options) {
-        no_timeout(options);
-        options.allow_takeover = true;
-        options.log = [&gate, log = options.log](const std::string& line) {
-            log(line);
-            if (line.find("evil") != std::string::npos) gate.pass();
-        };
-    });
-    const OpensAtEnd opener(gate);
-    RawClient first(served->port()), second(served->port()), stopper(served->port());
-    stopper.send_bytes(bytes_of(RawClient::handshake_request("/", "Origin: http://evil.example\r\n")));
-    ASSERT_TRUE(gate.reached());
-    first.send_bytes(bytes_of(RawClient::handshake_request()));
-    second.send_bytes(bytes_of(RawClient::handshake_request("/?takeover=1")));
-    gate.open();
-    EXPECT_EQ(second.read_http().status, 101);
-    for (int i = 0; i < 3; ++i) {
-        try {
-            first.send(numbered_action(1));
-        } catch (const std::system_error&) {  // it is gone already
-        }
-        second.send(numbered_action(2));
-    }
-    first.read_to_end();
-    EXPECT_EQ(second.ask(RequestType::obs_request).type, wire::ResponseType::obs_response);
-    ASSERT_TRUE(eventually([&] { return served->stats().actions_applied == 3; }));
-    EXPECT_EQ(served->control.get(), (Events{"connect", "action 2", "action 2", "action 2"}));
-    second.close();
-    ASSERT_TRUE(served->control.wait(ends));
-    expect_serves_the_next_client(served);
-}
-
 // A client that answers no ping is dropped three times meanwhile.
 TEST(ASlowClient, ThatTakesItsAnswerSteadilyIsAliveHoweverLongItTakes) {
     const auto short_idle = [](ServerOptions& options) {

@@ -119,7 +119,7 @@ TEST(HookErrors, AnObservationWhoseShapeLiesIsRefusedWithTheCameraAndTheSizes) {
          }},
         {"image_shape",
          [](Observation& obs) {
-             obs["wrist"].image_shape = {24, 3};
+             obs["wrist"].image_shape = {24, 4};
          }},
         {"depth_shape",
          [](Observation& obs) {
