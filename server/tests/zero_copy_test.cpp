@@ -11,10 +11,16 @@ namespace {
 using wire::RequestType;
 
 // Two cameras whose every byte and metre is the number of the frame.
+ServerOptions with_readers(ServerOptions options, int readers) {
+    options.engine.readers = readers;
+    return options;
+}
+
 class Rig : public OpenServer {
 public:
     static std::vector<CameraConfig> cameras() { return {camera("a", 48, 64, 3, true), camera("b", 30, 40, 1, false)}; }
-    explicit Rig(LogBook& log) : OpenServer(cameras(), {{"q", 3}}, "127.0.0.1", 0, quiet(log)) {}
+    explicit Rig(LogBook& log, int readers = 0)
+        : OpenServer(cameras(), {{"q", 3}}, "127.0.0.1", 0, with_readers(quiet(log), readers)) {}
     using OpenServer::OpenServer;
     void publish(int n) {
         for (std::size_t c = 0; c < 2; ++c) {
@@ -73,7 +79,7 @@ TEST(ZeroCopy, AnObservationPointsIntoTheSlotsThatTheSensorFilled) {
 
 TEST(CaptureTimes, OfADriverAreThoseOfTheObservation) {
     LogBook log;
-    Rig rig(log);
+    Rig rig(log, 1);
     const TimePoint now = Clock::now();
     const std::vector<std::uint8_t> image(48 * 64 * 3, 7), depth(48 * 64 * 4);
     const std::array<float, 3> joints{1, 2, 3};

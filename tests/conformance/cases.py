@@ -316,7 +316,7 @@ def handshake_cases():
            request(replace={"Upgrade": "WebSocket", "Connection": "upgrade"}).replace(b"Host", b"hOST"), 101)
     yield "Connection: keep-alive, Upgrade", "4.2.1", request(replace={"Connection": "keep-alive, Upgrade"}), 101
     yield ("any path", "4.2.2",
-           request(target="/any/path?x=1"), 101, {"note": "every path but /observe is the one to control"})
+           request(target="/any/path?x=1"), 404, {"note": "control is given at / alone"})
     yield "the path of observers", "4.2.2", request(target="/observe"), 101
     yield "a subprotocol is offered", "4.2.2", request(extra=["Sec-WebSocket-Protocol: chat, superchat"]), 101
     yield ("compression is offered", "9.1",

@@ -180,8 +180,8 @@ TEST(StressCommand, AFaultThatCannotBeIsAUsageErrorThatSaysWhy) {
         EXPECT_EQ(outcome.exit_code, 2) << options;
         EXPECT_NE(outcome.output.find(why), std::string::npos) << outcome.output;
     };
-    expect("--fault nonsense", "there are: stopped_reader, dead_writer, second_writer");
-    expect("--fault dead_writer --fault nonsense", "there are: stopped_reader, dead_writer, second_writer");
+    expect("--fault nonsense", "there are: stopped_reader, dead_writer, late_writer");
+    expect("--fault dead_writer --fault nonsense", "there are: stopped_reader, dead_writer, late_writer");
     expect("--fault dead_writer --engine mutex", "--fault: needs --engine lockfree and --writes frame");
     expect("--fault dead_writer --writes fields", "--fault: needs --engine lockfree and --writes frame");
     expect("--fault killed_client", "--fault killed_client: needs --transport ws");

@@ -120,18 +120,24 @@ class AccessTest(unittest.TestCase):
             asyncio.run(asyncio.wait_for(act_once(uri), programs.DEADLINE))
 
     def test_the_gate_stops_what_the_arm_cannot_do(self):
-        async def act(uri, value):
+        async def act(uri, value, observations):
             async with websockets.connect(uri, max_size=None) as socket:
                 header = {"type": "apply_action", "shape": [1, 7], "dtype": "float32"}
                 await socket.send(frame(header) + struct.pack("<7f", *[value] * 7))
-                await socket.send(frame({"type": "obs_request"}))
-                message = await socket.recv()
-                (length,) = struct.unpack_from("<I", message)
-                return msgpack.unpackb(message[4:4 + length]).get("extra", {})
+                # The gate is asked on the action thread: what it says may come some observations later.
+                for _ in range(observations):
+                    await socket.send(frame({"type": "obs_request"}))
+                    message = await socket.recv()
+                    (length,) = struct.unpack_from("<I", message)
+                    extra = msgpack.unpackb(message[4:4 + length]).get("extra", {})
+                    if "chiral.action_reason" in extra:
+                        return extra
+                return {}
 
         for mode, rejected, clamped in (("reject", 1, 0), ("clamp", 0, 1), ("off", 0, 0)):
             with self.subTest(mode), programs.serve(*SMALL, "--gate", mode) as (_, uri):
-                extra = asyncio.run(asyncio.wait_for(act(uri, 4.0), programs.DEADLINE))
+                observations = 3 if mode == "off" else 1000
+                extra = asyncio.run(asyncio.wait_for(act(uri, 4.0, observations), programs.DEADLINE))
                 self.assertEqual(extra.get("chiral.actions_rejected", 0), rejected, extra)
                 self.assertEqual(extra.get("chiral.actions_clamped", 0), clamped, extra)
 
