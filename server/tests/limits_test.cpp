@@ -122,6 +122,20 @@ TEST(Limits, AConnectionAboveTheLimitTakesThePlaceOfTheOldestThatHasNotGotThroug
     EXPECT_TRUE(eventually([&] { return served->stats().observers == 2; }));
 }
 
+TEST(Limits, ClientsThatIgnoreTheCloseOfTheirConnectionKeepNobodyOut) {
+    Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
+        options.max_connections = 3;
+        options.handshake_timeout = std::chrono::hours(1);  // the closing ones would stay
+    });
+    std::deque<RawClient> closing;
+    for (int i = 0; i < 6; ++i) {
+        closing.push_back(served.connect_next());
+        closing.back().send_bytes(websocket_frame(RawClient::kBinary, ByteVector{1}));  // no message of ours
+        EXPECT_EQ(closing.back().receive().opcode, RawClient::kClose);
+    }
+    expect_serves_the_next_client(served);
+}
+
 TEST(Limits, AClientInControlAndObserversMakeNoRoomForAnybody) {
     Served<HookedServer> served(one_small_camera(), {}, [](ServerOptions& options) {
         options.max_connections = 3;

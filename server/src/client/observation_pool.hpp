@@ -7,6 +7,8 @@
 // the slot, and giving it back is what frees the slot; that comes after everything that any user did, weak pointers
 // included.
 //
+// So this is no Recycler (robot/), whose values are given back by hand: here the last user gives back, whoever that is.
+//
 // Thread rule: take() belongs to one thread at a time, the pointers to anyone; they may outlive the pool.
 #pragma once
 

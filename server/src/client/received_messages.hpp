@@ -2,7 +2,8 @@
 // Memory for messages that have been received, from which observations borrow their pixels: what the kernel has put there is
 // not copied again.
 //
-// A message's memory is used again when nobody borrows from it any more. It may outlive the client.
+// A message's memory is used again when nobody borrows from it any more. It may outlive the client, and what comes back is
+// counted borrowers, not a value: neither ObservationPool nor Recycler (robot/) would do.
 #pragma once
 
 #include <chiral/byte_buffer.hpp>

@@ -100,7 +100,7 @@ void Session::on_accept(error_code error) {
 void Session::beat() {
     if (phase_ != Phase::open) return;
     heartbeat_.expires_after(beat_);
-    heartbeat_.async_wait(net::PooledHandler(beat_memory_, [self = self()](error_code error) {
+    heartbeat_.async_wait(net::PooledHandler(memory_.beat, [self = self()](error_code error) {
         if (!error) self->on_beat();
     }));
 }
@@ -126,7 +126,7 @@ void Session::on_beat() {
 
 void Session::ping() {
     pinging_ = true;
-    stream_.async_ping({}, net::PooledHandler(ping_memory_, [self = self()](error_code error) {
+    stream_.async_ping({}, net::PooledHandler(memory_.ping, [self = self()](error_code error) {
                            self->pinging_ = false;
                            // A read that fails says more about it; but it may be that nothing is read.
                            if (error && !self->reading_ && self->phase_ == Phase::open)
@@ -154,7 +154,7 @@ void Session::read() {
     if (phase_ != Phase::open || reading_ || !conversation_.wants_message(Clock::now())) return;
     reading_ = true;
     stream_.async_read(
-        input_, net::PooledHandler(read_memory_, [self = self()](error_code error, std::size_t) { self->on_read(error); }));
+        input_, net::PooledHandler(memory_.read, [self = self()](error_code error, std::size_t) { self->on_read(error); }));
 }
 
 void Session::on_read(error_code error) {
@@ -204,14 +204,14 @@ std::uint64_t Session::taken() {
 
 void Session::wake_at(TimePoint time) {
     wake_.expires_at(time);
-    wake_.async_wait(net::PooledHandler(wake_memory_, [self = self()](error_code error) {
+    wake_.async_wait(net::PooledHandler(memory_.wake, [self = self()](error_code error) {
         if (!error) self->conversation_.wake(Clock::now());
     }));
 }
 
 void Session::notify(robot::Notice notice) noexcept {
     boost::asio::post(service_.io.get_executor(),
-                      net::PooledHandler(notice_memory_[static_cast<std::size_t>(notice)],
+                      net::PooledHandler(memory_.notice[static_cast<std::size_t>(notice)],
                                          [self = self(), notice] { self->conversation_.notice(notice, Clock::now()); }));
 }
 
@@ -241,7 +241,7 @@ void Session::send(robot::Reply& reply) {
     writing_ = true;
     const net::BufferRange message{gather_.data(), gather_.data() + gather_.size()};
     stream_.next_layer().expect(message);
-    stream_.async_write(message, net::PooledHandler(write_memory_, [self = self()](error_code error, std::size_t bytes) {
+    stream_.async_write(message, net::PooledHandler(memory_.write, [self = self()](error_code error, std::size_t bytes) {
                             self->on_write(error, bytes);
                         }));
 }

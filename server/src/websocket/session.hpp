@@ -41,7 +41,7 @@ public:
     // Connection.
     void shut_down() override;
     void abort() override;
-    bool stranger() const override { return phase_ == Phase::finished; }
+    bool stranger() const override { return phase_ == Phase::closing || phase_ == Phase::finished; }
 
     // Carrier.
     void send(robot::Reply& reply) override;
@@ -93,8 +93,10 @@ private:
     std::vector<std::uint8_t> metadata_message_;
     Buffers gather_;
 
-    net::HandlerMemory read_memory_, write_memory_, beat_memory_, ping_memory_, wake_memory_;
-    std::array<net::HandlerMemory, static_cast<std::size_t>(robot::Notice::count_)> notice_memory_;
+    struct {
+        net::HandlerMemory read, write, beat, ping, wake;
+        std::array<net::HandlerMemory, static_cast<std::size_t>(robot::Notice::count_)> notice;
+    } memory_;
 
     robot::Conversation conversation_;  // last: it holds what it lends to the buffers
 };
