@@ -57,7 +57,13 @@ bool concerns_one_connection(int error) {
 
 Listener::Listener(asio::io_context& io, Take take, LogLine log) : io_(io), take_(std::move(take)), log_(std::move(log)) {}
 
-Listener::~Listener() = default;
+// Accepts that were cancelled lie in memory of the doors: they are let run before that goes. A loop that has run to its end has
+// none left.
+Listener::~Listener() {
+    close();
+    io_.restart();
+    io_.poll();
+}
 
 void Listener::open(const std::string& host, int port) {
     tcp::resolver resolver(io_);
