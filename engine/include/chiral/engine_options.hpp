@@ -11,7 +11,8 @@
 namespace chiral {
 
 struct EngineOptions {
-    /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots; 1 is the triple buffer.
+    /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots, and one that
+    /// stands in for a slot that a revoked writer has not given back.
     int readers = 1;
     /// Samples that each proprio stream remembers, 2 to 1048576.
     std::size_t proprio_history = 256;

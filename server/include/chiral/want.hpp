@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a client wants of an observation: which cameras, how large, how encoded. docs/WANT.md says what a server makes of it.
+// What a client wants of an observation: which cameras, how large, how encoded. docs/PROTOCOL.md has its form on the
+// wire. PolicyServer checks a want and answers with the documented observation: it makes nothing smaller yet.
 //
 // A Want that is left as it is asks for the documented observation: every camera as it is, raw, and every proprio.
 #pragma once

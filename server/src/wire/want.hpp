@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The key `want` of an obs_request. docs/WANT.md has the format.
+// The key `want` of an obs_request. docs/PROTOCOL.md has the format.
 #pragma once
 
 #include <chiral/wire.hpp>
