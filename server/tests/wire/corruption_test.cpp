@@ -68,13 +68,20 @@ TEST(Corruption, EveryPrefixIsRefused) {
     }
 }
 
+// ThreadSanitizer, which is slow and has one thread to look at here, gets every 16th of them.
+#ifdef __SANITIZE_THREAD__
+constexpr unsigned kEvery = 16;
+#else
+constexpr unsigned kEvery = 1;
+#endif
+
 TEST(Corruption, EverySingleByteIsDecodedOrRefused) {
     for (const auto& [name, whole] : all_frames()) {
         SCOPED_TRACE(name);
         Decoders decoders;
         const auto bytes = exact_copy(whole.data(), whole.size());
         for (std::size_t i = 0; i < whole.size(); ++i) {
-            for (unsigned difference = 1; difference < 256; ++difference) {
+            for (unsigned difference = 1; difference < 256; difference += kEvery) {
                 bytes[i] = static_cast<std::uint8_t>(whole[i] ^ difference);
                 ASSERT_NO_THROW(decoders.feed(bytes.get(), whole.size())) << "byte " << i << " ^ " << difference;
             }
