@@ -48,7 +48,7 @@ private:
 
     robot::Robot robot_;
     websocket::Service service_;
-    const std::unique_ptr<websocket::Tls> tls_;  // null for none
+    const std::unique_ptr<websocket::Tls> tls_;  // null for none; its thread ends before the event loop that it answers to
     websocket::Listener listener_;
     boost::asio::signal_set signals_;
     std::atomic<bool> stopped_{false};

@@ -64,12 +64,13 @@ void FrontDoor::start() {
     // For all that follows until the connection is a session or gone, however slowly it comes.
     link_.tcp().expires_after(core_.options.handshake_timeout);
     if (tls_ == nullptr) return read_request();
-    handshake_ = std::make_shared<TlsHandshake>(link_, tls_->handshakes);
-    handshake_->start([self = shared_from_this()](TlsHandshake::Outcome outcome) { self->on_handshake(outcome); });
+    const auto handshake = std::make_shared<TlsHandshake>(link_, tls_->handshakes);
+    handshake_ = handshake;
+    handshake->start([self = shared_from_this()](TlsHandshake::Outcome outcome) { self->on_handshake(outcome); });
 }
 
 void FrontDoor::on_handshake(TlsHandshake::Outcome outcome) {
-    const auto handshake = std::exchange(handshake_, nullptr);
+    const auto handshake = handshake_.lock();
     if (finished_) return;
     switch (outcome) {
         case TlsHandshake::Outcome::done: return read_request();
@@ -262,7 +263,7 @@ void FrontDoor::answer_plain_http() {
 void FrontDoor::finish(const std::string& why) {
     if (finished_) return;
     finished_ = true;
-    if (handshake_) handshake_->cancel();
+    if (const auto handshake = handshake_.lock()) handshake->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     link_.socket().close(ignored);
     const auto self = shared_from_this();
