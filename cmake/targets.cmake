@@ -11,7 +11,7 @@ function(chiral_target_options target)
       target_compile_options(${target} PRIVATE -Wno-restrict)
       if(CHIRAL_SANITIZE)
         # ... and, where strings are instrumented, copies beyond their end. The sanitizers themselves would see one.
-        target_compile_options(${target} PRIVATE -Wno-array-bounds)
+        target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-stringop-overflow)
       endif()
       if(CHIRAL_SANITIZE MATCHES "thread")
         # Asio orders handlers by fences, which ThreadSanitizer ignores, beside the locks of its queues, which it sees.
