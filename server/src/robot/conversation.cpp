@@ -208,8 +208,9 @@ void Conversation::over(Cause cause, const std::string& reason, TimePoint now) {
     const bool began = phase_ == Phase::open;
     phase_ = Phase::over;
     gone_.store(true, std::memory_order_relaxed);
-    if (lease_) robot_.control.end(lease_, cause, reason, now);
+    // Counted first: whoever on_disconnect() tells may ask for the figures.
     if (began && ending_of(cause).protocol_error) count(robot_.stats.protocol_errors);
+    if (lease_) robot_.control.end(lease_, cause, reason, now);
     // Ends the pins of what will not be sent; what is being written or made ends its own.
     for (std::size_t i = answered_ + (sending_ ? 1 : 0); i < asked_; ++i)
         if (replies_[i % kReplies].state == Reply::State::ready)
