@@ -36,6 +36,19 @@ namespace chiral::wire {
 
 using Bytes = std::span<const std::uint8_t>;
 
+/// A message whose payload lies in several places: what a gather write sends, or pixels in shared memory. Its bytes are those
+/// of `head` and then of every piece, in order. `head` has the header and may have some payload behind it.
+struct Message {
+    Bytes head;
+    std::span<const Bytes> pieces{};
+
+    std::size_t size() const noexcept {
+        std::size_t total = head.size();
+        for (const Bytes& piece : pieces) total += piece.size();
+        return total;
+    }
+};
+
 /// A message that is not what the protocol allows; what() says what came and what was expected.
 class CHIRAL_API DecodeError : public std::runtime_error {
 public:
@@ -132,6 +145,9 @@ CHIRAL_API void decode_response(Bytes message, Response& out, const Limits& limi
 /// readable and unchanged, images and depths borrow from it instead of being copied, except for depths that lie where floats
 /// may not.
 CHIRAL_API void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits = {},
+                                Loan* lender = nullptr);
+/// The same of a message in pieces. An image, depth or proprio that is cut in two by the end of a piece is a DecodeError.
+CHIRAL_API void decode_response(const Message& message, Response& out, Observation& obs, const Limits& limits = {},
                                 Loan* lender = nullptr);
 
 /// Where the payload of a message begins, according to its first four bytes; 4 if there are fewer.

@@ -109,13 +109,13 @@ Connection::Exchange::Exchange(Connection& connection) : connection_(connection)
 Connection::Exchange::~Exchange() {
     std::lock_guard lock(connection_.mutex_);
     if (connection_.answer_ == Answer::here && !connection_.over_)
-        connection_.transport_->read_next(-wire::payload_offset(connection_.answer_bytes_) % 16);
+        connection_.transport_->read_next(-wire::payload_offset(connection_.answer_message_.head) % 16);
     connection_.answer_ = Answer::none_due;
     ++connection_.serving_;
     connection_.changed_.notify_all();
 }
 
-wire::Bytes Connection::Exchange::perform(wire::RequestType type, wire::ResponseType expected) {
+wire::Message Connection::Exchange::perform(wire::RequestType type, wire::ResponseType expected) {
     Connection& c = connection_;
     std::unique_lock lock(c.mutex_);
     const Duration timeout = moves_the_robot(type) ? c.reset_timeout_ : c.request_timeout_;
@@ -131,7 +131,7 @@ wire::Bytes Connection::Exchange::perform(wire::RequestType type, wire::Response
         c.fail(close_code::going_away, std::string("the server has not answered ") + to_string(type) + " for " +
                                            seconds_text(timeout) + ", expected " + to_string(expected));
     }
-    return c.answer_bytes_;
+    return c.answer_message_;
 }
 
 // ---- what the I/O thread tells ----
@@ -141,11 +141,11 @@ bool Connection::message_due() {
     return answer_ == Answer::due;
 }
 
-void Connection::received(wire::Bytes message, Loan& memory) {
+void Connection::received(const wire::Message& message, Loan& memory) {
     counters_.bytes_received += message.size();
     std::lock_guard lock(mutex_);
     answer_ = Answer::here;
-    answer_bytes_ = message;
+    answer_message_ = message;
     answer_memory_ = &memory;
     changed_.notify_all();
 }

@@ -74,7 +74,7 @@ public:
         /// To be filled with the request.
         std::vector<std::uint8_t>& message() noexcept { return connection_.request_; }
         /// Sends it and waits. The bytes stay until the exchange is destroyed.
-        wire::Bytes perform(wire::RequestType type, wire::ResponseType expected);
+        wire::Message perform(wire::RequestType type, wire::ResponseType expected);
         /// What keeps them for longer.
         Loan& memory() noexcept { return *connection_.answer_memory_; }
         /// To decode the answer into.
@@ -86,7 +86,7 @@ public:
 
 private:
     bool message_due() override;
-    void received(wire::Bytes message, Loan& memory) override;
+    void received(const wire::Message& message, Loan& memory) override;
     void sent(bool action) override;
     void over(std::string reason) override;
     void ended() override;
@@ -111,7 +111,7 @@ private:
     std::uint64_t next_ticket_{0};
     std::uint64_t serving_{0};
     enum class Answer { none_due, due, here } answer_{Answer::none_due};
-    wire::Bytes answer_bytes_;
+    wire::Message answer_message_;
     Loan* answer_memory_{nullptr};
 
     // Of the thread whose turn it is.

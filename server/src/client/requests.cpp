@@ -21,7 +21,7 @@ void ask(Connection& on, wire::RequestType type, const Encode& encode, wire::Res
          const Use& use) {
     Connection::Exchange exchange(on);
     encode(exchange.message());
-    const wire::Bytes answer = exchange.perform(type, expected);
+    const wire::Message answer = exchange.perform(type, expected);
     wire::Response& response = exchange.response();
     try {
         wire::decode_response(answer, response, obs != nullptr ? *obs : response.result.obs, {}, &exchange.memory());

@@ -11,12 +11,12 @@
 #include <chiral/byte_buffer.hpp>
 #include <chiral/client.hpp>
 #include <chiral/time.hpp>
+#include <chiral/wire.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -34,9 +34,9 @@ public:
     public:
         /// The first bytes of a message are here. False: none is due, the connection is closed.
         virtual bool message_due() = 0;
-        /// A whole message. Its bytes stay until read_next() is called, which may be later and on any thread, and as long as
-        /// `memory` is referred to.
-        virtual void received(std::span<const std::uint8_t> message, Loan& memory) = 0;
+        /// A whole message, in one piece or in several. Its bytes, and the list of its pieces, stay until read_next() is
+        /// called, which may be later and on any thread; the bytes also as long as `memory` is referred to.
+        virtual void received(const wire::Message& message, Loan& memory) = 0;
         virtual void sent(bool counted) = 0;
         /// The connection is over, and why. Told once at most, and not after close().
         virtual void over(std::string reason) = 0;
@@ -69,7 +69,8 @@ public:
     /// Whether the server has ended the connection, as far as the kernel knows: over() follows, once the thread gets to read
     /// that. A system call.
     virtual bool ended_by_server() const noexcept = 0;
-    /// Gives the bytes of the last message back. The next one will begin at an address that is `phase` modulo 16.
+    /// Gives the bytes of the last message back. The next one will begin at an address that is `phase` modulo 16, where it
+    /// comes in one piece.
     virtual void read_next(std::size_t phase) = 0;
     /// Closes in order and does not wait for it. `flush`: after all that send() took. A reason may be cut. A second call has
     /// no effect.

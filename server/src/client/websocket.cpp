@@ -167,8 +167,8 @@ private:
             if (!events_.message_due())
                 return violation(websocket::close_code::policy_error, "the server sent what nobody asked for");
             if (!stream_.is_message_done()) return read_some();
-            events_.received({static_cast<const std::uint8_t*>(buffer.data().data()) + phase_, buffer.size() - phase_},
-                             messages_.current());
+            const wire::Bytes all{static_cast<const std::uint8_t*>(buffer.data().data()), buffer.size()};
+            events_.received({all.subspan(phase_)}, messages_.current());
         });
     }
 

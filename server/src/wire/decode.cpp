@@ -297,9 +297,8 @@ void decode_sources(const Where& where, const Value& header, const char* list, c
     });
 }
 
-void decode_observation(const Where& where, const Value& header, Bytes bytes, Observation& obs, const Limits& limits,
+void decode_observation(const Where& where, const Value& header, Payload payload, Observation& obs, const Limits& limits,
                         Loan* lender) {
-    Payload payload(bytes, limits.max_decoded_bytes);
     obs.timestamp = require_number(where, header, "timestamp");
     obs.snapshot_time = number_or_zero(where, header, "snapshot_time");
     decode_sources(where, header, "cameras", "camera", limits.max_cameras, obs.cameras,
@@ -347,7 +346,11 @@ void decode_response(Bytes message, Response& out, const Limits& limits) {
 }
 
 void decode_response(Bytes message, Response& out, Observation& obs, const Limits& limits, Loan* lender) {
-    const Frame frame = split(message, limits);
+    decode_response(Message{message}, out, obs, limits, lender);
+}
+
+void decode_response(const Message& message, Response& out, Observation& obs, const Limits& limits, Loan* lender) {
+    const Frame frame = split(message.head, limits);
     const Value& header = parse_header(frame.header, limits);
     out.type = response_type(header);
     const Where where{to_string(out.type)};
@@ -358,11 +361,11 @@ void decode_response(Bytes message, Response& out, Observation& obs, const Limit
     out.result.truncated = false;
     if (out.type == ResponseType::metadata_response) {
         decode_info(where, "data", require(where, header, "data", Value::Kind::map, "a map"), out.metadata);
-        if (!frame.payload.empty())
-            fail(where, "payload is " + std::to_string(frame.payload.size()) + " bytes, expected none");
+        if (const std::size_t payload = message.size() - message.head.size() + frame.payload.size(); payload > 0)
+            fail(where, "payload is " + std::to_string(payload) + " bytes, expected none");
         return;
     }
-    decode_observation(where, header, frame.payload, obs, limits, lender);
+    decode_observation(where, header, Payload(frame.payload, message.pieces, limits.max_decoded_bytes), obs, limits, lender);
     if (out.type == ResponseType::obs_response) return;
     if (const Value* info = given(header, "info")) decode_info(where, "info", *info, out.result.info);
     if (out.type == ResponseType::step_response) {

@@ -8,6 +8,7 @@
 #include <climits>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -127,11 +128,16 @@ inline std::size_t require_shape(const Where& where, const Value& map, const cha
     return elements;
 }
 
-// The payload of a message, handed out piece by piece. Pieces that overlap would let a short message claim any amount
+// The payload of a message, handed out buffer by buffer. Buffers that overlap would let a short message claim any amount
 // of memory, so together they must not be larger than the payload.
 class Payload {
 public:
-    Payload(Bytes bytes, std::size_t decoded) : bytes_(bytes), unclaimed_(bytes.size()), undecoded_(decoded) {}
+    /// What follows the header in its own memory, and the pieces after that.
+    Payload(Bytes first, std::span<const Bytes> others, std::size_t decoded)
+        : first_(first), others_(others), size_(first.size()), undecoded_(decoded) {
+        for (const Bytes& piece : others) size_ += piece.size();
+        unclaimed_ = size_;
+    }
 
     /// Pixels that will take `size` bytes when they are decoded.
     void announce(const Where& where, const char* what, std::size_t size) {
@@ -142,20 +148,41 @@ public:
     }
 
     Bytes claim(const Where& where, const char* what, std::uint64_t offset, std::uint64_t size) {
-        if (offset > bytes_.size() || size > bytes_.size() - offset)
+        if (offset > size_ || size > size_ - offset)
             fail(where, std::string(what) + " of " + std::to_string(size) + " bytes at offset " + std::to_string(offset) +
-                            " lies outside the payload of " + std::to_string(bytes_.size()) + " bytes");
+                            " lies outside the payload of " + std::to_string(size_) + " bytes");
         if (size > unclaimed_)
             fail(where, std::string(what) + " of " + std::to_string(size) + " bytes overlaps another piece, only " +
                             std::to_string(unclaimed_) + " bytes of the payload are left");
         unclaimed_ -= static_cast<std::size_t>(size);
-        return bytes_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(size));
+        if (size == 0) return {};
+        find(static_cast<std::size_t>(offset));
+        const std::size_t in_piece = static_cast<std::size_t>(offset) - begin_;
+        if (size > piece().size() - in_piece)
+            fail(where, std::string(what) + " of " + std::to_string(size) + " bytes at offset " + std::to_string(offset) +
+                            " is cut in two by the end of a piece of the message");
+        return piece().subspan(in_piece, static_cast<std::size_t>(size));
     }
 
 private:
-    Bytes bytes_;
-    std::size_t unclaimed_;
+    Bytes piece() const noexcept { return index_ == 0 ? first_ : others_[index_ - 1]; }
+
+    // The piece that has the byte at `offset`, of which there is one. Buffers come in order, as a rule, and so do pieces.
+    void find(std::size_t offset) noexcept {
+        if (offset < begin_) index_ = begin_ = 0;
+        while (offset - begin_ >= piece().size()) {
+            begin_ += piece().size();
+            ++index_;
+        }
+    }
+
+    Bytes first_;
+    std::span<const Bytes> others_;
+    std::size_t size_;
+    std::size_t unclaimed_{0};
     std::size_t undecoded_;
+    std::size_t index_{0};  // of the piece that was found last: 0 is first_
+    std::size_t begin_{0};  // and where it begins
 };
 
 }  // namespace chiral::wire

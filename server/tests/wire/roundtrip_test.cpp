@@ -181,6 +181,47 @@ TEST(RoundTrip, ObservationBorrowsWhatLiesWhereItMay) {
     EXPECT_EQ(depths_borrowed * 4, depths) << "one place in four is right for a depth";
 }
 
+TEST(RoundTrip, ObservationInPiecesIsWhatItIsInOne) {
+    wire::ObservationEncoder encoder;
+    const Observation sent = sample_observation(2);
+    encoder.encode_obs_response(sent);
+    wire::Response response;
+    Observation obs;
+    wire::decode_response(wire::Message{encoder.head(), encoder.payload()}, response, obs);
+    expect_equal(obs, sent);
+
+    // The same with some of the payload behind the header, and empty pieces between the others.
+    const ByteVector message = joined(encoder);
+    const std::size_t first = encoder.head().size() + encoder.payload().front().size();
+    std::vector<wire::Bytes> pieces;
+    for (const wire::Bytes& piece : encoder.payload().subspan(1)) pieces.insert(pieces.end(), {wire::Bytes(), piece});
+    Observation again;
+    wire::decode_response(wire::Message{wire::Bytes(message).first(first), pieces}, response, again);
+    expect_equal(again, sent);
+}
+
+TEST(RoundTrip, PiecesThatCutABufferInTwoAreRefused) {
+    wire::ObservationEncoder encoder;
+    const Observation sent = sample_observation(2);
+    encoder.encode_obs_response(sent);
+    const ByteVector message = joined(encoder);
+    const wire::Bytes payload = wire::Bytes(message).subspan(encoder.head().size());
+    const wire::Bytes pieces[] = {payload.first(1), payload.subspan(1)};
+    wire::Response response;
+    Observation obs;
+    expect_throw<wire::DecodeError>(
+        [&] {
+            wire::decode_response(wire::Message{encoder.head(), pieces}, response, obs);
+        },
+        "is cut in two");
+    const wire::Bytes too_few[] = {payload.first(payload.size() - 1)};
+    expect_throw<wire::DecodeError>(
+        [&] {
+            wire::decode_response(wire::Message{encoder.head(), too_few}, response, obs);
+        },
+        "lies outside the payload");
+}
+
 TEST(RoundTrip, ObservationGoesToTheGivenPlace) {
     wire::ObservationEncoder encoder;
     const Observation sent = sample_observation(2);
