@@ -19,6 +19,7 @@
 #include <chiral/api.hpp>
 #include <chiral/time.hpp>
 #include <chiral/types.hpp>
+#include <chiral/want.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -109,6 +110,12 @@ public:
     /// Decodes into `obs`, reusing its memory and giving back what it has borrowed: nothing is allocated once two messages of
     /// that size have come. After an error its content is unspecified.
     void get_obs(Observation& obs);
+    /// Asks for an observation as it is wanted: see Want. What comes is decoded to plain arrays in the size that was asked for;
+    /// a server that knows no wants sends the documented observation instead. Not for a stream that runs beside it: each
+    /// change of the want, and each new connection, begins anew with what is known of the cameras. Throws like get_obs(), and
+    /// std::invalid_argument for a want that is out of bounds.
+    Observation get_obs(const Want& want);
+    void get_obs(Observation& obs, const Want& want);  ///< reuses the memory of `obs`
     /// Legacy: sends the action and waits for the step response. Refuses actions and attaches times like apply_action().
     StepResult step(const Action& action);
     void step(const Action& action, StepResult& result);  ///< reuses the memory of `result`
@@ -125,6 +132,8 @@ public:
     /// Requests observations at `hz` on a thread of its own; a period is skipped while an answer is outstanding. Throws
     /// std::invalid_argument unless 0 < hz <= 10000, std::logic_error if a stream runs, ConnectionError if not connected.
     void start_obs_stream(double hz);
+    /// The same of observations as they are wanted; decoded on the thread of the stream.
+    void start_obs_stream(double hz, const Want& want);
     /// Waits for the outstanding answer. Has no effect if no stream runs.
     void stop_obs_stream();
     /// The newest streamed observation, shared and never changed while anybody holds it; null before the first since the

@@ -110,6 +110,11 @@ struct ServerOptions {
     int max_observers = 2;
     /// Observations a second for each observer; its requests wait until then.
     double max_observer_hz = 30.0;
+    /// Threads of low priority that scale and encode for clients that want something else than the documented observation (see
+    /// Want); they start with the first that does.
+    int want_threads = 2;
+    /// Pictures and depth maps that are kept for others who want the same: of the newest version of each camera.
+    std::size_t max_kept_pictures = 64;
     ActionGateOptions gate;
     AccessOptions access;
     /// See "Lifetime" above. Zero: do not wait.

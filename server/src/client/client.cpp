@@ -7,6 +7,7 @@
 #include "client/requests.hpp"
 #include "client/seen_times.hpp"
 #include "client/streams.hpp"
+#include "client/wanted_observations.hpp"
 #include "net/bearer_token.hpp"
 
 #include <utility>
@@ -47,6 +48,10 @@ struct PolicyClient::Impl {
         actions.stop();
         actions.clear();  // nothing of this episode may be executed after the next connect()
         seen.clear();
+        {
+            const std::lock_guard lock(wanted_mutex);
+            wanted_last.reset();
+        }
         if (ending) ending->wait_closed();
     }
 
@@ -60,6 +65,15 @@ struct PolicyClient::Impl {
         }
         seen.note(*latest.observation);
         return std::move(latest.observation);
+    }
+
+    // What get_obs() wanted last, with what came of it.
+    std::shared_ptr<client::WantedObservations> wanted(const Want& want) {
+        const std::shared_ptr<client::Connection> connection = connector.current();
+        const std::lock_guard lock(wanted_mutex);
+        if (!wanted_last || !wanted_last->of(connection, want))
+            wanted_last = std::make_shared<client::WantedObservations>(connection, want);
+        return wanted_last;
     }
 
     // A policy that acts on one observation at a time sends [D], which is what Python servers hand to apply_action().
@@ -88,6 +102,9 @@ struct PolicyClient::Impl {
     std::mutex action_mutex;
     Action scratch;
     std::vector<std::uint8_t> action_message;
+
+    std::mutex wanted_mutex;
+    std::shared_ptr<client::WantedObservations> wanted_last;
 
     std::mutex stream_seen_mutex;
     std::uint64_t stream_seen{0};  // number of the streamed observation that `seen` has noted
@@ -148,6 +165,17 @@ void PolicyClient::get_obs(Observation& obs) {
     impl_->seen.note(obs);
 }
 
+Observation PolicyClient::get_obs(const Want& want) {
+    Observation obs;
+    get_obs(obs, want);
+    return obs;
+}
+
+void PolicyClient::get_obs(Observation& obs, const Want& want) {
+    impl_->wanted(want)->get(obs);
+    impl_->seen.note(obs);
+}
+
 StepResult PolicyClient::step(const Action& action) {
     StepResult result;
     step(action, result);
@@ -176,6 +204,12 @@ void PolicyClient::start_obs_stream(double hz) {
     std::lock_guard lifecycle(impl_->lifecycle);
     impl_->observations.start(
         hz, [connection = impl_->connector.current()](Observation& obs) { client::ask_observation(*connection, obs); });
+}
+
+void PolicyClient::start_obs_stream(double hz, const Want& want) {
+    std::lock_guard lifecycle(impl_->lifecycle);
+    const auto wanted = std::make_shared<client::WantedObservations>(impl_->connector.current(), want);
+    impl_->observations.start(hz, [wanted](Observation& obs) { wanted->get(obs); });
 }
 
 void PolicyClient::stop_obs_stream() { impl_->observations.stop(); }

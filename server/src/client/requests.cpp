@@ -64,6 +64,19 @@ void ask_observation(Connection& on, Observation& obs) {
             [](wire::Response&) {});
 }
 
+void ask_wanted(Connection& on, const wire::WantRequest& want, Observation& obs, const std::function<void()>& unpack) {
+    observe(
+        on, wire::RequestType::obs_request,
+        [&](std::vector<std::uint8_t>& message) { wire::encode_obs_request(want, message); },
+        wire::ResponseType::obs_response, obs, [&](wire::Response&) {
+            try {
+                unpack();
+            } catch (const wire::DecodeError& error) {
+                on.fail(close_code::bad_payload, std::string("the answer to a want is malformed: ") + error.what());
+            }
+        });
+}
+
 void ask_reset(Connection& on, Observation& obs, InfoMap& info) {
     observe(on, wire::RequestType::reset, plain(wire::RequestType::reset), wire::ResponseType::reset_response, obs,
             [&](wire::Response& response) { info = std::move(response.result.info); });

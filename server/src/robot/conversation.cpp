@@ -97,6 +97,7 @@ void Conversation::take_request(TimePoint arrived, TimePoint now) {
     reply.state = Reply::State::queued;
     reply.error.clear();
     reply.asked_at = now;
+    reply.want = std::move(request_.want);
     ++asked_;
     if (reply.type == wire::RequestType::reset) {
         lease_->use();
@@ -168,16 +169,30 @@ void Conversation::ask(Reply& reply, std::size_t index, TimePoint now) {
         return;
     }
     if (observes_ && !looks_.allows(now)) return wake_by(looks_.allowed_at());
+    if (!within_budget(reply, now)) return wake_by(budget_.not_before);
     reply.state = Reply::State::running;
     if (!observes_) return robot_.hooks.push(RequestJob(Observe{lease_, ticket(index)}));
     looks_.spend(now);
     robot_.hooks.push(ObserverJob(ObserverLook{ticket(index), seat_.get()}));
 }
 
+// Whether its time has come; then it is known how far it has to be cut down.
+bool Conversation::within_budget(Reply& reply, TimePoint now) {
+    reply.reduction = {};
+    if (!reply.want || !reply.want->want.budget) return true;
+    budget_.control.set(*reply.want->want.budget, now);
+    if (now < budget_.not_before) return false;
+    budget_.not_before = now + budget_.control.period();
+    budget_.begun = now;
+    reply.reduction = budget_.control.reduction();
+    return true;
+}
+
 void Conversation::send(Reply& reply) {
     if (!reply.error.empty()) return carrier_.close(Cause::hook_failed, reply.error);
     if (reply.type == wire::RequestType::metadata) robot_.remember_metadata(reply.metadata, !observes_);
     else if (lease_) lease_->report.write_to(reply.result.obs.extra);
+    if (reply.want && reply.want->want.budget) budget_.control.write_to(reply.result.obs.extra);
     sending_ = true;
     carrier_.send(reply);
 }
@@ -196,6 +211,7 @@ void Conversation::sent(std::size_t bytes, TimePoint now) {
     if (reply.type != wire::RequestType::metadata) count(robot_.stats.observations);
     if (!observes_) robot_.stats.answer_latency.record(now - reply.asked_at);
     if (phase_ != Phase::open) return;
+    if (reply.want && reply.want->want.budget) budget_.control.answered(bytes, now - budget_.begun, now);
     ++answered_;
     advance(now);
     read_on();

@@ -17,6 +17,7 @@
 // Thread rule: one thread, that of its carrier. Times are those of Clock and do not go back.
 #pragma once
 
+#include "imaging/budget.hpp"
 #include "robot/carrier.hpp"
 #include "robot/rate_limit.hpp"
 #include "robot/reply.hpp"
@@ -68,6 +69,7 @@ private:
     void take_request(TimePoint arrived, TimePoint now);
     void advance(TimePoint now);
     void ask(Reply& reply, std::size_t index, TimePoint now);
+    bool within_budget(Reply& reply, TimePoint now);
     void send(Reply& reply);
     void wake_by(TimePoint time);
     void read_on();
@@ -88,6 +90,11 @@ private:
 
     RateLimit messages_;
     RateLimit looks_;  // of an observer
+    struct {
+        imaging::Budget control;
+        TimePoint not_before{};  // the next answer
+        TimePoint begun{};       // that which is being made
+    } budget_;                   // of a client that names one
 
     wire::Request request_;
     std::array<Reply, kReplies> replies_;

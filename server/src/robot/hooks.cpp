@@ -38,6 +38,7 @@ Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& st
       stats_(stats),
       source_(std::move(source)),
       used_actions_(std::min<std::size_t>(prepared_actions(options), 64)),
+      wants_(options.want_threads, options.max_kept_pictures),
       requests_(32, "chiral-requests", *this),
       actions_(prepared_actions(options), "chiral-actions", *this),
       observers_(32, "chiral-observer", *this),
@@ -48,6 +49,7 @@ void Hooks::join() {
     requests_.join();
     actions_.join();
     observers_.join();
+    wants_.join();
     watchdog_.join();
 }
 
@@ -266,7 +268,22 @@ void Hooks::run(Observe& job) noexcept {
     else
         job.reply->error =
             call(request_stage_, "get_obs", job.lease.get(), [&] { job.reply->result.obs = robot_.get_obs(); });
-    job.reply.ready();
+    observed(job.reply);
+}
+
+// The reply is ready, or will be when others have made of the observation what is wanted.
+void Hooks::observed(ReplyTicket& ticket) noexcept {
+    Reply& reply = *ticket;
+    if (!reply.want || !reply.error.empty()) return ticket.ready();
+    try {
+        wants_.fulfil(reply.result.obs, reply.want, reply.reduction, [ticket](const std::string& problem) mutable {
+            ticket->error = problem;
+            ticket.ready();
+        });
+    } catch (const std::exception& error) {  // no memory, or no threads
+        reply.error = error.what();
+        ticket.ready();
+    }
 }
 
 void Hooks::run(Metadata& job) noexcept {
@@ -292,7 +309,7 @@ void Hooks::run(ObserverLook& job) noexcept {
         reply.error = error.what();
         options_.log("observation for an observer failed: " + reply.error);
     }
-    job.reply.ready();
+    observed(job.reply);
 }
 
 void Hooks::run(ReportSources& job) noexcept {

@@ -9,6 +9,7 @@
 // too long, and what the gate says. So nothing that another thread has yet to be told can let an action through.
 #pragma once
 
+#include "imaging/want_pool.hpp"
 #include "robot/hook_thread.hpp"
 #include "robot/jobs.hpp"
 #include "robot/recycler.hpp"
@@ -83,6 +84,7 @@ private:
     void run(Metadata& job) noexcept;
     void run(ObserverLook& job) noexcept;
     void run(ReportSources& job) noexcept;
+    void observed(ReplyTicket& ticket) noexcept;
     void run(End&) noexcept {}
 
     Admission admit(QueuedAction& job, std::string& reason) noexcept;
@@ -106,6 +108,7 @@ private:
     std::weak_ptr<Carrier> who_waits_;  // guarded by mutex_
     std::string reason_;                // action thread: of the gate
 
+    imaging::WantPool wants_;
     Stage action_stage_, request_stage_;
     // Last: their threads use what stands above.
     HookThread<RequestJob, Hooks> requests_;

@@ -171,6 +171,11 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.timestamp = camera.sequence > 0 ? to_seconds(view.captured()) : 0.0;
         camera.missed = missed(i, camera.sequence);
         camera.status = view.status();
+        camera.version = view.version();
+        camera.unchanged = false;
+        camera.image_encoding = ImageEncoding::raw;
+        camera.image_order = ColourOrder::rgb;
+        camera.depth_encoding = DepthEncoding::raw;
         camera.image_shape.assign({config.height, config.width, config.channels});
         camera.image_dtype = "uint8";
         lend(camera.image, view.image().data(), view.image().size(), loan);

@@ -2,6 +2,7 @@
 // One answer from request to written, and the right to fill it.
 #pragma once
 
+#include "imaging/want_pool.hpp"
 #include "robot/carrier.hpp"
 
 #include <chiral/types.hpp>
@@ -22,6 +23,8 @@ struct Reply {
     InfoMap metadata;
     std::string error;  // what the hook threw, if it did
     TimePoint asked_at{};
+    std::shared_ptr<const wire::WantRequest> want{};  // of an obs_request that wants something
+    imaging::Reduction reduction{};                   // of that
 };
 
 /// Given with a job to the thread that does it. Keeps the conversation that waits for the reply.

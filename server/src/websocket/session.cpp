@@ -226,7 +226,9 @@ void Session::gather(const robot::Reply& reply) {
             return;
         case wire::RequestType::reset: encoder_.encode_reset_response(reply.result.obs, reply.result.info); break;
         case wire::RequestType::action: encoder_.encode_step_response(reply.result); break;
-        default: encoder_.encode_obs_response(reply.result.obs);
+        default:
+            if (reply.want) encoder_.encode_wanted_response(reply.result.obs);
+            else encoder_.encode_obs_response(reply.result.obs);
     }
     gather_.emplace_back(encoder_.head().data(), encoder_.head().size());
     for (const wire::Bytes& piece : encoder_.payload()) gather_.emplace_back(piece.data(), piece.size());
