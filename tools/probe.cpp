@@ -5,6 +5,7 @@
 #include "pace.hpp"
 #include "probe_report.hpp"
 #include "save_observation.hpp"
+#include "want_text.hpp"
 
 #include <chiral/client.hpp>
 
@@ -44,6 +45,8 @@ struct ProbeOptions {
     bool act = false;
     std::string json, save;
     std::string token, token_file, ca;
+    std::string want_text;
+    std::optional<Want> want;
     bool insecure = false;
     double timeout = 5.0;
 };
@@ -111,6 +114,10 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
                    "Write the last observation into this folder: images as PNG, depth as\n"
                    "16-bit PNG in millimetres, the rest as JSON")
         ->type_name("DIR");
+    app.add_option("--want", options.want_text,
+                   "What to ask for instead of everything: WIDTHxHEIGHT, stretch, crop or pad,\n"
+                   "jpeg[:QUALITY], png, zstd or none, depth:millimetres, ..., with commas between")
+        ->type_name("WORDS");
     app.add_option("--timeout", options.timeout, "Seconds to wait for the server to come up [5]")
         ->check(in_range(0.0, 1e6))
         ->type_name("S");
@@ -120,6 +127,8 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
         return false;
     }
     try {
+        if (!options.want_text.empty()) options.want = parse_want(options.want_text);
+        if (options.legacy && options.want) throw std::invalid_argument("--want: not for --legacy");
         if (options.legacy && options.act) throw std::invalid_argument("--act: --legacy sends actions already");
         if (options.insecure && !options.ca.empty())
             throw std::invalid_argument("--insecure: does not look at what --ca trusts");
@@ -285,6 +294,8 @@ void measure(PolicyClient& client, const ProbeOptions& options, const Interrupti
         } else if (options.legacy) {
             result.last = client.reset().first;
             action = zero_action(result.metadata, result.last);
+        } else if (options.want) {
+            client.get_obs(result.last, *options.want);
         } else {
             client.get_obs(result.last);
         }
@@ -306,6 +317,37 @@ void measure(PolicyClient& client, const ProbeOptions& options, const Interrupti
         if (options.seconds > 0.0 && result.seconds >= options.seconds) return;
         if (pace && !pace->wait(interruption.token())) return;
     }
+}
+
+// What an observation costs: bytes, and seconds in the median.
+struct Cost {
+    double bytes, seconds;
+};
+
+// Of the documented observation, to compare with what is wanted.
+Cost cost_as_documented(PolicyClient& client, const Interruption& interruption) {
+    constexpr int looks = 20;
+    const std::uint64_t before = client.stats().bytes_received;
+    std::vector<double> round_trips;
+    Observation obs;
+    while (round_trips.size() < looks && !interruption.happened()) {
+        const TimePoint asked = Clock::now();
+        client.get_obs(obs);
+        round_trips.push_back(seconds_since(asked));
+    }
+    const double count = static_cast<double>(std::max<std::size_t>(1, round_trips.size()));
+    return {static_cast<double>(client.stats().bytes_received - before) / count,
+            quantiles_of(round_trips).value_or(Quantiles{}).p50};
+}
+
+void print_comparison(const Cost& documented, const ProbeResult& result) {
+    const auto round_trips = result.statistics.round_trips();
+    if (!round_trips) return;
+    const double bytes = static_cast<double>(result.bytes) / static_cast<double>(result.statistics.observations());
+    fmt::print("\nan observation as documented: {:.1f} kB in {:.2f} ms; as wanted: {:.1f} kB in {:.2f} ms ({:.0f} % of the bytes, "
+               "{:+.2f} ms)\n",
+               documented.bytes / 1e3, documented.seconds * 1e3, bytes / 1e3, round_trips->p50 * 1e3,
+               100 * bytes / documented.bytes, (round_trips->p50 - documented.seconds) * 1e3);
 }
 
 bool observes(const std::string& uri) { return uri.substr(0, uri.find('?')).ends_with("/observe"); }
@@ -354,6 +396,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     PolicyClient client(options.uri, client_options);
     bool connected = false;
     ExitCode ended = kOk;
+    std::optional<Cost> documented;
     try {
         const TimePoint start = Clock::now();
         client.connect();
@@ -364,6 +407,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
         std::fflush(stdout);
         result.metadata = client.get_metadata();
         fmt::print("{}\n", metadata_table(result.metadata));
+        if (options.want) documented = cost_as_documented(client, interruption);
         measure(client, options, interruption, result);
     } catch (const std::invalid_argument& error) {
         if (connected) throw;
@@ -381,6 +425,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     interruption.guard(nullptr);
     client.close();
     if (connected) fmt::print("{}", summary(result));
+    if (documented) print_comparison(*documented, result);
     // Without a limit, Ctrl-C is how it is done.
     const bool limited = options.count > 0 || options.seconds > 0.0;
     return ended == kOk && limited && interruption.happened() ? kInterrupted : ended;
