@@ -32,7 +32,7 @@ bool known(const std::map<std::string, Value>& table, const std::string& word, V
     return found != table.end();
 }
 
-void apply(const std::string& word, Want& want) {
+void take_word(const std::string& word, Want& want) {
     static const std::map<std::string, Fit> fits{{"stretch", Fit::stretch}, {"crop", Fit::crop}, {"pad", Fit::pad}};
     static const std::map<std::string, ColourOrder> orders{{"rgb", ColourOrder::rgb}, {"bgr", ColourOrder::bgr}};
     static const std::map<std::string, ImageEncoding> images{{"none", ImageEncoding::none},
@@ -66,7 +66,7 @@ void apply(const std::string& word, Want& want) {
 Want parse_want(const std::string& text) {
     Want want;
     std::istringstream words(text);
-    for (std::string word; std::getline(words, word, ',');) apply(word, want);
+    for (std::string word; std::getline(words, word, ',');) take_word(word, want);
     return want;
 }
 
