@@ -3,6 +3,7 @@
 #include "bearer_token.hpp"
 #include "command_line.hpp"
 #include "pace.hpp"
+#include "probe_comparison.hpp"
 #include "probe_report.hpp"
 #include "save_observation.hpp"
 #include "want_text.hpp"
@@ -319,37 +320,6 @@ void measure(PolicyClient& client, const ProbeOptions& options, const Interrupti
     }
 }
 
-// What an observation costs: bytes, and seconds in the median.
-struct Cost {
-    double bytes, seconds;
-};
-
-// Of the documented observation, to compare with what is wanted.
-Cost cost_as_documented(PolicyClient& client, const Interruption& interruption) {
-    constexpr int looks = 20;
-    const std::uint64_t before = client.stats().bytes_received;
-    std::vector<double> round_trips;
-    Observation obs;
-    while (round_trips.size() < looks && !interruption.happened()) {
-        const TimePoint asked = Clock::now();
-        client.get_obs(obs);
-        round_trips.push_back(seconds_since(asked));
-    }
-    const double count = static_cast<double>(std::max<std::size_t>(1, round_trips.size()));
-    return {static_cast<double>(client.stats().bytes_received - before) / count,
-            quantiles_of(round_trips).value_or(Quantiles{}).p50};
-}
-
-void print_comparison(const Cost& documented, const ProbeResult& result) {
-    const auto round_trips = result.statistics.round_trips();
-    if (!round_trips) return;
-    const double bytes = static_cast<double>(result.bytes) / static_cast<double>(result.statistics.observations());
-    fmt::print("\nan observation as documented: {:.1f} kB in {:.2f} ms; as wanted: {:.1f} kB in {:.2f} ms ({:.0f} % of the bytes, "
-               "{:+.2f} ms)\n",
-               documented.bytes / 1e3, documented.seconds * 1e3, bytes / 1e3, round_trips->p50 * 1e3,
-               100 * bytes / documented.bytes, (round_trips->p50 - documented.seconds) * 1e3);
-}
-
 bool observes(const std::string& uri) { return uri.substr(0, uri.find('?')).ends_with("/observe"); }
 
 std::string advice(const ProbeOptions& options, const ProbeResult& result, bool connected) {
@@ -407,7 +377,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
         std::fflush(stdout);
         result.metadata = client.get_metadata();
         fmt::print("{}\n", metadata_table(result.metadata));
-        if (options.want) documented = cost_as_documented(client, interruption);
+        if (options.want) documented = cost_as_documented(client, interruption.token());
         measure(client, options, interruption, result);
     } catch (const std::invalid_argument& error) {
         if (connected) throw;
@@ -425,7 +395,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     interruption.guard(nullptr);
     client.close();
     if (connected) fmt::print("{}", summary(result));
-    if (documented) print_comparison(*documented, result);
+    if (documented) fmt::print("{}", comparison(*documented, result));
     // Without a limit, Ctrl-C is how it is done.
     const bool limited = options.count > 0 || options.seconds > 0.0;
     return ended == kOk && limited && interruption.happened() ? kInterrupted : ended;

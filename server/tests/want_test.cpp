@@ -33,7 +33,8 @@ protected:
         const std::vector<std::uint8_t> image(48 * 64 * 3, level);
         const std::vector<float> depth(48 * 64, 1.2344f);
         for (std::size_t i : {0u, 1u}) EXPECT_TRUE(served->update_image(i, image.data(), image.size()));
-        EXPECT_TRUE(served->update_depth(0, reinterpret_cast<const std::uint8_t*>(depth.data()), depth.size() * sizeof(float)));
+        EXPECT_TRUE(
+            served->update_depth(0, reinterpret_cast<const std::uint8_t*>(depth.data()), depth.size() * sizeof(float)));
     }
     std::string address(const std::string& path = "") { return "ws://127.0.0.1:" + std::to_string(served->port()) + path; }
 

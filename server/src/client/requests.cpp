@@ -68,7 +68,8 @@ void ask_wanted(Connection& on, const wire::WantRequest& want, Observation& obs,
     observe(
         on, wire::RequestType::obs_request,
         [&](std::vector<std::uint8_t>& message) { wire::encode_obs_request(want, message); },
-        wire::ResponseType::obs_response, obs, [&](wire::Response&) {
+        wire::ResponseType::obs_response, obs,
+        [&](wire::Response&) {
             try {
                 unpack();
             } catch (const wire::DecodeError& error) {

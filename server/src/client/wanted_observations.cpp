@@ -9,8 +9,7 @@ void WantedObservations::get(Observation& obs) {
     const std::lock_guard lock(mutex_);
     const bool keep = request_.want.only_if_newer;
     if (keep) request_.have = unpacker_.have();
-    ask_wanted(
-        *connection_, request_, obs, [&] { unpacker_.unpack(obs, keep); });
+    ask_wanted(*connection_, request_, obs, [&] { unpacker_.unpack(obs, keep); });
 }
 
 }  // namespace chiral::client
