@@ -104,6 +104,17 @@ public:
 private:
     // ---- opening: all on the thread that calls open() ----
 
+    // Runs what open() has begun, until it has ended or the deadline; what the server's answer has no memory for ends it, too.
+    std::optional<OpenFailure> run_until(TimePoint deadline, const char* const& step) {
+        try {
+            context_.run_until(deadline);
+            return std::nullopt;
+        } catch (const std::bad_alloc&) {  // Beast makes room at once for the body that a refusal announces
+            return OpenFailure{std::string("the server announces more than there is memory for ") + step, true};
+        } catch (const std::length_error&) {
+            return OpenFailure{std::string("the server announces more than there can be memory for ") + step, true};
+        }
+    }
     OpenFailure tls_failure(const error_code& error) {
         // A server that is just going ends the connection; one that speaks no TLS may do so, too.
         if (error.category() != asio::error::get_ssl_category())
@@ -375,13 +386,7 @@ std::optional<Transport::OpenFailure> WebSocket::open(TimePoint deadline) {
         });
     }
 
-    try {
-        context_.run_until(deadline);
-    } catch (const std::bad_alloc&) {  // Beast makes room at once for the body that a refusal announces
-        return OpenFailure{std::string("the server announces more than there is memory for ") + step, true};
-    } catch (const std::length_error&) {
-        return OpenFailure{std::string("the server announces more than there can be memory for ") + step, true};
-    }
+    if (std::optional<OpenFailure> failure = run_until(deadline, step)) return failure;
     if (!result) return OpenFailure{std::string("no answer in time ") + step, false};
     if (*result && in_tls) return tls_failure(*result);
     if (*result == websocket::error::upgrade_declined) return OpenFailure{refusal(response), true};

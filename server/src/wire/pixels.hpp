@@ -97,4 +97,9 @@ inline std::size_t saturating_product(std::size_t a, std::size_t b) noexcept {
     return b != 0 && a > largest / b ? largest : a * b;
 }
 
+/// The payload of values as they are sent.
+inline Bytes bytes_of(const std::vector<float>& data) noexcept {
+    return {reinterpret_cast<const std::uint8_t*>(data.data()), data.size() * sizeof(float)};
+}
+
 }  // namespace chiral::wire
