@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/want.hpp"
 
+#include "wire/fields.hpp"
 #include "wire/values.hpp"
 #include "wire/words.hpp"
 #include "wire/writer.hpp"
@@ -15,32 +16,17 @@ namespace chiral::wire {
 
 namespace {
 
-// "obs_request: want: camera 'wrist'", built only when there is an error.
-struct Where {
-    std::string_view camera{};
+constexpr const char* kMessage = "obs_request: want";
 
-    [[noreturn]] void fail(const std::string& problem) const {
-        std::string text = "obs_request: want: ";
-        if (!camera.empty()) text += "camera " + quoted(camera) + ": ";
-        throw DecodeError(text + problem);
-    }
-    [[noreturn]] void fail(const char* key, const Value* value, const std::string& expected) const {
-        fail(std::string(key) + " is " + describe(value) + ", expected " + expected);
-    }
-};
-
-const Value* given(const Value& map, const char* key) noexcept {
-    const Value* value = map.find(key);
-    return value != nullptr && !value->is_nil() ? value : nullptr;
-}
+Where camera_named(std::string_view name) noexcept { return {kMessage, "camera", name}; }
 
 const Value* map_or_none(const Where& where, const Value& map, const char* key, std::size_t most) {
     const Value* value = given(map, key);
     if (value == nullptr) return nullptr;
-    if (!value->is_map()) where.fail(key, value, "a map");
+    if (!value->is_map()) fail(where, key, value, "a map");
     if (value->size > most)
-        where.fail(std::string(key) + " has " + std::to_string(value->size) + " entries, at most " + std::to_string(most) +
-                   " accepted");
+        fail(where, std::string(key) + " has " + std::to_string(value->size) + " entries, at most " + std::to_string(most) +
+                        " accepted");
     return value;
 }
 
@@ -56,21 +42,21 @@ void read_number(const Where& where, const Value& map, const char* key, double l
     if (value == nullptr) return;
     const std::optional<double> number = value->number();
     if (!number || !(*number >= least && *number <= most))
-        where.fail(key, value, "a number from " + number_text(least) + " to " + number_text(most));
+        fail(where, key, value, "a number from " + number_text(least) + " to " + number_text(most));
     out = *number;
 }
 
 void read_integer(const Where& where, const Value& map, const char* key, int least, int most, int& out) {
     double number = out;
     read_number(where, map, key, least, most, number);
-    if (number != std::floor(number)) where.fail(key, map.find(key), "a whole number");
+    if (number != std::floor(number)) fail(where, key, map.find(key), "a whole number");
     out = static_cast<int>(number);
 }
 
 void read_flag(const Where& where, const Value& map, const char* key, bool& out) {
     const Value* value = given(map, key);
     if (value == nullptr) return;
-    if (value->kind != Value::Kind::boolean) where.fail(key, value, "true or false");
+    if (value->kind != Value::Kind::boolean) fail(where, key, value, "true or false");
     out = value->boolean;
 }
 
@@ -79,7 +65,7 @@ void read_word(const Where& where, const Value& map, const char* key, Enum& out)
     const Value* value = given(map, key);
     if (value == nullptr) return;
     const std::optional<Enum> known = value->is_text() ? from_word<Enum>(value->text()) : std::nullopt;
-    if (!known) where.fail(key, value, words_of<Enum>());
+    if (!known) fail(where, key, value, words_of<Enum>());
     out = *known;
 }
 
@@ -92,17 +78,17 @@ void read_size(const Where& where, const Value& map, ImageSize& size, const Limi
         size = {};
         return;
     }
-    if (!value->is_array() || value->size != 2) where.fail("size", value, expected);
+    if (!value->is_array() || value->size != 2) fail(where, "size", value, expected);
     std::uint64_t sides[2] = {};
     std::size_t i = 0;
     value->for_each_element([&](const Value& side) {
         if (side.kind != Value::Kind::unsigned_integer || side.unsigned_integer == 0 ||
             side.unsigned_integer > static_cast<std::uint64_t>(limits.max_want_side))
-            where.fail("a side of size", &side, expected);
+            fail(where, "a side of size", &side, expected);
         sides[i++] = side.unsigned_integer;
     });
     if (sides[0] * sides[1] > limits.max_want_pixels)
-        where.fail("size is [" + std::to_string(sides[0]) + ", " + std::to_string(sides[1]) + "], expected " + expected);
+        fail(where, "size is [" + std::to_string(sides[0]) + ", " + std::to_string(sides[1]) + "], expected " + expected);
     size = {static_cast<int>(sides[0]), static_cast<int>(sides[1])};
 }
 
@@ -116,7 +102,7 @@ void read_wish(const Where& where, const Value& map, CameraWish& wish, const Lim
 }
 
 void read_budget(const Value& map, WantBudget& budget) {
-    const Where where;
+    const Where where{kMessage};
     read_number(where, map, "bytes_per_second", 0, 1e12, budget.bytes_per_second);
     read_number(where, map, "latency", 0, 3600, budget.latency);
     read_integer(where, map, "min_quality", 1, 100, budget.min_quality);
@@ -125,12 +111,12 @@ void read_budget(const Value& map, WantBudget& budget) {
 }
 
 std::vector<std::string> read_proprios(const Value& names, const Limits& limits) {
-    const Where where;
+    const Where where{kMessage};
     if (!names.is_array() || names.size > limits.max_proprios)
-        where.fail("proprios", &names, "an array of at most " + std::to_string(limits.max_proprios) + " names");
+        fail(where, "proprios", &names, "an array of at most " + std::to_string(limits.max_proprios) + " names");
     std::vector<std::string> proprios;
     names.for_each_element([&](const Value& name) {
-        if (!name.is_text()) where.fail("a name in proprios", &name, "a string");
+        if (!name.is_text()) fail(where, "a name in proprios", &name, "a string");
         proprios.emplace_back(name.text());
     });
     return proprios;
@@ -213,16 +199,16 @@ void write_want(Writer& writer, const WantRequest& request) {
 }  // namespace
 
 std::shared_ptr<const WantRequest> decode_want(const Value& value, const Limits& limits) {
-    const Where where;
+    const Where where{kMessage};
     if (!value.is_map()) throw DecodeError("obs_request: want is " + describe(&value) + ", expected a map");
     const auto request = std::make_shared<WantRequest>();
     Want& want = request->want;
     read_wish(where, value, want.all, limits);
     if (const Value* cameras = map_or_none(where, value, "cameras", limits.max_cameras))
         cameras->for_each_pair([&](const Value& name, const Value& own) {
-            if (!name.is_text()) where.fail("a name in cameras", &name, "a string");
-            const Where camera{name.text()};
-            if (!own.is_map()) camera.fail("wish", &own, "a map");
+            if (!name.is_text()) fail(where, "a name in cameras", &name, "a string");
+            const Where camera = camera_named(name.text());
+            if (!own.is_map()) fail(camera, "wish", &own, "a map");
             CameraWish wish = want.all;
             read_wish(camera, own, wish, limits);
             want.cameras.emplace(name.text(), wish);  // the first counts where one is repeated
@@ -231,9 +217,9 @@ std::shared_ptr<const WantRequest> decode_want(const Value& value, const Limits&
     read_flag(where, value, "only_if_newer", want.only_if_newer);
     if (const Value* have = map_or_none(where, value, "have", limits.max_cameras))
         have->for_each_pair([&](const Value& name, const Value& version) {
-            if (!name.is_text()) where.fail("a name in have", &name, "a string");
+            if (!name.is_text()) fail(where, "a name in have", &name, "a string");
             if (version.kind != Value::Kind::unsigned_integer)
-                Where{name.text()}.fail("have", &version, "an integer that is not negative");
+                fail(camera_named(name.text()), "have", &version, "an integer that is not negative");
             request->have.emplace(name.text(), version.unsigned_integer);
         });
     if (const Value* budget = map_or_none(where, value, "budget", limits.max_map_entries))
