@@ -40,16 +40,44 @@ std::size_t transparent_huge_bytes(const void* base) {
 
 }  // namespace
 
-Arena::Arena(std::size_t bytes, std::size_t spare_bytes, bool lock_memory, bool huge_pages) : owner_(getpid()) {
+Arena::Arena(std::size_t bytes, std::size_t spare_bytes, const EngineOptions& options)
+    : mapped_(bytes + spare_bytes), owner_(getpid()) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    constexpr int kProtection = PROT_READ | PROT_WRITE;
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
+    const bool huge_pages = options.huge_pages && !options.memory;
     report_.bytes = bytes;
     report_.page_bytes = page;
+    if (options.memory) {
+        mapped_ = round_up(mapped_, page);
+        given_ = options.memory(mapped_);
+        base_ = given_.get();
+    } else {
+        map(huge_pages);
+    }
 
+    // An error here costs page faults after a fork, nothing else; the one that can occur is a kernel built without it.
+    madvise(base_, mapped_, MADV_DONTFORK);
+    const std::size_t used = std::min(round_up(bytes, page), mapped_);
+    prefault(0, used);
+    if (huge_pages && report_.huge_page_bytes == 0) {
+        report_.huge_page_bytes = transparent_huge_bytes(base_);
+        if (report_.huge_page_bytes > 0) report_.page_bytes = kHugePage;
+    }
+    if (options.lock_memory) {
+        report_.locked = mlock(base_, used) == 0;
+        if (!report_.locked)
+            report_.lock_error =
+                std::string("mlock of ") + std::to_string(used) + " bytes: " + std::strerror(errno) + " (see ulimit -l)";
+    }
+}
+
+// Sets base_ and mapped_, which was the size that is needed.
+void Arena::map(bool huge_pages) {
+    constexpr int kProtection = PROT_READ | PROT_WRITE;
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
+    const std::size_t needed = mapped_;
     void* address = MAP_FAILED;
     if (huge_pages) {
-        mapped_ = round_up(bytes + spare_bytes, kHugePage);
+        mapped_ = round_up(needed, kHugePage);
         address = mmap(nullptr, mapped_, kProtection, kFlags | MAP_HUGETLB, -1, 0);
         if (address != MAP_FAILED) {
             report_.page_bytes = kHugePage;
@@ -60,7 +88,7 @@ Arena::Arena(std::size_t bytes, std::size_t spare_bytes, bool lock_memory, bool 
         }
     }
     if (address == MAP_FAILED) {
-        mapped_ = round_up(bytes + spare_bytes, huge_pages ? kHugePage : page);
+        mapped_ = round_up(needed, huge_pages ? kHugePage : report_.page_bytes);
         // Over-sized so that an aligned part can be kept: the kernel uses huge pages for aligned ranges only.
         const std::size_t slack = huge_pages ? kHugePage : 0;
         address = mmap(nullptr, mapped_ + slack, kProtection, kFlags, -1, 0);
@@ -79,26 +107,11 @@ Arena::Arena(std::size_t bytes, std::size_t spare_bytes, bool lock_memory, bool 
         }
     }
     base_ = static_cast<std::byte*>(address);
-
-    // An error here costs page faults after a fork, nothing else; the one that can occur is a kernel built without it.
-    madvise(base_, mapped_, MADV_DONTFORK);
-    const std::size_t used = std::min(round_up(bytes, page), mapped_);
-    prefault(0, used);
-    if (huge_pages && report_.huge_page_bytes == 0) {
-        report_.huge_page_bytes = transparent_huge_bytes(base_);
-        if (report_.huge_page_bytes > 0) report_.page_bytes = kHugePage;
-    }
-    if (lock_memory) {
-        report_.locked = mlock(base_, used) == 0;
-        if (!report_.locked)
-            report_.lock_error =
-                std::string("mlock of ") + std::to_string(used) + " bytes: " + std::strerror(errno) + " (see ulimit -l)";
-    }
 }
 
 Arena::~Arena() {
     // In a child of fork() something else may lie there.
-    if (base_ && getpid() == owner_) munmap(base_, mapped_);
+    if (base_ && !given_ && getpid() == owner_) munmap(base_, mapped_);
 }
 
 void Arena::prefault(std::size_t offset, std::size_t bytes) const noexcept {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// One anonymous memory mapping that holds every word and slot of an engine: prefaulted, and locked or backed by huge pages
-// where asked for and possible.
+// The memory that holds every word and slot of an engine: one anonymous mapping, or what the embedder gives; prefaulted, and
+// locked or backed by huge pages where asked for and possible.
 #pragma once
 
 #include <chiral/engine.hpp>
 
 #include <cstddef>
+#include <memory>
 
 #include <sys/types.h>
 
@@ -13,12 +14,13 @@ namespace chiral::detail {
 
 class Arena {
 public:
-    /// Maps `bytes` and `spare_bytes` after them, zeroed; prefaults the former, and locks them. Throws std::system_error if
-    /// the memory cannot be had; failing to lock it or to get huge pages is only reported.
+    /// Maps `bytes` and `spare_bytes` after them, zeroed, or has the options' `memory` give them; prefaults the former, and
+    /// locks them. Throws std::system_error if the memory cannot be had; failing to lock it or to get huge pages is only
+    /// reported.
     ///
     /// A child of fork() does not get the mapping. Otherwise the kernel would write-protect all of it in the parent, whose
     /// next updates would each take page faults, locked or not.
-    Arena(std::size_t bytes, std::size_t spare_bytes, bool lock_memory, bool huge_pages);
+    Arena(std::size_t bytes, std::size_t spare_bytes, const EngineOptions& options);
     ~Arena();
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
@@ -30,6 +32,9 @@ public:
     void prefault(std::size_t offset, std::size_t bytes) const noexcept;
 
 private:
+    void map(bool huge_pages);
+
+    std::shared_ptr<std::byte> given_;  // by the embedder, if it was
     std::byte* base_{nullptr};
     std::size_t mapped_{0};
     pid_t owner_{0};

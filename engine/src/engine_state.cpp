@@ -113,7 +113,7 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
       proprios(std::move(proprio_configs)),
       options(engine_options),
       layout(cameras, proprios, options),
-      arena(layout.bytes, layout.spare_bytes, options.lock_memory, options.huge_pages),
+      arena(layout.bytes, layout.spare_bytes, options),
       spares_ready_(cameras.size()) {
     std::byte* base = arena.base();
     new (base + layout.seats) core::ReaderSeats<Policy>;

@@ -2,6 +2,7 @@
 // PolicyServer: its face. What its options must be, what serves, and who calls the hooks, is elsewhere.
 #include <chiral/server.hpp>
 
+#include "local/arena_file.hpp"
 #include "net/log.hpp"
 #include "net/thread_name.hpp"
 #include "robot/checked_options.hpp"
@@ -39,12 +40,21 @@ struct PolicyServer::Impl {
         : server(owner),
           log(std::move(server_options.log), "chiral: "),
           options(robot::checked(std::move(server_options), owner.configs_, log)),
-          source(std::make_shared<robot::ObservationSource>(owner.configs_, owner.proprio_configs_, options.engine,
-                                                            options.max_observers)) {}
+          arena(options.local_socket.empty() ? nullptr : std::make_unique<local::ArenaFile>()),
+          source(std::make_shared<robot::ObservationSource>(owner.configs_, owner.proprio_configs_, engine_options(),
+                                                            robot::seats_of(options))) {}
+
+    // With memory that clients on the same machine can look at, where there may be some.
+    EngineOptions engine_options() {
+        EngineOptions engine = options.engine;
+        if (arena) engine.memory = [file = arena.get()](std::size_t bytes) { return file->map(bytes); };
+        return engine;
+    }
 
     PolicyServer& server;
-    net::Log log;                 // of all that follows
-    const ServerOptions options;  // its log is that one
+    net::Log log;                                   // of all that follows
+    const ServerOptions options;                    // its log is that one
+    const std::unique_ptr<local::ArenaFile> arena;  // null without a local socket
     std::shared_ptr<robot::ObservationSource> source;
     robot::StatCounters stats;
     std::atomic<int> bound_port{0};
@@ -73,7 +83,7 @@ std::shared_ptr<Serving> PolicyServer::Impl::open(const std::string& host, int p
         phase = Phase::opening;
     }
     try {
-        auto opened = std::make_shared<Serving>(server, options, stats, source);
+        auto opened = std::make_shared<Serving>(server, options, stats, source, arena.get());
         opened->open(host, port);
         bound_port.store(opened->port(), std::memory_order_release);
         return opened;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serving.hpp"
 
+#include "local/service.hpp"
 #include "net/thread_name.hpp"
 #include "websocket/access.hpp"
 #include "websocket/front_door.hpp"
@@ -13,13 +14,16 @@
 namespace chiral {
 
 Serving::Serving(PolicyServer& server, const ServerOptions& options, robot::StatCounters& stats,
-                 std::shared_ptr<robot::ObservationSource> source)
+                 std::shared_ptr<robot::ObservationSource> source, const local::ArenaFile* arena)
     : robot_(server, options, stats, std::move(source)),
+      local_(arena ? std::make_unique<local::Service>(robot_, *arena) : nullptr),
       service_(robot_),
       tls_(websocket::make_tls(options.access)),
       listener_(
           service_.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, options.log),
       signals_(service_.io) {}
+
+Serving::~Serving() = default;
 
 void Serving::open(const std::string& host, int port) {
     listener_.open(host, port);
@@ -27,6 +31,7 @@ void Serving::open(const std::string& host, int port) {
         if (const std::string warning = websocket::warning_if_open_to_all(robot_.options.access, endpoint); !warning.empty())
             robot_.options.log(warning);
     listener_.start();
+    if (local_) local_->open(robot_.options.local_socket);
 }
 
 void Serving::stop_on_signals() {
@@ -42,7 +47,16 @@ void Serving::take(net::Link::Socket socket) {
     else robot::count(robot_.stats.refused);  // closed with its socket
 }
 
+void Serving::join_hooks() {
+    if (local_) {
+        local_->stop();
+        local_->join();
+    }
+    robot_.hooks.join();
+}
+
 void Serving::shut_down() {
+    if (local_) local_->stop();
     boost::system::error_code ignored;  // nothing to do about a failure on the way out
     listener_.close();
     signals_.cancel(ignored);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A server from its open port to its closed one: the robot that all transports share, the WebSocket port, and the network
-// thread on which that lives.
+// A server from its open port to its closed one: the robot that all transports share, the WebSocket port, the network thread on
+// which that lives, and the local socket, which has a thread of its own.
 #pragma once
 
 #include "net/handler_memory.hpp"
@@ -17,15 +17,22 @@
 #include <string>
 #include <thread>
 
+namespace chiral::local {
+class ArenaFile;
+class Service;
+}  // namespace chiral::local
+
 namespace chiral {
 
 class Serving {
 public:
-    /// Throws std::system_error if the files for TLS cannot be used.
+    /// Throws std::system_error if the files for TLS cannot be used. `arena`: where the sources lie, for clients on the same
+    /// machine; null if none may come.
     Serving(PolicyServer& server, const ServerOptions& options, robot::StatCounters& stats,
-            std::shared_ptr<robot::ObservationSource> source);
+            std::shared_ptr<robot::ObservationSource> source, const local::ArenaFile* arena);
+    ~Serving();
 
-    /// Opens the port. Throws std::system_error if it cannot be had.
+    /// Opens the port, and the local socket. Throws std::system_error if one of them cannot be had.
     void open(const std::string& host, int port);
     int port() const { return listener_.port(); }
     /// SIGINT and SIGTERM stop it. Before loop().
@@ -36,8 +43,8 @@ public:
     /// Any thread, also a hook's: no further action reaches a hook from now on. Then tells the clients, when the network thread
     /// comes to it.
     void stop() noexcept;
-    /// After loop(): returns when no hook runs any more.
-    void join_hooks() { robot_.hooks.join(); }
+    /// After loop(): returns when no other transport is open and no hook runs any more.
+    void join_hooks();
 
     std::thread network;  // of serve(): whoever waits for it takes it
 
@@ -47,6 +54,7 @@ private:
     void recover(const std::exception& error) noexcept;
 
     robot::Robot robot_;
+    const std::unique_ptr<local::Service> local_;  // null for none
     websocket::Service service_;
     const std::unique_ptr<websocket::Tls> tls_;  // null for none; its thread ends before the event loop that it answers to
     websocket::Listener listener_;

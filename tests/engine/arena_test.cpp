@@ -10,6 +10,8 @@
 #include <memory>
 #include <new>
 
+#include <sys/mman.h>
+
 namespace chiral::test {
 namespace {
 
@@ -98,6 +100,31 @@ TEST(TheArena, HoldsEveryBufferThatSnapshotsAndFramesHandOut) {
             held.emplace(second.snapshot());
         }
     }
+}
+
+TEST(TheArena, LiesWhereTheEmbedderWantsIt) {
+    std::byte* given = nullptr;
+    int freed = 0;
+    EngineOptions options;
+    options.memory = [&](std::size_t size) {
+        void* address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (address == MAP_FAILED) throw std::bad_alloc();
+        given = static_cast<std::byte*>(address);
+        return std::shared_ptr<std::byte>(given, [size, &freed](std::byte* memory) {
+            munmap(memory, size);
+            ++freed;
+        });
+    };
+    {
+        Exposed arena(options);
+        EXPECT_EQ(arena.base, given);
+        arena.use(3);
+        const Snapshot snapshot = arena.reader.snapshot();
+        EXPECT_TRUE(arena.holds(snapshot.camera(0).image().data(), snapshot.camera(0).image().size()));
+        EXPECT_EQ(snapshot.camera(0).sequence(), 3u);
+        EXPECT_EQ(freed, 0);
+    }
+    EXPECT_EQ(freed, 1);
 }
 
 TEST(TheArena, LaysImagesAndDepthsOnPagesAndMatricesApart) {

@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
+#include <memory>
 
 namespace chiral {
 
@@ -19,6 +21,11 @@ struct EngineOptions {
     /// Ask for the arena to be locked into memory (mlock), or to lie on huge pages. See Engine::arena().
     bool lock_memory = false;
     bool huge_pages = false;
+    /// Where the arena is to lie instead of in memory of the engine's own: called once, at construction, with its size in bytes.
+    /// Returns that many, zeroed, readable and writable, at the beginning of a page, which stay until the engine lets go of
+    /// them; throws if it has none. For an embedder that lets other processes look at the slots; huge_pages is then the
+    /// embedder's business. Nobody else may write there.
+    std::function<std::shared_ptr<std::byte>(std::size_t)> memory = nullptr;
     /// A source is stale when the older of its capture and its publication is longer ago than this.
     Duration camera_stale_after = std::chrono::milliseconds(200);
     Duration proprio_stale_after = std::chrono::milliseconds(50);

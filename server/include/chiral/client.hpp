@@ -37,6 +37,13 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+/// Over unix://, where observations lie in the server's memory: as many are held as it lends at once, which are two. The
+/// connection goes on; destroy or refill one of them, then ask again.
+class CHIRAL_API LoanError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
 struct ClientOptions {
     /// How long connect() keeps trying; max(): for ever, as the documented client does.
     Duration connect_timeout = Duration::max();

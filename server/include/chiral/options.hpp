@@ -58,9 +58,20 @@ struct AccessOptions {
     std::string tls_certificate_file, tls_private_key_file;
 };
 
+/// Clients on the same machine: see ServerOptions::local_socket.
+struct LocalOptions {
+    /// User ids that may connect, beside the server's own and root's. The socket file's mode is 0660, so that they must be in
+    /// its group as well, or own it.
+    std::vector<unsigned> users;
+    std::size_t max_connections_per_user = 8;
+    /// Observers at once. Each takes two readers of the engine, and so memory for two more copies of every field.
+    int max_observers = 1;
+};
+
 struct ServerOptions {
     /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(), possibly 0; the server adds its
-    /// own three and one for each observer, at most 14 together.
+    /// own three and one for each observer, and where there is a local socket two and two for each local observer, at most 14
+    /// together.
     EngineOptions engine = [] {
         EngineOptions options;
         options.readers = 0;
@@ -115,6 +126,10 @@ struct ServerOptions {
     int want_threads = 2;
     /// Pictures and depth maps that are kept for others who want the same: of the newest version of each camera.
     std::size_t max_kept_pictures = 64;
+    /// Path of a socket for clients on the same machine, which look at the images where they are instead of getting copies:
+    /// PolicyClient("unix:///run/robot.sock"). Empty: none. docs/LOCAL.md says what is promised, and against whom.
+    std::string local_socket;
+    LocalOptions local;
     ActionGateOptions gate;
     AccessOptions access;
     /// See "Lifetime" above. Zero: do not wait.

@@ -71,6 +71,8 @@ public:
         Exchange(const Exchange&) = delete;
         Exchange& operator=(const Exchange&) = delete;
 
+        /// What the server still lends: see Transport.
+        std::optional<unsigned> loans_left() const noexcept { return connection_.transport_->loans_left(); }
         /// To be filled with the request.
         std::vector<std::uint8_t>& message() noexcept { return connection_.request_; }
         /// Sends it and waits. The bytes stay until the exchange is destroyed.

@@ -16,10 +16,24 @@ Encode plain(wire::RequestType type) {
     return [type](std::vector<std::uint8_t>& message) { wire::encode_request(type, message); };
 }
 
+// Observations that lie in the server's memory: the one that is filled again gives back what it held.
+void make_room(Connection::Exchange& exchange, Observation& obs) {
+    if (!exchange.loans_left()) return;
+    for (CameraInfo& camera : obs.cameras) {
+        camera.image.clear();
+        camera.depth_data.clear();
+    }
+    if (*exchange.loans_left() == 0)
+        throw LoanError(
+            "as many observations are held as the server lends at once, expected one to be given back before another"
+            " is asked for: let go of it, or copy what is to be kept");
+}
+
 /// Decodes the observation into `obs` where that is given.
 void ask(Connection& on, wire::RequestType type, const Encode& encode, wire::ResponseType expected, Observation* obs,
          const Use& use) {
     Connection::Exchange exchange(on);
+    if (obs != nullptr) make_room(exchange, *obs);
     encode(exchange.message());
     const wire::Message answer = exchange.perform(type, expected);
     wire::Response& response = exchange.response();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/transport.hpp"
 
+#include "client/local.hpp"
 #include "client/websocket.hpp"
 
 #include <string_view>
@@ -18,6 +19,7 @@ struct Scheme {
 constexpr Scheme schemes[] = {
     {"ws://", websocket_endpoint},
     {"wss://", websocket_endpoint},
+    {"unix://", local_endpoint},
 };
 
 }  // namespace

@@ -72,6 +72,9 @@ public:
     /// Gives the bytes of the last message back. The next one will begin at an address that is `phase` modulo 16, where it
     /// comes in one piece.
     virtual void read_next(std::size_t phase) = 0;
+    /// How many more messages may come that lie in memory of the server, before one is given back. Nothing: what comes is the
+    /// client's own, and there is no such limit.
+    virtual std::optional<unsigned> loans_left() const noexcept { return std::nullopt; }
     /// Closes in order and does not wait for it. `flush`: after all that send() took. A reason may be cut. A second call has
     /// no effect.
     virtual void close(std::uint16_t code, const std::string& reason, bool flush) = 0;

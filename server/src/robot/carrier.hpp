@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a conversation asks of whatever carries it: a WebSocket today, shared memory or Zenoh tomorrow.
+// What a conversation asks of whatever carries it: a WebSocket, a local socket beside shared memory.
 #pragma once
 
 #include "robot/ending.hpp"
@@ -33,6 +33,8 @@ public:
 
     // From inside a call of the conversation, on its thread.
 
+    /// Whether the client may be given another observation: false while it holds all that it may of a transport that lends them.
+    virtual bool may_lend() const noexcept { return true; }
     /// Writes a reply, of which it calls Conversation::sent() or over() when it has. One at a time.
     virtual void send(Reply& reply) = 0;
     /// Ends the session as kEndings says, and calls Conversation::over().

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/log.hpp"
+#include "robot/observation_source.hpp"
 
 #include <chiral/options.hpp>
 #include <chiral/sources.hpp>
@@ -10,6 +11,9 @@
 #include <vector>
 
 namespace chiral::robot {
+
+/// Who may look at once.
+ObservationSource::Seats seats_of(const ServerOptions& options) noexcept;
 
 /// The options, with time-outs that can be added to the present time, and with `log`, which must outlive them. Throws
 /// std::invalid_argument that names an option that makes no sense, what it is and what was expected.

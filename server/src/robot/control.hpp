@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is in control of the robot: one client, whatever it came through.
 //
-// Any thread. Nothing is called and nothing is waited for while the lock is held; the hooks' queue gets on_connect() and
-// on_disconnect() in the order of the leases.
+// Any thread. Nothing is called and nothing is waited for while the lock is held; on_connect() and on_disconnect() are called in
+// the order of the leases. The queue keeps the order of one thread only, so each lease knows the one before it.
 #pragma once
 
 #include "robot/hooks.hpp"
@@ -48,7 +48,8 @@ private:
     const ActionGate gate_;     // as a client finds it
     mutable std::mutex mutex_;  // guards what follows
     std::shared_ptr<Lease> current_;
-    std::optional<Holder> holder_;              // once it has begun
+    std::optional<Holder> holder_;  // once it has begun
+    std::weak_ptr<Lease> last_begun_;
     std::vector<std::weak_ptr<Lease>> former_;  // of clients that left in order: what they sent may still be waiting
     bool stopped_{false};
 };

@@ -91,6 +91,8 @@ void Conversation::take_action(TimePoint arrived) {
 }
 
 void Conversation::take_request(TimePoint arrived, TimePoint now) {
+    // What moves the robot is done on arrival, so it is refused on arrival.
+    if ((request_.type == wire::RequestType::reset || request_.type == wire::RequestType::action) && !may_answer()) return;
     const std::size_t index = asked_ % kReplies;
     Reply& reply = replies_[index];
     reply.type = request_.type;
@@ -169,6 +171,7 @@ void Conversation::ask(Reply& reply, std::size_t index, TimePoint now) {
         return;
     }
     if (observes_ && !looks_.allows(now)) return wake_by(looks_.allowed_at());
+    if (!may_answer()) return;
     if (!within_budget(reply, now)) return wake_by(budget_.not_before);
     reply.state = Reply::State::running;
     if (!observes_) return robot_.hooks.push(RequestJob(Observe{lease_, ticket(index)}));
@@ -186,6 +189,14 @@ bool Conversation::within_budget(Reply& reply, TimePoint now) {
     budget_.begun = now;
     reply.reduction = budget_.control.reduction();
     return true;
+}
+
+// False: the client holds all the observations that it may, and it is closed, because ours asks for none then.
+bool Conversation::may_answer() {
+    if (carrier_.may_lend()) return true;
+    carrier_.close(Cause::hoarding,
+                   "asked for an observation while holding all that may be held, expected one to be given back before");
+    return false;
 }
 
 void Conversation::send(Reply& reply) {

@@ -70,6 +70,7 @@ private:
     void advance(TimePoint now);
     void ask(Reply& reply, std::size_t index, TimePoint now);
     bool within_budget(Reply& reply, TimePoint now);
+    bool may_answer();
     void send(Reply& reply);
     void wake_by(TimePoint time);
     void read_on();

@@ -23,7 +23,8 @@ enum class Cause : std::uint8_t {
     text_message,       // a message of the wrong kind
     bad_message,        // a message that cannot be decoded
     not_for_observers,  // an observer that wants more than to observe
-    flood,              // too many pings and pongs
+    flood,              // too many pings and pongs, or packets
+    hoarding,           // it asks for more observations than it may hold
     hook_failed,        // an exception left a hook
     unsendable,         // a hook returned an observation that contradicts itself
     control_lost,       // another client has taken over
@@ -61,6 +62,7 @@ inline constexpr std::array<Ending, static_cast<std::size_t>(Cause::count_)> kEn
     {Cause::bad_message, kBadPayload, Tail::counts, true},
     {Cause::not_for_observers, kPolicyError, Tail::counts, true},
     {Cause::flood, kPolicyError, Tail::dropped, true},
+    {Cause::hoarding, kPolicyError, Tail::dropped, true},
     {Cause::hook_failed, kInternalError, Tail::dropped, false},
     {Cause::unsendable, kInternalError, Tail::dropped, false},
     {Cause::control_lost, kPolicyError, Tail::dropped, false},

@@ -145,7 +145,7 @@ Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
 
 Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
     const TimePoint now = Clock::now();
-    if (!job.lease->holds(now)) {
+    if (!job.lease->holds(now) || job.lease->left) {
         count(stats_.actions_dropped);
         return Admission::over;
     }
@@ -230,7 +230,7 @@ void Hooks::run(Step& job) noexcept {
 
 void Hooks::run(Reset& job) noexcept {
     Reply& reply = *job.reply;
-    if (!job.lease->holds(Clock::now())) {
+    if (!job.lease->holds(Clock::now()) || job.lease->left) {
         reply.error = "the client is no longer in control";
         return job.reply.ready();
     }
@@ -246,15 +246,19 @@ void Hooks::run(Reset& job) noexcept {
 
 // Whoever has gone before its turn came, and has nothing left to be done, was never met.
 void Hooks::run(Connected& job) noexcept {
-    if (!job.lease->worth_meeting(Clock::now())) return;
+    // Through another transport its predecessor's end may be queued behind this, and so may what it had left to do.
+    if (const std::shared_ptr<Lease> before = job.before.lock()) leave(*before, "another client has come");
+    if (job.lease->left || !job.lease->worth_meeting(Clock::now())) return;
     job.lease->met = true;
     call(action_stage_, "on_connect", nullptr, [&] { robot_.on_connect(job.peer); });
 }
 
-void Hooks::run(Disconnected& job) noexcept {
-    if (!job.lease->met) return;
+void Hooks::run(Disconnected& job) noexcept { leave(*job.lease, job.reason); }
+
+void Hooks::leave(Lease& lease, const std::string& reason) noexcept {
+    if (std::exchange(lease.left, true) || !lease.met) return;
     watchdog_.disarm();  // the hook says that nobody is in control
-    call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(job.reason); });
+    call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(reason); });
 }
 
 // ---- request thread ----

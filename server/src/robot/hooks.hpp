@@ -91,6 +91,7 @@ private:
     Admission judge(QueuedAction& job, std::string& reason);
     void say_objection(const char* verdict, std::atomic<std::uint64_t>& counter, const std::string& reason);
     void applied(QueuedAction& job) noexcept;
+    void leave(Lease& lease, const std::string& reason) noexcept;
     void call_action_timeout() noexcept;
     void forget(QueuedAction& job) noexcept;
     template <class Call>

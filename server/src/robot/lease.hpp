@@ -63,7 +63,8 @@ public:
     // Action thread.
     ActionGate gate;
     ClientRate rate;
-    bool met{false};  // on_connect() was called
+    bool met{false};   // on_connect() was called
+    bool left{false};  // its holder is not to be met any more
 
     /// Something is about to be queued under it.
     void use() noexcept { used_.store(true, std::memory_order_relaxed); }

@@ -3,14 +3,15 @@
 
 #include <chiral/wire.hpp>
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
 namespace chiral::robot {
 namespace {
 
-EngineOptions with_own_readers(EngineOptions options, int observers) {
-    options.readers += ObservationSource::kReaders + observers;
+EngineOptions with_own_readers(EngineOptions options, const ObservationSource::Seats& seats) {
+    options.readers += ObservationSource::kReaders + seats.readers();
     return options;
 }
 
@@ -47,20 +48,28 @@ void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
 }
 
 ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
-                                     EngineOptions options, int observers)
-    : engine_((wire::check_sources(cameras, proprios), cameras), proprios, with_own_readers(options, observers)),
+                                     EngineOptions options, Seats seats)
+    : engine_((wire::check_sources(cameras, proprios), cameras), proprios, with_own_readers(std::move(options), seats)),
       shown_(cameras.size() + proprios.size()),
+      loans_(make_loans(kReaders - 1 + (seats.lends ? kMostHeld : 0))),
+      observers_(static_cast<std::size_t>(seats.observers)),
       copy_reader_(engine_.make_reader()),
       rates_(shown_.size()) {
-    for (auto& loan : loans_) loan = std::make_unique<PinnedSnapshot>(engine_.make_reader());
-    for (int i = 0; i < observers; ++i) seats_.push_back(std::make_unique<SeatState>(engine_.make_reader(), shown_.size()));
+    for (int i = 0; i < seats.observers + seats.local_observers; ++i)
+        seats_.push_back(std::make_unique<SeatState>(make_loans(i < seats.observers ? 1 : kMostHeld), shown_.size()));
     // Warm storage for the loans, so that not even the first observations allocate on a hook's thread.
-    std::array<Observation, kReaders - 1> warm;
+    std::vector<Observation> warm(loans_.size());
     for (Observation& observation : warm) observation = make(0.0);
     for (Observation& observation : warm) recycle(std::move(observation));
 }
 
 ObservationSource::~ObservationSource() = default;
+
+ObservationSource::Loans ObservationSource::make_loans(int count) {
+    Loans loans;
+    for (int i = 0; i < count; ++i) loans.push_back(std::make_unique<PinnedSnapshot>(engine_.make_reader()));
+    return loans;
+}
 
 // ---- observations ----
 
@@ -91,9 +100,12 @@ Observation ObservationSource::make(double timestamp) {
     return observation;
 }
 
-std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat() {
-    for (std::size_t i = 0; i < seats_.size(); ++i) {
-        // acquire/release: hands the seat's reader from one observer to the next.
+std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat(std::size_t first, std::size_t end) {
+    for (std::size_t i = first; i < end; ++i) {
+        // Who has left may still be holding something.
+        const auto on_loan = [](const auto& loan) { return loan->on_loan(); };
+        if (std::any_of(seats_[i]->loans.begin(), seats_[i]->loans.end(), on_loan)) continue;
+        // acquire/release: hands the seat's readers from one observer to the next.
         if (seats_[i]->taken.exchange(true, std::memory_order_acquire)) continue;
         for (Shown& shown : seats_[i]->shown) shown.sequence.store(0, std::memory_order_relaxed);
         return std::make_unique<Seat>(shared_from_this(), static_cast<int>(i));
@@ -103,12 +115,15 @@ std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat() {
 
 Observation ObservationSource::Seat::observe() {
     SeatState& seat = *source_->seats_[index_];
-    Observation observation = source_->recycled_.take();
-    if (!seat.loan.take(source_)) throw std::logic_error("an observer's previous observation is still in use");
-    source_->fill(observation, seat.loan.snapshot(), 0.0, &seat.loan, seat.shown);
-    observation.timestamp = observation.snapshot_time;
-    seat.loan.drop_ref();
-    return observation;
+    for (const std::unique_ptr<PinnedSnapshot>& loan : seat.loans) {
+        if (!loan->take(source_)) continue;
+        Observation observation = source_->recycled_.take();
+        source_->fill(observation, loan->snapshot(), 0.0, loan.get(), seat.shown);
+        observation.timestamp = observation.snapshot_time;
+        loan->drop_ref();
+        return observation;
+    }
+    throw std::logic_error("an observer's previous observation is still in use");
 }
 
 std::vector<SourceReport> ObservationSource::report() {

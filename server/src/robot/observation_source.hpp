@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes observations from the engine: pixels borrowed from pinned slots, everything else copied.
 //
-// Two pinned snapshots may be on loan at once: one on its way to the socket, one being prepared. Each observer has one more of
-// its own. Observations that come back by recycle() keep their strings and vectors for the next one, so that serving
+// Two pinned snapshots may be on loan at once: one on its way to the socket, one being prepared. Where clients on the same
+// machine are lent observations, which they keep for a while, there are as many more as one of them may hold. Each observer has
+// one more of its own, a local one as many as it may hold. Observations that come back by recycle() keep their strings and vectors for the next one, so that serving
 // allocates nothing in the steady state.
 //
 // Thread rule: any thread, except that observations must not be shared between threads without synchronisation.
@@ -13,7 +14,6 @@
 #include <chiral/engine.hpp>
 #include <chiral/types.hpp>
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -41,26 +41,37 @@ public:
     /// Engine readers that the source uses for itself.
     static constexpr int kReaders = 3;
 
-    /// `observers`: seats that may be taken at once, with an engine reader each.
+    /// Who may look at once.
+    struct Seats {
+        int observers{0};        ///< with an engine reader each
+        int local_observers{0};  ///< with kMostHeld each
+        bool lends{false};       ///< a client in control may hold kMostHeld observations
+        /// Engine readers for all of them.
+        int readers() const noexcept { return observers + (local_observers + (lends ? 1 : 0)) * kMostHeld; }
+    };
+    /// Observations that a client on the same machine may hold.
+    static constexpr int kMostHeld = 2;
+
     ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
-                      EngineOptions options, int observers);
+                      EngineOptions options, Seats seats);
     ~ObservationSource();
 
     Engine& engine() noexcept { return engine_; }
 
-    /// Borrows if one of the two loans is free: wait-free, and free of allocation if an observation has been recycled.
+    /// Borrows if one of the loans is free: wait-free, and free of allocation if an observation has been recycled.
     /// Copies under a lock otherwise.
     Observation make(double timestamp);
     /// Ends the observation's loans and keeps its memory.
     void recycle(Observation&& observation) noexcept;
 
-    /// The right to observe beside the client in control. Lends from a reader of its own; one observation at a time.
+    /// The right to observe beside the client in control. Lends from readers of its own; one observation at a time, a local one
+    /// kMostHeld.
     class Seat {
     public:
         Seat(std::shared_ptr<ObservationSource> source, int index) noexcept : source_(std::move(source)), index_(index) {}
         Seat(const Seat&) = delete;
         ~Seat() { source_->seats_[index_]->taken.store(false, std::memory_order_release); }
-        /// Wait-free. The previous observation of this seat must have been recycled.
+        /// Wait-free. Throws std::logic_error unless one of those that the seat has lent has been recycled.
         Observation observe();
 
     private:
@@ -68,7 +79,8 @@ public:
         int index_;
     };
     /// Null if all are taken.
-    std::unique_ptr<Seat> take_seat();
+    std::unique_ptr<Seat> take_seat() { return take_seat(0, observers_); }
+    std::unique_ptr<Seat> take_local_seat() { return take_seat(observers_, seats_.size()); }
 
     /// Cameras, then streams. Takes a lock and looks at pictures: not for the network thread.
     std::vector<SourceReport> report();
@@ -86,6 +98,7 @@ private:
         /// Takes a snapshot if nobody else has one on loan from here; the caller then holds one reference.
         bool take(std::shared_ptr<ObservationSource> owner);
         const Snapshot& snapshot() const noexcept { return *snapshot_; }
+        bool on_loan() const noexcept { return busy_.load(std::memory_order_acquire) != 0; }
         void add_ref() noexcept override;
         void drop_ref() noexcept override;
 
@@ -105,20 +118,25 @@ private:
     };
     using ShownSources = std::vector<Shown>;  // cameras, then streams
 
+    using Loans = std::vector<std::unique_ptr<PinnedSnapshot>>;
+
     struct SeatState {
-        SeatState(Reader reader, std::size_t sources) : loan(std::move(reader)), shown(sources) {}
+        SeatState(Loans lends, std::size_t sources) : loans(std::move(lends)), shown(sources) {}
         std::atomic<bool> taken{false};
-        PinnedSnapshot loan;
+        Loans loans;
         ShownSources shown;
     };
 
+    Loans make_loans(int count);
+    std::unique_ptr<Seat> take_seat(std::size_t first, std::size_t end);
     void fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan, ShownSources& shown);
 
     Engine engine_;
     ShownSources shown_;  // to the client in control
     Recycler<Observation> recycled_{8};
-    std::array<std::unique_ptr<PinnedSnapshot>, kReaders - 1> loans_;
-    std::vector<std::unique_ptr<SeatState>> seats_;
+    Loans loans_;
+    std::vector<std::unique_ptr<SeatState>> seats_;  // local ones last
+    const std::size_t observers_;
     std::mutex copying_;  // guards copy_reader_, the way out when all loans are taken, and rates_
     Reader copy_reader_;
     struct Rate {
