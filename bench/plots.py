@@ -36,10 +36,22 @@ def figure(columns=1, height=4.2):
     return fig, axes[0]
 
 
-def finish(fig, path, legend_from=None):
-    if legend_from is not None:
-        handles, names = legend_from.get_legend_handles_labels()
-        fig.legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+# Curves that say something of their own; the table has all.
+CURVES = ("engine", "engine_in_place", "mutex", "shared_ptr_swap", "bare_memcpy")
+NEAREST = 0.05  # two labels beside an axis are at least so far apart, as a part of the axis
+
+
+def label_ends(axis, ends):
+    """Writes each curve's name to the right of its last value; `ends` has (value, name)."""
+    low, high = axis.get_ylim()
+    apart = (high / low) ** NEAREST
+    place = high * apart
+    for value, name in sorted(ends, reverse=True):
+        place = min(value, place / apart)
+        axis.text(1.02, place, LABELS[name], transform=axis.get_yaxis_transform(), fontsize=8, color=STYLE[name]["color"], va="center")
+
+
+def finish(fig, path):
     fig.tight_layout()
     fig.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(fig)
@@ -56,21 +68,27 @@ def log_time(axis, label):
 def against_readers(results, out):
     """Typical and longest updates against the number of readers: the headline."""
     fig, axes = figure(2)
+    labels = []
     for axis, pick, title in ((axes[0], lambda r: r["p50_ns"], "median"), (axes[1], tail, "p99.9")):
-        for name, label in LABELS.items():
+        ends = []
+        for name in CURVES:
             rows = sorted(results.all("contention", comparator=name, bytes=VGA, pace="flat_out", load="idle", role="writer"),
                           key=lambda r: r["readers"])
-            if rows and name != "bare_memcpy_one":
-                axis.plot([r["readers"] for r in rows], [pick(r) for r in rows], label=label, markersize=4, **STYLE[name])
+            if rows:
+                axis.plot([r["readers"] for r in rows], [pick(r) for r in rows], markersize=4, **STYLE[name])
+                ends.append((pick(rows[-1]), name))
         log_time(axis, "time of one update")
         axis.set_xlabel("readers, each looking without a pause")
         axis.set_xticks(sorted({r["readers"] for r in results.all("contention", bytes=VGA, pace="flat_out", load="idle")}))
-        axis.set_title(f"update of a 640x480 RGB image, {title}")
+        axis.set_title(f"update of a 640x480 RGB image, {title}", loc="left")
+        labels.append((axis, ends))
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
         axis.set_ylim(low, high)
-    return finish(fig, out / "update_against_readers.svg", axes[0])
+    for axis, ends in labels:
+        label_ends(axis, ends)
+    return finish(fig, out / "update_against_readers.svg")
 
 
 def against_size(results, out):
@@ -78,22 +96,25 @@ def against_size(results, out):
     readers = 1
     fig, axes = figure(2)
     for axis, role, title in ((axes[0], "writer", "update"), (axes[1], "reader", "look")):
-        sizes = set()
-        for name, label in LABELS.items():
+        sizes, ends = set(), []
+        for name in CURVES:
             rows = sorted(results.all("contention", comparator=name, readers=readers, pace="flat_out", load="idle", role=role),
                           key=lambda r: r["bytes"])
             rows = [r for r in rows if r["p50_ns"]]
-            if rows and name != "bare_memcpy_one":
-                axis.plot([r["bytes"] for r in rows], [r["p50_ns"] for r in rows], label=label, markersize=4, **STYLE[name])
+            if rows:
+                axis.plot([r["bytes"] for r in rows], [r["p50_ns"] for r in rows], markersize=4, **STYLE[name])
+                ends.append((rows[-1]["p50_ns"], name))
                 sizes.update(r["bytes"] for r in rows)
         log_time(axis, f"median time of one {title}")
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(FixedLocator(sorted(sizes)))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: size_text(int(round(size)))))
+        axis.tick_params(axis="x", labelsize=7)
         axis.set_xlabel("payload")
-        axis.set_title(f"{title}, one reader, both without a pause")
-    return finish(fig, out / "cost_against_size.svg", axes[0])
+        axis.set_title(f"{title}, one reader, both without a pause", loc="left")
+        label_ends(axis, ends)
+    return finish(fig, out / "cost_against_size.svg")
 
 
 def bars(axis, names, spans, label):

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the measurements say: rows of one idea each, in groups. Every word that compares is chosen by the numbers, so that no
+result can make a sentence untrue; tests/bench/report_test.py feeds it results that nobody hopes for."""
+
+from dataclasses import dataclass, field
+
+from measured import LABELS, VGA, ended_by_us, p999, ratio, say, starved, tail_text, times
+
+CLOSE = 1.05  # what a ratio within this factor differs by is not called a difference
+HD = 1920 * 1080 * 3
+
+
+@dataclass
+class Finding:
+    group: str
+    what: str
+    ours: str
+    sentence: str
+    rival: str = ""
+    ratio: float | None = None  # ours to the rival's: above 1 we take longer
+    target: str = ""
+    met: bool | None = None  # None where there is no target, or nothing to judge
+    lost: bool = field(init=False)
+
+    def __post_init__(self):
+        self.lost = self.ratio is not None and self.ratio > CLOSE
+
+
+def takes(value, rival, least=False):
+    """'takes 1.08 times as long as memcpy'. `least`: the rival was ended by us, and would have taken longer."""
+    if value is None:
+        return f"is not compared with {rival}, of which there are too few samples"
+    if value > CLOSE:
+        return f"takes {value:.3g} times as long as {rival}"
+    if value < 1 / CLOSE:
+        return f"is {'at least ' if least else ''}{1 / value:.3g} times as fast as {rival}"
+    return f"takes as long as {rival}, within {100 * (CLOSE - 1):.0f} %"
+
+
+def factor_text(value):
+    """'3.1 x quicker', for where there is little room."""
+    return f"{value:.3g} x slower" if value > 1 else f"{1 / value:.3g} x quicker"
+
+
+def judged(value, limit):
+    """Target and whether it is met."""
+    return {"target": f"<= {limit:g}", "met": None if value is None else value <= limit}
+
+
+def picture(size):
+    return {VGA: "a 640x480 image", HD: "a 1920x1080 image"}.get(size) or (
+        f"{size / 1e6:.2g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB" if size >= 1e3 else f"{size} bytes")
+
+
+def of_tails(ours, rivals):
+    """The ratio of two p99.9; none where one has too few samples. What we ended may have been longer: then ours is smaller still."""
+    return ratio(p999(ours), p999(rivals))
+
+
+# ---- a writer beside readers ----
+
+def beside_readers(results, summary):
+    group = "A writer beside readers"
+    found = []
+    engine, mutex = results.writer("engine", 8), results.writer("mutex", 8)
+    value = of_tails(engine, mutex)
+    found.append(Finding(
+        group, "held up by 8 readers, p99.9", tail_text(engine), f"an update of a 640x480 image, flat out, "
+        f"{takes(value, 'with a mutex', starved(mutex))}{ended_by_us(mutex)}", f"mutex {tail_text(mutex)}", value))
+    middles, longest = (summary[f"writer_held_up_by_stopped_reader_{key}_ns"] for key in ("p50", "max"))
+    value = ratio(middles["engine"], middles["mutex"])
+    found.append(Finding(
+        group, "held up by a stopped reader", say(middles["engine"]),
+        f"the longest update while a reader sleeps for 20 ms in a look {takes(value, 'with a mutex')}; at most {say(longest['engine'])}",
+        f"mutex {say(middles['mutex'])}", value))
+    others = {name: results.writer(name, 8) for name in ("shared_ptr_swap", "boost_lockfree_queue", "moodycamel_queue")}
+    known = {name: row for name, row in others.items() if p999(row) is not None}
+    if known:
+        best = min(known, key=lambda name: p999(known[name]))
+        value = of_tails(engine, known[best])
+        found.append(Finding(
+            group, "beside the best that waits for nobody", tail_text(engine),
+            f"the same update {takes(value, 'the best of the designs whose writers wait for nobody either')}",
+            f"{LABELS[best]} {tail_text(known[best])}", value))
+    few = results.writer("engine", 0)
+    value = summary["writer_p999_ratio_8_readers"]
+    found.append(Finding(group, "p99.9 beside 8 readers / none", times(value),
+                         f"{tail_text(engine)} beside them, {tail_text(few)} without", **judged(value, 1.2)))
+    for size, load in ((VGA, "idle"), (VGA, "busy"), (HD, "idle")):
+        ours, rivals = (results.writer(name, 8, size, "at_rate", load) for name in ("engine", "mutex"))
+        if ours and rivals:
+            found.append(at_rate(group, results, size, load, ours, rivals))
+    for size in sorted({row["bytes"] for row in results.all("contention", role="writer", readers=1, pace="flat_out", load="idle")}):
+        ours, rivals = results.writer("engine", 1, size), results.writer("mutex", 1, size)
+        if ours and rivals:
+            value = ratio(ours["p50_ns"], rivals["p50_ns"])
+            found.append(Finding(group, f"one reader, {picture(size)}, p50", say(ours["p50_ns"]),
+                                 f"flat out, an update {takes(value, 'with a mutex')}", f"mutex {say(rivals['p50_ns'])}", value))
+    return found
+
+
+def at_rate(group, results, size, load, ours, rivals):
+    value = ratio(ours["p50_ns"], rivals["p50_ns"])
+    far = of_tails(ours, rivals)
+    sentence = f"500 times a second, the median {takes(value, 'with a mutex')}; p99.9 {takes(far, 'with a mutex', starved(rivals))}"
+    idle = results.writer("engine", 8, size, "at_rate", "idle")
+    if load == "busy" and idle and idle["p50_ns"] and ours["p50_ns"] and ours["p50_ns"] * CLOSE < idle["p50_ns"]:
+        sentence += f"; on idle cores, which sleep between two updates, it is {say(idle['p50_ns'])}"
+    cores = "every core busy" if load == "busy" else "idle"
+    return Finding(group, f"at rate, 8 readers, {cores}, {picture(size)}", say(ours["p50_ns"]), sentence, f"mutex {say(rivals['p50_ns'])}", value)
+
+
+# ---- single calls ----
+
+def single_calls(results, summary):
+    group = "Single calls"
+    found = []
+    engine, floor = results.writer("engine", 0), results.writer("bare_memcpy", 0)
+    value = summary["update_over_memcpy_p50"]
+    found.append(Finding(group, "update / memcpy, 640x480", times(value),
+                         f"an update of {say(engine['p50_ns'])} {takes(value, 'a memcpy into the next of two buffers')}",
+                         f"memcpy {say(floor['p50_ns'])}", value, **judged(value, 1.05)))
+    one = results.writer("bare_memcpy_one", 0)
+    value = ratio(engine["p50_ns"], one["p50_ns"])
+    found.append(Finding(group, "update / memcpy into one buffer", times(value),
+                         f"an update {takes(value, 'a memcpy into one buffer over and over, which stays in the cache')}",
+                         f"memcpy {say(one['p50_ns'])}", value))
+    small, smallest = results.writer("engine", 0, 64), results.writer("mutex", 0, 64)
+    value = ratio(small["p50_ns"], smallest["p50_ns"])
+    found.append(Finding(group, "update of 64 bytes, no reader", say(small["p50_ns"]),
+                         f"clock and bookkeeping; it {takes(value, 'with a mutex that nobody else wants')}",
+                         f"mutex {say(smallest['p50_ns'])}", value))
+    value = summary["commit_pin_8cam_ns"]
+    found.append(Finding(group, "commit and pin 8 cameras", say(value),
+                         "eight RGB-D cameras filled in place, published and pinned; one thread, caches warm",
+                         target="<= 1000 ns", met=None if value is None else value <= 1000))
+    return found
+
+
+# ---- observations ----
+
+def observations(results, summary):
+    group = "An observation over loopback"
+    found = []
+    for row in results.all("round_trip", way="bare_tcp"):
+        name = row["observation"]
+        key = str(row["cameras"]) if "640x480" in name else name
+        took = results.find("round_trip", way="policy_client", observation=name)
+        value = summary["rtt_over_floor_p50"][key]
+        sentence = f"asked for, received and decoded it {takes(value, 'the same bytes over bare TCP')}"
+        if value is not None and value < 1 / CLOSE:
+            sentence += ", which therefore is no floor here"
+        found.append(Finding(group, f"{name}, p50", say(took["p50_ns"]), sentence, f"bare TCP {say(row['p50_ns'])}", value,
+                             **(judged(value, 1.15) if key == "8" else {})))
+        if key == "8":
+            far = summary["rtt_over_floor_p99"][key]
+            found.append(Finding(group, f"{name}, p99", say(took["p99_ns"] or took["max_ns"]),
+                                 f"of a hundred the slowest {takes(far, 'over bare TCP')}",
+                                 f"bare TCP {say(row['p99_ns'] or row['max_ns'])}", far, **judged(far, 1.3)))
+    user, most = summary["server_user_cpu_us_per_obs"], summary["server_cpu_us_per_obs"]
+    worst = max(user, key=user.get)
+    by = worst if " " in worst else f"{worst} x 640x480 RGB-D"
+    sure = user[worst] < most[worst]
+    floor = summary["bare_tcp_cpu_us_per_obs"][worst]
+    found.append(Finding(group, "server's user-space CPU", say(user[worst] * 1e3) + ("" if sure else " at most"),
+                         f"for each of the dearest, {by}" + (f"; surely below {say(most[worst] * 1e3)}" if sure else
+                                                             ", all that was not in system calls"),
+                         f"bare TCP {say(floor * 1e3)}", ratio(user[worst], floor), "<= 200 us", user[worst] <= 200))
+    value = summary["allocs_per_obs"]
+    found.append(Finding(group, "allocations", f"{value:g}", "of the robot's process for each observation in the steady state",
+                         **judged(value, 0)))
+    return found
+
+
+def actions(results, summary):
+    group = "An action"
+    about = {"idle": "on an idle machine", "observations": "while four cameras are observed at 30 Hz", "busy": "with every core busy as well"}
+    return [Finding(group, f"from message to hook, {load}", say(summary["action_latency_us"][load]["p50"] * 1e3),
+                    f"from the whole message to apply_action(), {words}; p99 {say(summary['action_latency_us'][load]['p99'] * 1e3)}")
+            for load, words in about.items() if load in summary["action_latency_us"]]
+
+
+def ages(results, _summary):
+    group = "The age of a picture"
+    found = []
+    largest = max(row["bytes"] for row in results.all("reader_age"))
+    rival = results.find("reader_age", comparator="mutex", bytes=largest)
+    for name in ("engine", "engine_in_place"):
+        row = results.find("reader_age", comparator=name, bytes=largest)
+        value = ratio(row["p50_ns"], rival["p50_ns"])
+        found.append(Finding(group, f"at a reader: {LABELS[name]}", say(row["p50_ns"]),
+                             f"{largest / 1e6:.2g} MB from the driver to a reader that waits for them: {takes(value, 'with a mutex')}",
+                             f"mutex {say(rival['p50_ns'])}", value))
+    for asks, words in (("next", "get_obs() waits for the next picture"), ("newest", "get_obs() takes the newest picture there is")):
+        row = results.find("client_age", asks_for=asks)
+        found.append(Finding(group, f"at the client, {asks} frame", say(row["p50_ns"]), f"{words}; at most {say(row['max_ns'])}"))
+    return found
+
+
+def find(results, summary):
+    parts = (beside_readers, single_calls, observations, actions, ages)
+    return [finding for part in parts for finding in part(results, summary)]
+
+
+# ---- what stands above the table ----
+
+def targets_text(findings):
+    """'Targets: 4 met, 1 missed (update / memcpy: 1.08 x, <= 1.05).'"""
+    met = [f for f in findings if f.met is True]
+    missed = [f for f in findings if f.met is False]
+    unjudged = [f for f in findings if f.target and f.met is None]
+    text = f"Targets: {len(met)} met, {len(missed)} missed"
+    if missed:
+        text += " (" + "; ".join(f"{f.what}: {f.ours}, target {f.target}" for f in missed) + ")"
+    if unjudged:
+        text += f", {len(unjudged)} not judged for want of samples (" + "; ".join(f.what for f in unjudged) + ")"
+    return text + "."
+
+
+def losses_text(findings):
+    """Where a rival is better, the worst first."""
+    lost = sorted((f for f in findings if f.lost), key=lambda f: -f.ratio)
+    if not lost:
+        return "No rival was more than 5 % quicker in any row."
+    return "Where a rival is quicker: " + "; ".join(f"{f.what} ({f.ours}, {f.rival})" for f in lost) + "."
