@@ -100,6 +100,8 @@ public:
             if (reader_.kind() == net::PacketKind::close) return std::string(reader_.text());
         return {};
     }
+    /// Ends what another thread does with it.
+    void shut_down() { ::shutdown(socket(), SHUT_RDWR); }
     void hang_up() { socket_ = net::Descriptor(); }
 
     net::Descriptor memory;

@@ -1,65 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clients on the same machine: the same calls as over a network, and pixels that stay where they are.
-#include "local_support.hpp"
+#include "local_robot.hpp"
 
-#include <algorithm>
-#include <array>
 #include <optional>
-#include <thread>
 
 namespace chiral::test {
 namespace {
 
-constexpr int kHeight = 48, kWidth = 64;
-constexpr std::size_t kPixels = std::size_t{kHeight} * kWidth * 3;
-
-std::vector<CameraConfig> cameras() { return {camera("wrist", kHeight, kWidth, 3, true)}; }
-
-/// A server at a socket of its own, with one camera and one stream.
-struct Fixture {
-    explicit Fixture(const std::function<void(ServerOptions&)>& adjust = [](ServerOptions&) {})
-        : server(cameras(), {{"arm", 7}}, "127.0.0.1", 0, adjusted(adjust)) {
-        server.serve();
-    }
-    ~Fixture() {
-        server.stop();
-        server.wait();
-    }
-    ServerOptions adjusted(const std::function<void(ServerOptions&)>& adjust) {
-        ServerOptions options = local_options(log, folder);
-        adjust(options);
-        return options;
-    }
-    void publish(std::uint8_t value) {
-        const std::vector<std::uint8_t> pixels(kPixels, value);
-        const std::vector<float> depth(kPixels / 3, value);
-        Frame frame = server.begin_frame(0);
-        std::copy(pixels.begin(), pixels.end(), frame.image().begin());
-        std::copy(depth.begin(), depth.end(), frame.depth().begin());
-        EXPECT_TRUE(frame.commit().ok());
-        const std::array<float, 7> joints{static_cast<float>(value), 1, 2, 3, 4, 5, 6};
-        EXPECT_TRUE(server.update_proprio(0, joints.data(), joints.size()).ok());
-    }
-    std::string uri(const std::string& query = {}) const { return local_uri(folder, query); }
-
-    OwnFolder folder;
-    LogBook log;
-    HookedServer server;
-};
-
-void expect_shows(const Observation& obs, std::uint8_t value) {
-    const CameraInfo& wrist = obs["wrist"];
-    ASSERT_EQ(wrist.image.size(), kPixels);
-    EXPECT_TRUE(std::all_of(wrist.image.begin(), wrist.image.end(), [=](std::uint8_t p) { return p == value; }));
-    ASSERT_EQ(wrist.depth_data.size(), kPixels / 3 * sizeof(float));
-    float depth = 0;
-    std::memcpy(&depth, wrist.depth_data.data(), sizeof depth);
-    EXPECT_EQ(depth, value);
-    EXPECT_EQ(obs.proprio("arm").data.front(), value);
-}
-
 TEST(Local, TheSameCallsWorkAsOverANetwork) {
-    Fixture robot;
+    LocalRobot robot;
     Watched<std::vector<float>> applied;
     robot.server.on_action = [&](const Action& action) { applied.set(action.data); };
     robot.server.on_metadata = [] { return InfoMap{{"robot", "arm"}}; };
@@ -86,7 +35,7 @@ TEST(Local, TheSameCallsWorkAsOverANetwork) {
 }
 
 TEST(Local, PixelsAreLentAndStayWhatTheyWereWhileTheSensorGoesOn) {
-    Fixture robot;
+    LocalRobot robot;
     robot.publish(1);
     PolicyClient client(robot.uri());
     client.connect();
@@ -100,7 +49,7 @@ TEST(Local, PixelsAreLentAndStayWhatTheyWereWhileTheSensorGoesOn) {
 }
 
 TEST(Local, ThirdObservationIsRefusedUntilOneIsGivenBack) {
-    Fixture robot;
+    LocalRobot robot;
     robot.publish(1);
     PolicyClient client(robot.uri());
     client.connect();
@@ -119,7 +68,7 @@ TEST(Local, ThirdObservationIsRefusedUntilOneIsGivenBack) {
 }
 
 TEST(Local, WhoAsksForMoreThanItMayHoldIsClosed) {
-    Fixture robot;
+    LocalRobot robot;
     robot.publish(1);
     RawLocal client(robot.folder);
     client.hello();
@@ -132,7 +81,7 @@ TEST(Local, WhoAsksForMoreThanItMayHoldIsClosed) {
 }
 
 TEST(Local, WhatAHookMadeItselfGoesAlong) {
-    Fixture robot;
+    LocalRobot robot;
     robot.publish(1);
     constexpr std::size_t large = 700'000;  // of more than one packet, and of more than the socket holds
     robot.server.on_get_obs = [&] {
@@ -156,7 +105,7 @@ TEST(Local, WhatAHookMadeItselfGoesAlong) {
 }
 
 TEST(Local, OneIsInControlWhateverItCameThrough) {
-    Fixture robot([](ServerOptions& options) { options.allow_takeover = true; });
+    LocalRobot robot([](ServerOptions& options) { options.allow_takeover = true; });
     robot.publish(1);
     PolicyClient network("ws://127.0.0.1:" + std::to_string(robot.server.port()));
     network.connect();
@@ -181,7 +130,7 @@ TEST(Local, OneIsInControlWhateverItCameThrough) {
 }
 
 TEST(Local, ObserversLookBesideTheClientInControl) {
-    Fixture robot;
+    LocalRobot robot;
     robot.publish(1);
     PolicyClient client(robot.uri());
     client.connect();
@@ -199,44 +148,122 @@ TEST(Local, ObserversLookBesideTheClientInControl) {
     EXPECT_EQ(robot.server.stats().copied_observations, 0u);
 }
 
-TEST(Local, ClientsOfManyKindsOfDeathLeaveNothingBehind) {
-    Fixture robot;
+TEST(Local, ClientsThatHangUpLeaveNothingBehind) {
+    LocalRobot robot;
     robot.publish(1);
     for (int i = 0; i < 50; ++i) {
-        RawLocal client(robot.folder);
+        std::optional<RawLocal> client;
         ASSERT_TRUE(eventually([&] {
             try {
-                client = RawLocal(robot.folder);
-                client.hello();
+                client.emplace(robot.folder);
+                client->hello();
                 return true;
             } catch (const std::runtime_error&) {  // the one before is still leaving
                 return false;
             }
         }));
-        client.ask(wire::RequestType::obs_request);
-        client.ask(wire::RequestType::obs_request);
+        client->ask(wire::RequestType::obs_request);
+        client->ask(wire::RequestType::obs_request);
         if (i % 2 == 0) {
-            EXPECT_TRUE(client.next());
+            EXPECT_TRUE(client->next());
         }
-        client.hang_up();
     }
-    PolicyClient last(robot.uri());
-    ASSERT_TRUE(eventually([&] {
-        try {
-            last.connect();
-            return true;
-        } catch (const ConnectionError&) {
-            return false;
-        }
-    }));
-    const Observation one = last.get_obs();
-    const Observation two = last.get_obs();
+    const auto last = robot.connect();
+    const Observation one = last->get_obs();
+    const Observation two = last->get_obs();
     expect_shows(two, 1);
     EXPECT_EQ(robot.server.stats().copied_observations, 0u) << "a pin was left behind";
 }
 
+TEST(Local, StreamStaysFreshWhileThePolicyHoldsAnObservation) {
+    LocalRobot robot;
+    robot.publish(1);
+    PolicyClient client(robot.uri());
+    client.connect();
+    client.start_obs_stream(500);
+    const auto held = client.wait_obs(nullptr, kDeadline);
+    ASSERT_NE(held, nullptr);
+    for (std::uint8_t value = 2; value < 6; ++value) {
+        robot.publish(value);
+        // Looks without keeping: what the stream shows must not be as old as what is held.
+        ASSERT_TRUE(eventually([&] {
+            const auto latest = client.latest_obs();
+            return latest != nullptr && (*latest)["wrist"].image[0] == value;
+        }));
+    }
+    expect_shows(*held, 1);
+    EXPECT_EQ(robot.server.stats().copied_observations, 0u);
+    client.stop_obs_stream();
+}
+
+TEST(Local, StreamSkipsItsPeriodsWhileThePolicyHoldsAllThatIsLent) {
+    LocalRobot robot;
+    robot.publish(1);
+    PolicyClient client(robot.uri());
+    client.connect();
+    std::optional<Observation> one = client.get_obs(), two = client.get_obs();
+    client.start_obs_stream(500);
+    EXPECT_EQ(client.wait_obs(nullptr, std::chrono::milliseconds(20)), nullptr);
+    two.reset();
+    const auto streamed = client.wait_obs(nullptr, kDeadline);
+    ASSERT_NE(streamed, nullptr);
+    expect_shows(*streamed, 1);
+}
+
+TEST(Local, ActionsThatWaitedInTheSocketAreAsOldAsTheyAre) {
+    Gate gate;
+    LocalRobot robot([](ServerOptions& options) {
+        options.max_queued_actions = 2;
+        options.max_action_delay = std::chrono::milliseconds(100);
+    });
+    const OpensAtEnd opens(gate);
+    robot.server.on_action = [&](const Action&) { gate.pass(); };
+    RawLocal client(robot.folder);
+    client.hello();
+    Action action;
+    action.data = {1};
+    action.N = action.D = 1;
+    client.apply(action);
+    ASSERT_TRUE(gate.reached());
+    constexpr std::uint64_t behind = 8;  // most of which are not read before the gate opens; the system holds ten
+    for (std::uint64_t i = 0; i < behind; ++i) client.apply(action);
+    const TimePoint old_enough = Clock::now() + std::chrono::milliseconds(300);
+    ASSERT_TRUE(eventually([&] { return Clock::now() > old_enough; }));
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return robot.server.stats().actions_late == behind; }))
+        << robot.server.stats().actions_late << " of " << behind << " were found late";
+    EXPECT_EQ(robot.server.stats().actions_applied, 1u);
+}
+
+TEST(Local, WhatIsHeldStaysReadableWhenTheServerIsStartedAnew) {
+    OwnFolder folder;
+    LogBook log;
+    const auto serve = [&](std::uint8_t value) {
+        auto server = std::make_unique<HookedServer>(one_camera(), std::vector<ProprioConfig>{{"arm", 7}}, "127.0.0.1", 0,
+                                                     local_options(log, folder));
+        const std::vector<std::uint8_t> pixels(kPixels, value);
+        EXPECT_TRUE(server->update_image(0, pixels.data(), pixels.size()).ok());
+        server->serve();
+        return server;
+    };
+    auto server = serve(1);
+    PolicyClient client(local_uri(folder));
+    client.connect();
+    const Observation held = client.get_obs();
+    server->stop();
+    server->wait();
+    server.reset();
+    server = serve(2);
+    ASSERT_TRUE(eventually([&] { return !client.connected(); }));
+    client.connect();
+    EXPECT_EQ(client.get_obs()["wrist"].image[0], 2);
+    EXPECT_EQ(held["wrist"].image[0], 1);
+    server->stop();
+    server->wait();
+}
+
 TEST(Local, AnotherVersionIsToldSo) {
-    Fixture robot;
+    LocalRobot robot;
     RawLocal client(robot.folder);
     client.say(net::PacketKind::hello, "version=99\nwants=control\n");
     ASSERT_TRUE(client.next());
@@ -253,9 +280,9 @@ TEST(Local, SocketFileOfADeadServerIsReplacedAndThatOfALivingOneIsNot) {
     }
     LogBook log;
     {
-        HookedServer server(cameras(), {}, "127.0.0.1", 0, local_options(log, folder));
+        HookedServer server(one_camera(), {}, "127.0.0.1", 0, local_options(log, folder));
         server.serve();
-        HookedServer second(cameras(), {}, "127.0.0.1", 0, local_options(log, folder));
+        HookedServer second(one_camera(), {}, "127.0.0.1", 0, local_options(log, folder));
         EXPECT_THROW(second.serve(), std::system_error);
         PolicyClient client(local_uri(folder));
         client.connect();

@@ -92,8 +92,8 @@ public:
 
     /// Connects; tries again while nobody listens, the name is unknown, or the server ends the connection before the
     /// handshake. Throws ConnectionError at the timeout, or when another thread calls close(); std::invalid_argument for a
-    /// URI that is not ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH], where the port is 80 or 443 if not given, and for
-    /// a tls_ca_file that cannot be used. A server that turns the client away (HTTP status other than 101), that does not
+    /// URI that is not ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH], where the port is 80 or 443 if not given, or
+    /// unix:///PATH[?takeover=1|?observe=1], and for a tls_ca_file that cannot be used. A server that turns the client away (HTTP status other than 101), that does not
     /// speak TLS or WebSocket, or whose certificate is not good, is a ConnectionError at once, with its status and reason.
     /// Has no effect on a connected client; on one whose connection broke it ends the streams first, as close() does. A name
     /// lookup cannot be interrupted and may outlast the timeout. Returns *this.
@@ -106,7 +106,8 @@ public:
     bool connected() const noexcept;
 
     // Observations borrow their pixels from the memory that the message was received in, which they keep, also beyond the
-    // client's life; they are not copied. Copies of an observation own their pixels, and so does a buffer that is changed
+    // client's life; they are not copied. Over unix:// that is the server's memory: at most two are held at once, a further
+    // one is a LoanError, and when the connection has ended the server may write there (docs/LOCAL.md). Copies of an observation own their pixels, and so does a buffer that is changed
     // (ByteBuffer). Depths are aligned for float.
 
     InfoMap get_metadata();

@@ -45,6 +45,16 @@ struct ActionGateOptions {
     GatePolicy stale = GatePolicy::reject;  ///< of too old, unknown and future images: accept or reject
 };
 
+/// Which clients on the same machine may connect: see ServerOptions::local_socket.
+struct LocalAccess {
+    /// User ids that may, beside the server's own and root's. The socket file's mode is 0660, so that they must be in its group
+    /// as well.
+    std::vector<unsigned> users;
+    std::size_t max_connections_per_user = 8;
+    /// Observers at once. Each takes two readers of the engine, and so memory for two more copies of every field.
+    int max_observers = 1;
+};
+
 /// Who may connect.
 struct AccessOptions {
     /// Asked for as "Authorization: Bearer TOKEN", or as "?access_token=TOKEN" where a browser cannot send that. Empty: not
@@ -56,16 +66,7 @@ struct AccessOptions {
     std::vector<std::string> allowed_origins;
     /// PEM files; both, or neither for no TLS.
     std::string tls_certificate_file, tls_private_key_file;
-};
-
-/// Clients on the same machine: see ServerOptions::local_socket.
-struct LocalOptions {
-    /// User ids that may connect, beside the server's own and root's. The socket file's mode is 0660, so that they must be in
-    /// its group as well, or own it.
-    std::vector<unsigned> users;
-    std::size_t max_connections_per_user = 8;
-    /// Observers at once. Each takes two readers of the engine, and so memory for two more copies of every field.
-    int max_observers = 1;
+    LocalAccess local;
 };
 
 struct ServerOptions {
@@ -129,7 +130,6 @@ struct ServerOptions {
     /// Path of a socket for clients on the same machine, which look at the images where they are instead of getting copies:
     /// PolicyClient("unix:///run/robot.sock"). Empty: none. docs/LOCAL.md says what is promised, and against whom.
     std::string local_socket;
-    LocalOptions local;
     ActionGateOptions gate;
     AccessOptions access;
     /// See "Lifetime" above. Zero: do not wait.

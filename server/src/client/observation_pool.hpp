@@ -34,6 +34,17 @@ public:
         return lend(slot);
     }
 
+    /// Those that nobody uses give back what they have borrowed.
+    void let_go_of_loans() noexcept {
+        for (const std::shared_ptr<Slot>& slot : slots_) {
+            if (slot->in_use.load(std::memory_order_acquire)) continue;
+            for (CameraInfo& camera : slot->observation.cameras) {
+                camera.image.clear();
+                camera.depth_data.clear();
+            }
+        }
+    }
+
     static constexpr std::size_t kept = 8;
 
 private:

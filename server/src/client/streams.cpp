@@ -8,8 +8,7 @@ namespace chiral::client {
 void ObservationStream::start(double hz, Get get) {
     auto turn = [this, get = std::move(get)] {
         std::shared_ptr<Observation> observation = pool_.take();
-        get(*observation);
-        publish(std::move(observation));
+        if (fill(*observation, get)) publish(std::move(observation));
     };
     // An observation of an earlier stream must not pass for one of this. When start() throws because that stream still
     // runs, its observations stay.
@@ -18,12 +17,37 @@ void ObservationStream::start(double hz, Get get) {
         [this] {
             std::lock_guard lock(mutex_);
             latest_.observation.reset();
+            withdrawn_ = false;
         });
+}
+
+// False: the caller holds all that the server lends, and this period is skipped. Before that the stream lets go of what it has
+// itself: what was used before, and then the latest one, which would grow old beside one that is looked at for long.
+bool ObservationStream::fill(Observation& observation, const Get& get) {
+    for (int attempt = 0;; ++attempt) {
+        try {
+            get(observation);
+            return true;
+        } catch (const LoanError&) {
+            if (attempt > 1 || (attempt == 1 && !withdraw())) return false;
+            pool_.let_go_of_loans();
+        }
+    }
+}
+
+bool ObservationStream::withdraw() {
+    std::shared_ptr<const Observation> latest;  // freed after the lock
+    const std::lock_guard lock(mutex_);
+    if (latest_.observation.use_count() != 1) return false;  // others come by it under the lock only
+    latest.swap(latest_.observation);
+    withdrawn_ = true;
+    return true;
 }
 
 void ObservationStream::publish(std::shared_ptr<const Observation> observation) {
     std::lock_guard lock(mutex_);
     latest_.observation.swap(observation);  // the previous one is freed after the lock
+    withdrawn_ = false;
     ++latest_.number;
     changed_.notify_all();
 }
@@ -43,7 +67,8 @@ void ObservationStream::throw_error() const {
 
 ObservationStream::Latest ObservationStream::latest() const {
     throw_error();
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !withdrawn_ || !thread_.running(); });
     return latest_;
 }
 

@@ -36,6 +36,8 @@ public:
     Latest wait(const std::shared_ptr<const Observation>& previous, TimePoint deadline) const;
 
 private:
+    bool fill(Observation& observation, const Get& get);
+    bool withdraw();
     void publish(std::shared_ptr<const Observation> observation);
     void ended();
     void throw_error() const;
@@ -46,6 +48,7 @@ private:
     mutable std::mutex mutex_;
     mutable std::condition_variable changed_;
     Latest latest_;
+    bool withdrawn_{false};  // to be replaced at once, because nobody has it and there is no more to be lent
 
     PacedThread thread_{"the observation stream"};  // last: its thread uses what is above
 };

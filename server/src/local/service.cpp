@@ -185,7 +185,7 @@ bool Service::take_next() {
 
 // Why this user may not connect (any more), if so.
 std::string Service::refusal(uid_t user) const {
-    const LocalOptions& options = robot.options.local;
+    const LocalAccess& options = robot.options.access.local;
     if (user != ::geteuid() && user != 0 &&
         std::find(options.users.begin(), options.users.end(), user) == options.users.end())
         return "user " + std::to_string(user) + " is not allowed here";

@@ -35,6 +35,7 @@ Session::Session(net::Descriptor socket, std::string peer, Service& service)
     : service_(service),
       peer_(std::move(peer)),
       socket_(service.io, socket.get()),
+      process_(service.io),
       deadline_(service.io),
       stalled_(service.io),
       wake_(service.io),
@@ -70,6 +71,17 @@ void Session::watch_for_hang_up() {
                            self->hung_up_ = true;
                            if (self->phase_ == Phase::open && !self->watching_) self->finish(Cause::broken, "hung up");
                        }));
+}
+
+// A child that the client forked has its socket, too, and so would keep what a dead client holds.
+void Session::watch_process() {
+    net::Descriptor process = net::peer_process(socket_.native_handle());
+    if (!process) return;  // a kernel before 6.5: then only the socket tells
+    process_.assign(process.release());
+    process_.async_wait(asio::posix::stream_descriptor::wait_read,
+                        net::PooledHandler(memory_.process, [self = self()](asio::error_code error) {
+                            if (!error) self->finish(Cause::broken, "its process has ended");
+                        }));
 }
 
 void Session::read_on() {
@@ -141,7 +153,7 @@ void Session::on_hello() {
     }
     std::unique_ptr<robot::ObservationSource::Seat> seat;
     if (observes && !(seat = service_.robot.source->take_local_seat()))
-        return refuse("all " + std::to_string(service_.robot.options.local.max_observers) +
+        return refuse("all " + std::to_string(service_.robot.options.access.local.max_observers) +
                       " seats for local observers are taken");
     if (!observes && service_.robot.hooks.busy()) return refuse("the hooks are busy with former clients");
     conversation_.emplace(service_.robot, *this, std::move(seat));
@@ -169,6 +181,7 @@ void Session::welcome() {
     (observes ? stats.observing : stats.clients).fetch_add(1, std::memory_order_relaxed);
     service_.log_connection(who() + " connected");
     watch_for_hang_up();
+    watch_process();
     conversation_->begin("local " + peer_, Clock::now());
 }
 
@@ -334,6 +347,7 @@ void Session::finish(Cause cause, const std::string& why) {
         }
     asio::error_code ignored;  // closing a socket that is broken already is not an event
     socket_.close(ignored);
+    process_.close(ignored);
     if (was_connected) {
         robot::StatCounters& stats = service_.robot.stats;
         (conversation_->observes() ? stats.observing : stats.clients).fetch_sub(1, std::memory_order_relaxed);

@@ -51,6 +51,7 @@ private:
 
     void watch();
     void watch_for_hang_up();
+    void watch_process();
     void read();
     bool take_packet();
     void on_hello();
@@ -70,8 +71,9 @@ private:
     Service& service_;
     const std::string peer_;
     asio::posix::stream_descriptor socket_;
-    asio::steady_timer deadline_;  // of what must end: the handshake, the connection
-    asio::steady_timer stalled_;   // of what must go on: an answer that is not taken, a message that does not end
+    asio::posix::stream_descriptor process_;  // the client's, where the kernel tells
+    asio::steady_timer deadline_;             // of what must end: the handshake, the connection
+    asio::steady_timer stalled_;              // of what must go on: an answer that is not taken, a message that does not end
     asio::steady_timer wake_;
     enum class Phase { hello, open, closing, finished } phase_{Phase::hello};
     bool watching_{false};  // for something to read
@@ -88,7 +90,7 @@ private:
     std::array<std::optional<Observation>, net::kMostLoans> loans_;
 
     struct {
-        net::HandlerMemory read, hang_up, write, wake, stalled;
+        net::HandlerMemory read, hang_up, process, write, wake, stalled;
         std::array<net::HandlerMemory, static_cast<std::size_t>(robot::Notice::count_)> notice;
     } memory_;
 

@@ -167,6 +167,16 @@ bool note_arrivals(int socket) noexcept {
 
 // ---- sockets ----
 
+Descriptor peer_process(int socket) noexcept {
+#ifndef SO_PEERPIDFD
+    constexpr int SO_PEERPIDFD = 77;  // of Linux 6.5; the headers may be older
+#endif
+    int process = -1;
+    socklen_t size = sizeof process;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &process, &size) != 0) return Descriptor();
+    return Descriptor(process);
+}
+
 Descriptor open_packet_socket() noexcept {
     return Descriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }

@@ -99,6 +99,9 @@ private:
 /// Has the kernel note when each packet comes. A clock that is set meanwhile makes a packet older than it is, or of now.
 bool note_arrivals(int socket) noexcept;
 
+/// Readable once the process that connected has ended. Empty where the kernel does not tell.
+Descriptor peer_process(int socket) noexcept;
+
 /// A socket for packets that no child process inherits and that nothing waits on. Empty, with errno, if there is none.
 Descriptor open_packet_socket() noexcept;
 /// The next connection of a listening one.

@@ -46,15 +46,16 @@ void check_counts(const ServerOptions& options) {
     constexpr int most = 14 - ObservationSource::kReaders;
     require(options.max_observers >= 0 && options.max_observers <= most, "max_observers", number(options.max_observers),
             "0 to " + number(most));
-    require(options.local.max_observers >= 0 && options.local.max_observers <= most, "local.max_observers",
-            number(options.local.max_observers), "0 to " + number(most));
+    const LocalAccess& local = options.access.local;
+    require(local.max_observers >= 0 && local.max_observers <= most, "access.local.max_observers",
+            number(local.max_observers), "0 to " + number(most));
     const int free = most - seats_of(options).readers();
     require(free >= 0, "max_observers", number(options.max_observers) + " beside clients on the same machine",
             number(-free) + " less, because each of those takes " + number(ObservationSource::kMostHeld) + " readers");
     require(options.engine.readers >= 0 && options.engine.readers <= free, "engine.readers", number(options.engine.readers),
             "0 to " + number(free) + " beside the observers");
-    require(options.local.max_connections_per_user > 0, "local.max_connections_per_user",
-            number(options.local.max_connections_per_user), "at least 1");
+    require(local.max_connections_per_user > 0, "access.local.max_connections_per_user",
+            number(local.max_connections_per_user), "at least 1");
     require(options.max_observer_hz >= 1e-3 && options.max_observer_hz <= 1e6, "max_observer_hz",
             number(options.max_observer_hz), "0.001 to 1000000");
     require(options.max_messages_per_second > 0 && options.max_messages_per_second <= 1'000'000'000,
@@ -90,7 +91,7 @@ void complete_times(ServerOptions& options) {
 
 ObservationSource::Seats seats_of(const ServerOptions& options) noexcept {
     const bool local = !options.local_socket.empty();
-    return {options.max_observers, local ? options.local.max_observers : 0, local};
+    return {options.max_observers, local ? options.access.local.max_observers : 0, local};
 }
 
 ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, net::Log& log) {
