@@ -146,7 +146,7 @@ class Compare(unittest.TestCase):
                 of = results(how)
                 file.write_text(json.dumps({**of.measured, "single_calls": STORED["single_calls"]}))
                 files.append(file)
-            return subprocess.run([sys.executable, "-B", ROOT / "bench" / "compare", *files, *options], capture_output=True, text=True)
+            return subprocess.run([sys.executable, "-B", ROOT / "bench" / "compare_results", *files, *options], capture_output=True, text=True)
 
     def test_finds_nothing_in_a_run_beside_itself(self):
         done = self.compare(None)
@@ -173,7 +173,7 @@ class Compare(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_names_a_file_that_is_none(self):
-        done = subprocess.run([sys.executable, "-B", ROOT / "bench" / "compare", "/dev/null", "/dev/null"], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-B", ROOT / "bench" / "compare_results", "/dev/null", "/dev/null"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)
         self.assertIn("/dev/null", done.stderr)
 
