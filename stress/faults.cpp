@@ -119,7 +119,7 @@ private:
         const auto got_all = [&] {
             Frame frame = site.engine().begin_frame(0);
             const std::span<std::uint8_t> image = frame.image();
-            if (site.cameras[0].has_depth) frame.depth();
+            if (site.cameras[0].has_depth) frame.depth_bytes();
             frame.set_intrinsics(Eigen::Matrix3d::Identity());
             frame.set_extrinsics(Eigen::Matrix4d::Identity());
             if (!frame) return false;  // the camera's own writer is in a frame just now
@@ -144,7 +144,7 @@ public:
         const auto got_all = [&] {
             late.emplace(site.engine().begin_frame(0));
             late->image();
-            if (site.cameras[0].has_depth) late->depth();
+            if (site.cameras[0].has_depth) late->depth_bytes();
             late->set_intrinsics(Eigen::Matrix3d::Identity());
             late->set_extrinsics(Eigen::Matrix4d::Identity());
             return late->status().ok();
@@ -395,9 +395,7 @@ std::vector<FaultEntry> faults() {
 
 std::size_t memory_margin(const std::vector<CameraConfig>& cameras) {
     std::size_t observation = 0;
-    for (const CameraConfig& camera : cameras)
-        observation += static_cast<std::size_t>(camera.height) * static_cast<std::size_t>(camera.width) *
-                       (static_cast<std::size_t>(camera.channels) + (camera.has_depth ? sizeof(float) : 0));
+    for (const CameraConfig& camera : cameras) observation += image_bytes(camera) + depth_bytes(camera);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     constexpr std::size_t kKeptByAllocators = std::size_t{300} << 20;  // AddressSanitizer frees nothing until it has 256 MiB
 #else

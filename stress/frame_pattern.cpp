@@ -44,10 +44,10 @@ std::optional<std::uint64_t> decode_unit(std::uint64_t word, std::size_t unit, s
     return plain >> 8;
 }
 
-// The number congruent to `low` modulo 2^24 that is nearest to `about`.
-std::uint64_t nearest(std::uint64_t low, std::uint64_t about) noexcept {
-    const std::uint64_t up = (low - about) & (kFloatNumbers - 1);
-    const std::uint64_t down = (about - low) & (kFloatNumbers - 1);
+// The number congruent to `low` modulo `numbers`, a power of two, that is nearest to `about`.
+std::uint64_t nearest(std::uint64_t low, std::uint64_t about, std::uint64_t numbers = kFloatNumbers) noexcept {
+    const std::uint64_t up = (low - about) & (numbers - 1);
+    const std::uint64_t down = (about - low) & (numbers - 1);
     return up <= down || down > about ? about + up : about - down;
 }
 
@@ -64,7 +64,45 @@ float proprio_value(std::uint64_t number, std::size_t element, std::size_t strea
     return static_cast<float>((number + proprio_offset(element, stream)) & (kFloatNumbers - 1));
 }
 
-float depth_value(std::uint64_t number) noexcept { return static_cast<float>(number & (kFloatNumbers - 1)); }
+// How far an element of this type counts exactly.
+constexpr std::uint64_t numbers_of(DType type) noexcept {
+    switch (type) {
+        case DType::boolean: return 2;
+        case DType::uint8:
+        case DType::int8: return 1 << 8;
+        case DType::uint16:
+        case DType::int16: return 1 << 16;
+        case DType::float16: return 1 << 11;
+        default: return kFloatNumbers;
+    }
+}
+
+// The element that is this number, as its bits.
+std::uint64_t depth_bits(DType type, std::uint64_t number) noexcept {
+    const std::uint64_t low = number & (numbers_of(type) - 1);
+    switch (type) {
+        case DType::float16: {  // IEEE 754 binary16: 5 bits of exponent, biased by 15, and 10 of fraction
+            if (low == 0) return 0;
+            const auto exponent = static_cast<unsigned>(std::bit_width(low)) - 1;
+            return (exponent + 15) << 10 | ((low << (10 - exponent)) & 0x3ff);
+        }
+        case DType::float32: return std::bit_cast<std::uint32_t>(static_cast<float>(low));
+        case DType::float64: return std::bit_cast<std::uint64_t>(static_cast<double>(low));
+        default: return low;
+    }
+}
+
+std::optional<std::uint64_t> decode_depth(DType type, std::uint64_t bits, std::uint64_t about) noexcept {
+    double value = static_cast<double>(bits);
+    if (type == DType::float16)
+        value = std::ldexp(1024.0 + static_cast<double>(bits & 0x3ff), static_cast<int>(bits >> 10) - 25);
+    if (type == DType::float32) value = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
+    if (type == DType::float64) value = std::bit_cast<double>(bits);
+    if (bits == 0) value = 0;
+    if (!(value >= 0 && value < static_cast<double>(numbers_of(type)))) return std::nullopt;
+    const auto low = static_cast<std::uint64_t>(value);
+    return depth_bits(type, low) == bits ? std::optional(nearest(low, about, numbers_of(type))) : std::nullopt;
+}
 
 double matrix_value(std::uint64_t number, std::size_t element, std::size_t camera) noexcept {
     return static_cast<double>(number) + static_cast<double>(element + 16 * (camera & 0xff)) * kMatrixUnit;
@@ -100,8 +138,13 @@ void fill_image(std::span<std::uint8_t> image, std::uint64_t number, std::size_t
     std::memcpy(to + whole * 8, &last, image.size() % 8);
 }
 
-void fill_depth(std::span<float> depth, std::uint64_t number) noexcept {
-    std::fill(depth.begin(), depth.end(), depth_value(number));
+void fill_depth(std::span<std::uint8_t> depth, DType type, std::uint64_t number) noexcept {
+    if (depth.empty()) return;
+    const std::uint64_t bits = depth_bits(type, number);
+    std::size_t done = size_of(type);
+    std::memcpy(depth.data(), &bits, done);
+    for (; done < depth.size(); done *= 2)  // by doubling
+        std::memcpy(depth.data() + done, depth.data(), std::min(done, depth.size() - done));
 }
 
 void fill_matrix(std::span<double> matrix, std::uint64_t number, std::size_t camera) noexcept {
@@ -117,9 +160,9 @@ std::optional<std::uint64_t> image_number(std::span<const std::uint8_t> image, s
     return decode_unit(load(image.data()), 0, camera);
 }
 
-std::optional<std::uint64_t> depth_number(std::span<const float> depth, std::uint64_t about) noexcept {
-    if (depth.empty()) return std::nullopt;
-    return decode_float(depth[0], about, 0);
+std::optional<std::uint64_t> depth_number(std::span<const std::uint8_t> depth, DType type, std::uint64_t about) noexcept {
+    if (depth.size() < size_of(type)) return std::nullopt;
+    return decode_depth(type, load(depth.data(), size_of(type)), about);
 }
 
 std::optional<std::uint64_t> matrix_number(std::span<const double> matrix, std::size_t camera) noexcept {
@@ -157,19 +200,27 @@ std::optional<Difference> check_image(std::span<const std::uint8_t> image, std::
     return std::nullopt;
 }
 
-std::optional<Difference> check_depth(std::span<const float> depth, std::uint64_t number, Coverage coverage) noexcept {
-    const auto expected = std::bit_cast<std::uint32_t>(depth_value(number));
+std::optional<Difference> check_depth(std::span<const std::uint8_t> depth, DType type, std::uint64_t number,
+                                      Coverage coverage) noexcept {
+    const std::size_t size = size_of(type);
+    const std::size_t elements = depth.size() / size;
+    const std::uint64_t expected = depth_bits(type, number);
     std::size_t i = coverage.first;
     if (coverage.stride == 1) {
-        constexpr std::size_t kBlock = 1024;
-        for (; i + kBlock <= depth.size(); i += kBlock) {
-            std::uint32_t wrong = 0;
-            for (std::size_t j = 0; j < kBlock; ++j) wrong |= std::bit_cast<std::uint32_t>(depth[i + j]) ^ expected;
+        // Units of 8 bytes, which hold whole elements. No branch within a block, so that the compiler makes vector code of it.
+        std::uint64_t unit = expected;
+        for (std::size_t bytes = size; bytes < sizeof unit; bytes *= 2) unit |= unit << (8 * bytes);
+        constexpr std::size_t kBlock = 512;
+        const std::size_t per_block = kBlock * sizeof unit / size;
+        for (i = 0; i + per_block <= elements; i += per_block) {
+            std::uint64_t wrong = 0;
+            for (std::size_t j = 0; j < kBlock; ++j) wrong |= load(depth.data() + i * size + j * sizeof unit) ^ unit;
             if (wrong) break;
         }
     }
-    for (; i < depth.size(); i += coverage.stride) {
-        if (std::bit_cast<std::uint32_t>(depth[i]) != expected) return Difference{i, decode_float(depth[i], number, 0)};
+    for (; i < elements; i += coverage.stride) {
+        const std::uint64_t bits = load(depth.data() + i * size, size);
+        if (bits != expected) return Difference{i, decode_depth(type, bits, number)};
         if (coverage.stride == 0) break;
     }
     return std::nullopt;

@@ -5,6 +5,7 @@
 #include <chiral/server.hpp>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <stdexcept>
 
@@ -37,7 +38,7 @@ public:
             const CameraView view = snapshot_->camera(i);
             CameraLook& camera = look_.cameras[i];
             camera.image = view.image();
-            camera.depth = view.depth();
+            camera.depth = view.depth_bytes();
             camera.intrinsics = view.intrinsics();
             camera.extrinsics = view.extrinsics();
             for (std::size_t f = 0; f < kFields; ++f) {
@@ -121,7 +122,7 @@ public:
     }
 
     void update_proprio(std::size_t stream, std::span<const float> values, TimePoint captured) override {
-        proprio_steps_[stream].value = checked(engine_.update_proprio(stream, values.data(), values.size(), captured));
+        proprio_steps_[stream].value = checked(append(stream, values, captured));
     }
 
     std::uint32_t last_camera_steps(std::size_t camera) const override { return cameras_[camera].steps; }
@@ -152,8 +153,8 @@ private:
                 break;
             }
             case Field::depth: {
-                const auto slot = frame.depth();
-                std::copy_n(static_cast<const float*>(data), slot.size(), slot.begin());
+                const auto slot = frame.depth_bytes();
+                std::copy_n(static_cast<const std::uint8_t*>(data), slot.size(), slot.begin());
                 break;
             }
             case Field::intrinsics:
@@ -167,17 +168,34 @@ private:
 
     Status update(std::size_t camera, Field field, const void* data, TimePoint captured) {
         const CameraConfig& config = engine_.cameras()[camera];
-        const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
         const auto* bytes = static_cast<const std::uint8_t*>(data);
         const auto* values = static_cast<const double*>(data);
         switch (field) {
-            case Field::image:
-                return engine_.update_image(camera, bytes, pixels * static_cast<std::size_t>(config.channels), captured);
-            case Field::depth: return engine_.update_depth(camera, bytes, pixels * sizeof(float), captured);
+            case Field::image: return engine_.update_image(camera, bytes, image_bytes(config), captured);
+            case Field::depth: return engine_.update_depth(camera, bytes, depth_bytes(config), captured);
             case Field::intrinsics: return engine_.update_intrinsics(camera, Eigen::Map<const RowMajor3>(values), captured);
             case Field::extrinsics: return engine_.update_extrinsics(camera, Eigen::Map<const RowMajor4>(values), captured);
         }
         return {};
+    }
+
+    Status append(std::size_t stream, std::span<const float> values, TimePoint captured) {
+        switch (engine_.proprios()[stream].dtype) {
+            case DType::float64: return append_as<double>(stream, values, captured);
+            case DType::int32: return append_as<std::int32_t>(stream, values, captured);
+            case DType::uint32: return append_as<std::uint32_t>(stream, values, captured);
+            case DType::int64: return append_as<std::int64_t>(stream, values, captured);
+            case DType::uint64: return append_as<std::uint64_t>(stream, values, captured);
+            default: return engine_.update_proprio(stream, values.data(), values.size(), captured);
+        }
+    }
+
+    // The patterns are integers that all these types hold.
+    template <class T>
+    Status append_as(std::size_t stream, std::span<const float> values, TimePoint captured) {
+        std::array<T, 64> exact;
+        for (std::size_t i = 0; i < values.size(); ++i) exact.at(i) = static_cast<T>(values[i]);
+        return engine_.update_proprio_as<T>(stream, {exact.data(), values.size()}, captured);
     }
 
     const Writes writes_;

@@ -98,7 +98,6 @@ std::optional<Difference> LookChecker::sampled(std::size_t elements, bool new_fr
 std::optional<std::uint64_t> LookChecker::check_field(std::size_t index, const CameraLook& look, std::size_t field,
                                                       std::uint64_t about, bool full) {
     const CameraConfig& config = cameras_[index];
-    const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
     const char* const name = to_string(kFieldOrder[field]);
     const auto torn = [&](const std::string& how) {
         violation(tally_.torn, "camera '{}': {} is torn: {}", config.name, name, how);
@@ -110,13 +109,13 @@ std::optional<std::uint64_t> LookChecker::check_field(std::size_t index, const C
     switch (kFieldOrder[field]) {
         case Field::image:
             elements = look.image.size();
-            expected = pixels * static_cast<std::size_t>(config.channels);
+            expected = image_bytes(config);
             number = image_number(look.image, index);
             break;
         case Field::depth:
-            elements = look.depth.size();
-            expected = pixels;
-            number = depth_number(look.depth, about);
+            elements = look.depth.size() / size_of(config.depth_dtype);
+            expected = depth_elements(config);
+            number = depth_number(look.depth, config.depth_dtype, about);
             break;
         case Field::intrinsics:
             elements = look.intrinsics.size();
@@ -143,8 +142,9 @@ std::optional<std::uint64_t> LookChecker::check_field(std::size_t index, const C
                                  [&](Coverage coverage) { return check_image(look.image, *number, index, coverage); });
             break;
         case Field::depth:
-            difference = sampled(elements, new_frame, full, kBytesPerDenseSample / sizeof(float),
-                                 [&](Coverage coverage) { return check_depth(look.depth, *number, coverage); });
+            difference =
+                sampled(elements, new_frame, full, kBytesPerDenseSample / size_of(config.depth_dtype),
+                        [&](Coverage coverage) { return check_depth(look.depth, config.depth_dtype, *number, coverage); });
             break;
         case Field::intrinsics: difference = check_matrix(look.intrinsics, *number, index); break;
         case Field::extrinsics: difference = check_matrix(look.extrinsics, *number, index); break;
@@ -168,7 +168,8 @@ void LookChecker::check_camera(std::size_t index, const CameraLook& look, std::u
             number[f] = number[0];  // a camera without depth: as if it always went with the image
             continue;
         }
-        const auto found = check_field(index, look, f, floor, full);
+        // Numbers of small types wrap soon: nearest to the image's, which carries the whole.
+        const auto found = check_field(index, look, f, number[0] != 0 ? number[0] : floor, full);
         number[f] = found.value_or(0);
         whole = whole && found;
     }

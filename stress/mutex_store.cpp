@@ -12,7 +12,7 @@ namespace {
 
 struct CameraBuffers {
     std::vector<std::uint8_t> image;
-    std::vector<float> depth;
+    std::vector<std::uint8_t> depth;
     std::array<double, 9> intrinsics{};
     std::array<double, 16> extrinsics{};
     std::array<std::uint64_t, kFields> sequence{};
@@ -85,9 +85,8 @@ public:
                   std::vector<Locked<ProprioBuffer>>(setup.proprios.size())} {
         for (std::size_t i = 0; i < setup.cameras.size(); ++i) {
             const CameraConfig& config = setup.cameras[i];
-            const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
-            shared_.cameras[i].buffers.image.resize(pixels * static_cast<std::size_t>(config.channels));
-            if (config.has_depth) shared_.cameras[i].buffers.depth.resize(pixels);
+            shared_.cameras[i].buffers.image.resize(image_bytes(config));
+            shared_.cameras[i].buffers.depth.resize(depth_bytes(config));
         }
         for (std::size_t i = 0; i < setup.proprios.size(); ++i)
             shared_.proprios[i].buffers.values.resize(static_cast<std::size_t>(setup.proprios[i].size));
@@ -101,7 +100,7 @@ public:
         CameraBuffers& to = locked.buffers;
         switch (field) {
             case Field::image: std::memcpy(to.image.data(), data, to.image.size()); break;
-            case Field::depth: std::memcpy(to.depth.data(), data, to.depth.size() * sizeof(float)); break;
+            case Field::depth: std::memcpy(to.depth.data(), data, to.depth.size()); break;
             case Field::intrinsics: std::memcpy(to.intrinsics.data(), data, sizeof to.intrinsics); break;
             case Field::extrinsics: std::memcpy(to.extrinsics.data(), data, sizeof to.extrinsics); break;
         }

@@ -37,6 +37,20 @@ CameraConfig camera(int index, Size size, bool depth) {
     return config;
 }
 
+// Whose elements can be given to it: all but those that have no number for a frame.
+CLI::Validator dtype_among(std::vector<DType> types) {
+    std::vector<std::string> names;
+    for (const DType type : types) names.emplace_back(to_string(type));
+    return CLI::IsMember(names);
+}
+
+std::vector<DType> numeric_types() {
+    std::vector<DType> types;
+    for (std::size_t i = 0; i < dtype_count; ++i)
+        if (static_cast<DType>(i) != DType::boolean) types.push_back(static_cast<DType>(i));
+    return types;
+}
+
 std::string describe_engines(std::span<const EngineEntry> engines) {
     std::string all;
     for (const EngineEntry& entry : engines) all += fmt::format("  {:<15}{}\n", entry.name, entry.what);
@@ -93,6 +107,7 @@ std::string details() {
         "  chiral-stress --writes fields                          update_image, update_depth, ... one by one\n"
         "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
         "  chiral-stress --transport ws --listen 8765             the server's clients are yours, whatever they do\n"
+        "  chiral-stress --depth-dtype uint16 --transport ws      depth as a RealSense has it\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
         describe_rules(), describe_engines(engines()), describe_engines(broken_engines()), describe_faults(),
         tools::exit_codes);
@@ -110,6 +125,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     std::optional<int> cameras;
     std::optional<std::string> size_text;
     bool depth_flag = false;
+    std::string image_dtype = "uint8", depth_dtype = "float32", proprio_dtype = "float32";
     int proprios = 3;
     std::string engine = "lockfree";
     std::vector<std::string> fault_names;
@@ -121,6 +137,15 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     app.add_option("--size", size_text, "WxH of all cameras, for example 640x480");
     CLI::Option* const depth_option =
         app.add_flag("--depth,!--no-depth", depth_flag, "All cameras with a depth map, or none");
+    app.add_option("--image-dtype", image_dtype, "Type of the elements of images, by numpy's name")
+        ->check(dtype_among(numeric_types()))
+        ->capture_default_str();
+    app.add_option("--depth-dtype", depth_dtype, "Type of the elements of depth maps")
+        ->check(dtype_among(numeric_types()))
+        ->capture_default_str();
+    app.add_option("--proprio-dtype", proprio_dtype, "Type of the elements of streams: one that counts to 2^24")
+        ->check(dtype_among({DType::float32, DType::float64, DType::int32, DType::uint32, DType::int64, DType::uint64}))
+        ->capture_default_str();
     app.add_option("--proprios", proprios, "Number of proprio streams of 7 values")
         ->check(CLI::Range(0, 32))
         ->capture_default_str();
@@ -233,7 +258,14 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         options.cameras = {camera(0, size.value_or(Size{}), depth), camera(1, size.value_or(Size{}), depth),
                            camera(2, size.value_or(Size{1280, 720}), depth_given && depth_flag)};
     }
-    for (int i = 0; i < proprios; ++i) options.proprios.push_back({fmt::format("proprio{}", i), 7});
+    for (CameraConfig& each : options.cameras) {
+        each.image_dtype = *parse_dtype(image_dtype);
+        each.depth_dtype = *parse_dtype(depth_dtype);
+    }
+    for (int i = 0; i < proprios; ++i) {
+        options.proprios.push_back({fmt::format("proprio{}", i), 7});
+        options.proprios.back().dtype = *parse_dtype(proprio_dtype);
+    }
     for (const FaultEntry& fault : options.faults)
         if (fault.needs_camera && options.cameras.empty()) {
             fmt::print(stderr, "--fault {}: needs a camera\n", fault.name);

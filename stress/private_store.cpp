@@ -24,9 +24,8 @@ public:
         : cameras_(setup.cameras.size()), proprios_(setup.proprios.size()) {
         for (std::size_t i = 0; i < cameras_.size(); ++i) {
             const CameraConfig& config = setup.cameras[i];
-            const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
-            cameras_[i].fields[0].resize(slots, pixels * static_cast<std::size_t>(config.channels));
-            cameras_[i].fields[1].resize(slots, config.has_depth ? pixels * sizeof(float) : 0);
+            cameras_[i].fields[0].resize(slots, image_bytes(config));
+            cameras_[i].fields[1].resize(slots, depth_bytes(config));
             cameras_[i].fields[2].resize(slots, 9 * sizeof(double));
             cameras_[i].fields[3].resize(slots, 16 * sizeof(double));
         }

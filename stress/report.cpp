@@ -58,8 +58,12 @@ Json sources(const RunResult& result) {
 Json configuration(const Options& options) {
     Json cameras = Json::array();
     for (const CameraConfig& camera : options.cameras)
-        cameras.push_back(
-            {{"name", camera.name}, {"width", camera.width}, {"height", camera.height}, {"depth", camera.has_depth}});
+        cameras.push_back({{"name", camera.name},
+                           {"width", camera.width},
+                           {"height", camera.height},
+                           {"depth", camera.has_depth},
+                           {"image_dtype", to_string(camera.image_dtype)},
+                           {"depth_dtype", to_string(camera.depth_dtype)}});
     return {{"engine", options.engine->name},      {"transport", to_string(options.transport)},
             {"writes", to_string(options.writes)}, {"seconds", options.seconds},
             {"cameras", std::move(cameras)},       {"proprios", options.proprios.size()},

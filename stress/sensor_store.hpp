@@ -36,9 +36,9 @@ enum class Writes : std::uint8_t {
 /// One camera as a reader sees it. Sequences and times that an engine does not keep are 0.
 struct CameraLook {
     std::span<const std::uint8_t> image;
-    std::span<const float> depth;        ///< empty without depth
-    std::span<const double> intrinsics;  ///< 9 values, row-major
-    std::span<const double> extrinsics;  ///< 16 values, row-major
+    std::span<const std::uint8_t> depth;  ///< elements of the declared type; empty without depth
+    std::span<const double> intrinsics;   ///< 9 values, row-major
+    std::span<const double> extrinsics;   ///< 16 values, row-major
     std::array<std::uint64_t, kFields> sequence{};
     std::array<std::chrono::nanoseconds, kFields> captured{};
 };

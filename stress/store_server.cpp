@@ -35,13 +35,12 @@ Observation StoreServer::get_obs() {
         to.name = config.name;
         to.image.assign(from.image.begin(), from.image.end());
         to.image_shape = {config.height, config.width, config.channels};
-        to.image_dtype = "uint8";
+        to.image_dtype = to_string(config.image_dtype);
         to.has_depth = config.has_depth;
         if (to.has_depth) {
-            const auto* bytes = reinterpret_cast<const std::uint8_t*>(from.depth.data());
-            to.depth_data.assign(bytes, bytes + from.depth.size_bytes());
+            to.depth_data.assign(from.depth.begin(), from.depth.end());
             to.depth_shape = {config.height, config.width};
-            to.depth_dtype = "float32";
+            to.depth_dtype = to_string(config.depth_dtype);
         }
         to.intrinsics = Eigen::Map<const Eigen::Matrix<double, 3, 3, Eigen::RowMajor>>(from.intrinsics.data());
         to.extrinsics = Eigen::Map<const Eigen::Matrix<double, 4, 4, Eigen::RowMajor>>(from.extrinsics.data());

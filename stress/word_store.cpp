@@ -26,9 +26,8 @@ WordStore::WordStore(const StoreSetup& setup, std::size_t slots)
         Source& source = sources_[i];
         if (i < cameras_) {
             const CameraConfig& config = setup.cameras[i];
-            const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
-            source.parts[0].bytes = pixels * static_cast<std::size_t>(config.channels);
-            source.parts[1].bytes = config.has_depth ? pixels * sizeof(float) : 0;
+            source.parts[0].bytes = image_bytes(config);
+            source.parts[1].bytes = depth_bytes(config);
             source.parts[2].bytes = sizeof Copy::intrinsics;
             source.parts[3].bytes = sizeof Copy::extrinsics;
         } else {
@@ -143,7 +142,7 @@ public:
             const Source& source = store.sources_[i];
             if (i < store.cameras_) {
                 copies_[i].image.resize(source.parts[0].bytes);
-                copies_[i].depth.resize(source.parts[1].bytes / sizeof(float));
+                copies_[i].depth.resize(source.parts[1].bytes);
             } else {
                 copies_[i].values.resize(source.parts[0].bytes / sizeof(float));
             }

@@ -54,7 +54,7 @@ protected:
     /// What a reader has copied out of a slot.
     struct Copy {
         std::vector<std::uint8_t> image;
-        std::vector<float> depth;
+        std::vector<std::uint8_t> depth;
         std::array<double, 9> intrinsics{};
         std::array<double, 16> extrinsics{};
         std::vector<float> values;

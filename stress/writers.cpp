@@ -13,18 +13,16 @@ namespace {
 // What a driver has in its hands when a frame has arrived.
 struct DriverFrame {
     std::vector<std::uint8_t> image;
-    std::vector<float> depth;
+    std::vector<std::uint8_t> depth;
+    DType depth_type;
     std::array<double, 9> intrinsics{};
     std::array<double, 16> extrinsics{};
 
-    explicit DriverFrame(const CameraConfig& config) {
-        const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
-        image.resize(pixels * static_cast<std::size_t>(config.channels));
-        if (config.has_depth) depth.resize(pixels);
-    }
+    explicit DriverFrame(const CameraConfig& config)
+        : image(image_bytes(config)), depth(depth_bytes(config)), depth_type(config.depth_dtype) {}
     void capture(std::uint64_t number, std::size_t camera) noexcept {
         fill_image(image, number, camera);
-        fill_depth(depth, number);
+        fill_depth(depth, depth_type, number);
         fill_matrix(intrinsics, number, camera);
         fill_matrix(extrinsics, number, camera);
     }

@@ -6,7 +6,6 @@
 #include <chiral/client.hpp>
 
 #include <cmath>
-#include <cstring>
 #include <optional>
 
 namespace chiral::stress {
@@ -29,13 +28,7 @@ public:
             CameraLook& to = look_.cameras[i];
             to.image = {from.image.data(), from.image.size()};
             to.depth = {};
-            if (from.has_depth) {
-                depths_.resize(obs.cameras.size());
-                // Arrived bytes need not be aligned as floats.
-                depths_[i].resize(from.depth_data.size() / sizeof(float));
-                std::memcpy(depths_[i].data(), from.depth_data.data(), depths_[i].size() * sizeof(float));
-                to.depth = depths_[i];
-            }
+            if (from.has_depth) to.depth = {from.depth_data.data(), from.depth_data.size()};
             to.intrinsics = matrices.intrinsics;
             to.extrinsics = matrices.extrinsics;
             to.sequence[0] = from.sequence;
@@ -54,7 +47,6 @@ private:
         std::array<double, 16> extrinsics;
     };
     std::vector<Matrices> matrices_;
-    std::vector<std::vector<float>> depths_;
     Look look_;
 };
 

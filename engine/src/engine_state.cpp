@@ -2,6 +2,8 @@
 // Declarations checked, arena laid out and filled with the initial values.
 #include "engine_state.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <new>
 #include <set>
@@ -12,7 +14,8 @@
 namespace chiral::detail {
 namespace {
 
-constexpr std::size_t kPage = 4096;  // images and depths start on a page: fit for DMA
+constexpr std::size_t kMaxEncoded = std::size_t{1} << 30;  // of an encoded image or a slot
+constexpr std::size_t kPage = 4096;                        // images and depths start on a page: fit for DMA
 
 class Cursor {
 public:
@@ -38,6 +41,57 @@ void check_name(std::set<std::string>& names, const Config& config, const char* 
     if (!names.insert(config.name).second) refuse(where, "the name '" + config.name + "' is taken by an earlier " + kind);
 }
 
+void check_rate(double hz, const std::string& where) {
+    if (!(hz >= 0 && std::isfinite(hz)))
+        refuse(where, "expected_hz is " + std::to_string(hz) + ", expected a rate, or 0 where nobody knows");
+}
+
+void check_pixels(const CameraConfig& c, const std::string& where) {
+    if (c.two_dimensional && c.channels != 1)
+        refuse(where, "two_dimensional with channels " + std::to_string(c.channels) + ", expected channels 1");
+    if (!(c.depth_unit >= 0 && std::isfinite(c.depth_unit)))
+        refuse(where, "depth_unit is " + std::to_string(c.depth_unit) + ", expected metres, or 0 where nobody says");
+    if (c.encoding == FrameEncoding::raw) {
+        if (c.max_encoded_bytes != 0)
+            refuse(where,
+                   "max_encoded_bytes is " + std::to_string(c.max_encoded_bytes) + ", but its images are not encoded");
+        return;
+    }
+    if (c.image_dtype != DType::uint8 || (c.channels != 1 && c.channels != 3) || c.two_dimensional)
+        refuse(where, std::string("encoded images of ") + to_string(c.image_dtype) + " with " + std::to_string(c.channels) +
+                          " channels, expected uint8 [H, W, 3] or [H, W, 1]");
+    if (c.max_encoded_bytes > kMaxEncoded)
+        refuse(where, "max_encoded_bytes is " + std::to_string(c.max_encoded_bytes) + ", expected at most " +
+                          std::to_string(kMaxEncoded));
+}
+
+void check_slots(const std::vector<SlotConfig>& slots) {
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        const SlotConfig& slot = slots[i];
+        check_name(names, slot, "slot", i);
+        const std::string where = "slot '" + slot.name + "'";
+        if (slot.bytes < 1 || slot.bytes > kMaxEncoded)
+            refuse(where, "bytes is " + std::to_string(slot.bytes) + ", expected 1 to " + std::to_string(kMaxEncoded));
+        if (slot.shape.empty()) continue;
+        std::size_t bytes = size_of(slot.dtype);
+        for (const int side : slot.shape) {
+            if (side < 1) refuse(where, "its shape has a side of " + std::to_string(side) + ", expected positive ones");
+            bytes *= std::min(static_cast<std::size_t>(side), kMaxEncoded);
+            if (bytes > kMaxEncoded) break;
+        }
+        if (bytes != slot.bytes)
+            refuse(where, "its shape of " + std::string(to_string(slot.dtype)) + " takes " + std::to_string(bytes) +
+                              " bytes, its value has " + std::to_string(slot.bytes));
+    }
+}
+
+EngineOptions with_whole_rings(EngineOptions options) {
+    if (options.proprio_history >= 2 && options.proprio_history <= kMaxProprioHistory)  // else it is refused as it came
+        options.proprio_history = std::bit_ceil(options.proprio_history);
+    return options;
+}
+
 void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
            const EngineOptions& options) {
     constexpr int kMaxSide = 1 << 16;
@@ -53,6 +107,8 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
         in_range("height", c.height, kMaxSide);
         in_range("width", c.width, kMaxSide);
         in_range("channels", c.channels, 64);
+        check_pixels(c, where);
+        check_rate(c.expected_hz, where);
         if (!c.intrinsics.allFinite()) refuse(where, "the initial intrinsics hold NaN or infinity");
         if (!c.extrinsics.allFinite()) refuse(where, "the initial extrinsics hold NaN or infinity");
     }
@@ -63,6 +119,14 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
             refuse("proprio '" + proprios[i].name + "'",
                    "size is " + std::to_string(proprios[i].size) + ", expected 1 to " + std::to_string(kMaxProprioSize));
     }
+    for (const ProprioConfig& proprio : proprios) {
+        const std::string where = "proprio '" + proprio.name + "'";
+        check_rate(proprio.expected_hz, where);
+        if (!proprio.element_names.empty() && proprio.element_names.size() != static_cast<std::size_t>(proprio.size))
+            refuse(where, "element_names has " + std::to_string(proprio.element_names.size()) + " names, expected " +
+                              std::to_string(proprio.size) + " or none");
+    }
+    check_slots(options.slots);
     if (options.readers < 1 || options.readers > core::kMaxReaders)
         refuse("options",
                "readers is " + std::to_string(options.readers) + ", expected 1 to " + std::to_string(core::kMaxReaders));
@@ -79,23 +143,33 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
     const auto slot_count = static_cast<std::size_t>(options.readers) + 2;
     Cursor cursor;
     seats = cursor.take(sizeof(core::ReaderSeats<Policy>), core::kCacheLine);
+    bell = cursor.take(core::kCacheLine, core::kCacheLine);
     for (const CameraConfig& config : camera_configs) {
         CameraLayout& layout = cameras.emplace_back();
         layout.block = cursor.take(sizeof(CameraBlock), alignof(CameraBlock));
-        const std::size_t pixels = static_cast<std::size_t>(config.height) * static_cast<std::size_t>(config.width);
-        layout.bytes = {pixels * static_cast<std::size_t>(config.channels), config.has_depth ? pixels * sizeof(float) : 0,
-                        9 * sizeof(double), 16 * sizeof(double)};
+        const bool encoded = config.encoding != FrameEncoding::raw;
+        layout.bytes = {encoded && config.max_encoded_bytes > 0 ? config.max_encoded_bytes : image_bytes(config),
+                        depth_bytes(config), 9 * sizeof(double), 16 * sizeof(double)};
+        layout.room = layout.bytes;
+        if (encoded) layout.room[kImage] = bytes_with_size(layout.bytes[kImage]);
+    }
+    for (const SlotConfig& slot : options.slots) {
+        CameraLayout& layout = cameras.emplace_back();
+        layout.block = cursor.take(sizeof(CameraBlock), alignof(CameraBlock));
+        layout.bytes[kImage] = layout.room[kImage] = slot.bytes;
     }
     for (const ProprioConfig& config : proprio_configs) {
         ProprioLayout& layout = proprios.emplace_back();
         layout.block = cursor.take(sizeof(ProprioBlock), alignof(ProprioBlock));
-        layout.words = 2 + (static_cast<std::size_t>(config.size) + 1) / 2;
+        const std::size_t bytes_of_values = static_cast<std::size_t>(config.size) * size_of(config.dtype);
+        layout.words = 2 + (bytes_of_values + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t);
     }
     for (CameraLayout& layout : cameras)
         for (int field = 0; field < kFields; ++field) {
-            const bool bulk = field <= static_cast<int>(Field::depth);
+            const bool of_a_camera = &layout < cameras.data() + camera_configs.size();
+            const bool bulk = field <= static_cast<int>(Field::depth) && (of_a_camera || layout.room[field] >= kPage);
             const std::size_t alignment = bulk ? kPage : 2 * core::kCacheLine;
-            layout.stride[field] = (layout.bytes[field] + alignment - 1) / alignment * alignment;
+            layout.stride[field] = (layout.room[field] + alignment - 1) / alignment * alignment;
             layout.slots[field] = cursor.take(layout.stride[field] * slot_count, alignment);
         }
     for (ProprioLayout& layout : proprios)
@@ -111,14 +185,15 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
                          EngineOptions engine_options)
     : cameras(std::move(camera_configs)),
       proprios(std::move(proprio_configs)),
-      options(engine_options),
+      options(with_whole_rings(std::move(engine_options))),
       layout(cameras, proprios, options),
       arena(layout.bytes, layout.spare_bytes, options),
-      spares_ready_(cameras.size()) {
+      spares_ready_(layout.cameras.size()) {
     std::byte* base = arena.base();
     new (base + layout.seats) core::ReaderSeats<Policy>;
+    new (base + layout.bell) core::Bell<Policy>;
+    for (const CameraLayout& camera : layout.cameras) new (base + camera.block) CameraBlock;
     for (std::size_t i = 0; i < cameras.size(); ++i) {
-        new (base + layout.cameras[i].block) CameraBlock;
         store_row_major(cameras[i].intrinsics, slot(i, static_cast<int>(Field::intrinsics), 0));
         store_row_major(cameras[i].extrinsics, slot(i, static_cast<int>(Field::extrinsics), 0));
     }

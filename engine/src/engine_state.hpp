@@ -4,7 +4,11 @@
 // The arena holds everything that threads share and no pointer, so that it could be mapped elsewhere. Offsets are computed
 // from the declarations alone:
 //
-//     seats | per camera: sync, claims, signal, stamps | per proprio: head | images, depths, K, T | rings | spare slots
+//     seats | bell | per camera: sync, claims, signals, stamps | per proprio: head, signal | images, depths, K, T | rings |
+//     spare slots
+//
+// A slot of the user's own type (Slot<T>) is a camera that has an image only: all that is said of cameras here goes for them,
+// and they stand behind the cameras.
 //
 // A field has readers + 2 slots, and a spare one for when a writer is revoked that may come back. No memory is spent on the
 // spare slots before that: they lie at the end and are prefaulted by the first revocation.
@@ -12,12 +16,15 @@
 
 #include "arena.hpp"
 #include "freshness.hpp"
+#include "proprio_samples.hpp"
 
+#include <chiral/core/bell.hpp>
 #include <chiral/core/reader_seats.hpp>
 #include <chiral/core/sample_ring.hpp>
 #include <chiral/core/transaction.hpp>
 #include <chiral/engine.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -29,6 +36,11 @@ namespace chiral::detail {
 
 using Policy = core::StdAtomics;
 using core::kFields;
+inline constexpr int kImage = static_cast<int>(Field::image);
+
+inline std::int64_t nanoseconds(TimePoint time) noexcept {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
 
 /// The words of one camera that threads share.
 using CameraBlock = core::CameraCore<Policy>;
@@ -36,6 +48,7 @@ using SlotStamp = core::SlotStamp<Policy>;
 
 struct ProprioBlock {
     alignas(core::kCacheLine) core::RingHead<Policy> head;
+    core::FrameSignal<Policy> signal;
 };
 
 /// Where the slots of one camera lie, and how long they are. A field without slots has bytes 0.
@@ -45,21 +58,33 @@ struct CameraLayout {
     std::array<std::size_t, kFields> spare{};   // offset of the slot after the last of those
     std::array<std::size_t, kFields> stride{};  // from slot to slot
     std::array<std::size_t, kFields> bytes{};   // payload of one slot
+    std::array<std::size_t, kFields> room{};    // that, and the size of an encoded image
 };
 
 struct ProprioLayout {
     std::size_t block{0};
     std::size_t cells{0};
-    std::size_t words{0};  // per sample: captured, published, values two by two
+    std::size_t words{0};  // per sample: captured, published, values
 };
+
+/// Behind the room for an encoded image lies how much of it is used: payload like the rest of the slot.
+inline std::size_t bytes_with_size(std::size_t most) noexcept { return (most + 7) / 8 * 8 + sizeof(std::uint64_t); }
+inline std::size_t encoded_size(const std::byte* slot, std::size_t most) noexcept {
+    std::uint64_t size = 0;
+    std::memcpy(&size, slot + bytes_with_size(most) - sizeof size, sizeof size);
+    return static_cast<std::size_t>(size);
+}
+inline void set_encoded_size(std::byte* slot, std::size_t most, std::uint64_t size) noexcept {
+    std::memcpy(slot + bytes_with_size(most) - sizeof size, &size, sizeof size);
+}
 
 inline constexpr std::size_t kMaxProprioSize = 4096;                     // copied word by word, so no stream for an image
 inline constexpr std::size_t kMaxProprioHistory = std::size_t{1} << 20;  // keeps sizes and step bounds in range
-inline constexpr int kRingAttempts = 4;  // a reader gives up when the writer laps the ring in each of them
 
 struct EngineLayout {
     std::size_t seats{0};
-    std::vector<CameraLayout> cameras;
+    std::size_t bell{0};
+    std::vector<CameraLayout> cameras;  // and behind them the slots
     std::vector<ProprioLayout> proprios;
     std::size_t bytes{0};        // to be prefaulted
     std::size_t spare_bytes{0};  // after those
@@ -77,17 +102,12 @@ void store_row_major(const Matrix& matrix, void* slot) noexcept {
     std::memcpy(slot, values, sizeof values);
 }
 
-/// A proprio sample as it was read.
-struct ProprioSample {
-    ProprioRead how{ProprioRead::empty};
-    Stamp stamp;
-    std::uint32_t steps{0};
-};
-
 struct EngineState {
     EngineState(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, EngineOptions options);
 
     core::ReaderSeats<Policy>& seats() const noexcept { return at<core::ReaderSeats<Policy>>(layout.seats); }
+    core::Bell<Policy>& bell() const noexcept { return at<core::Bell<Policy>>(layout.bell); }
+    std::size_t source_of_slot(std::size_t slot) const noexcept { return cameras.size() + slot; }
     CameraBlock& camera(std::size_t i) const noexcept { return at<CameraBlock>(layout.cameras[i].block); }
     std::byte* slot(std::size_t camera, int field, int slot) const noexcept {
         const CameraLayout& c = layout.cameras[camera];
@@ -99,17 +119,25 @@ struct EngineState {
         return {at<ProprioBlock>(p.block).head, &at<Policy::Atomic<std::uint64_t>>(p.cells), options.proprio_history,
                 p.words};
     }
+    core::FrameSignal<Policy>& proprio_signal(std::size_t i) const noexcept {
+        return at<ProprioBlock>(layout.proprios[i].block).signal;
+    }
     TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
 
     Limits camera_limits(std::size_t camera) const noexcept {
         const CameraConfig& config = cameras[camera];
-        return {config.stale_after.value_or(options.camera_stale_after),
-                config.frozen_after.value_or(options.camera_frozen_after), options.capture_ahead_tolerance};
+        return {stale_after(config, options.camera_stale_after), config.frozen_after.value_or(options.camera_frozen_after),
+                options.capture_ahead_tolerance};
     }
     Limits proprio_limits(std::size_t proprio) const noexcept {
         const ProprioConfig& config = proprios[proprio];
-        return {config.stale_after.value_or(options.proprio_stale_after),
-                config.frozen_after.value_or(options.proprio_frozen_after), options.capture_ahead_tolerance};
+        return {stale_after(config, options.proprio_stale_after), config.frozen_after.value_or(options.proprio_frozen_after),
+                options.capture_ahead_tolerance};
+    }
+    Limits slot_limits(std::size_t slot) const noexcept {
+        const SlotConfig& config = options.slots[slot];
+        return {config.stale_after.value_or(options.proprio_stale_after), config.frozen_after,
+                options.capture_ahead_tolerance};
     }
 
     Status unknown_camera(std::size_t camera) const noexcept {
@@ -118,15 +146,16 @@ struct EngineState {
     Status unknown_proprio(std::size_t proprio) const noexcept {
         return {Errc::unknown_proprio, "", "proprio", proprio, proprios.size()};
     }
-    Status camera_error(Errc code, std::size_t camera, Field field, std::size_t got, std::size_t expected) const noexcept {
-        return {code, cameras[camera].name.c_str(), to_string(field), got, expected};
+    Status unknown_slot(std::size_t slot) const noexcept {
+        return {Errc::unknown_slot, "", "slot", slot, options.slots.size()};
+    }
+    Status camera_error(Errc code, std::size_t camera, Field field, std::size_t got, std::size_t expected,
+                        const char* detail = "") const noexcept {
+        return {code, cameras[camera].name.c_str(), to_string(field), got, expected, detail};
     }
 
     /// See Engine::revoke_writer.
     core::Revocation revoke(std::size_t camera, int field, WriterFate fate) noexcept;
-
-    ProprioSample read_latest(std::size_t proprio, std::span<float> out) const noexcept;
-    ProprioSample read_at(std::size_t proprio, TimePoint time, std::span<float> out) const noexcept;
 
     const std::vector<CameraConfig> cameras;
     const std::vector<ProprioConfig> proprios;
@@ -137,6 +166,13 @@ struct EngineState {
 private:
     std::mutex revoking_;                                  // one at a time prepares a spare slot and makes use of it
     std::vector<std::array<bool, kFields>> spares_ready_;  // prefaulted; guarded by revoking_
+
+    // A source that is slower than the limit would never be fresh.
+    template <class Config>
+    static Duration stale_after(const Config& config, Duration limit) noexcept {
+        if (config.stale_after || config.expected_hz <= 0) return config.stale_after.value_or(limit);
+        return std::max(limit, std::chrono::duration_cast<Duration>(std::chrono::duration<double>(3 / config.expected_hz)));
+    }
 
     template <class T>
     T& at(std::size_t offset) const noexcept {
@@ -155,7 +191,8 @@ struct CameraPin {
 
 struct ProprioCopy {
     std::vector<float> values;
-    std::vector<float> scratch;  // read into first: an overrun must leave `values` as they were
+    std::vector<float> scratch;                   // read into first: an overrun must leave `values` as they were
+    std::vector<std::byte> exact, exact_scratch;  // of a stream of another type than float32, which `values` are made of
     ProprioSample sample;
     std::uint64_t last_sequence{0};
     std::uint64_t missed{0};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reading side of the engine: snapshots and their views, proprio history, waiting.
+// The reading side of the engine: snapshots and their views, proprio history.
 #include <chiral/engine.hpp>
 
 #include "engine_state.hpp"
@@ -14,8 +14,6 @@ namespace chiral {
 namespace detail {
 namespace {
 
-constexpr int kImage = static_cast<int>(Field::image);
-
 TimePoint time_point(std::int64_t nanoseconds) noexcept {
     return TimePoint(std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(nanoseconds)));
 }
@@ -24,126 +22,19 @@ Stamp stamp_of(const SlotStamp& slot) noexcept {
     return {slot.sequence(), time_point(slot.captured), time_point(slot.published)};
 }
 
-/// Takes the words of a sample: two times, then the values two by two, which `values` gets one by one with their index. On
-/// the way, because a sample can be larger than the stack of a reading thread.
-template <class Values>
-struct Unpack {
-    std::array<std::uint64_t, 2>& times;
-    std::size_t size;
-    Values values;
-
-    void operator()(std::size_t i, std::uint64_t word) const noexcept {
-        if (i < 2) {
-            times[i] = word;
-            return;
-        }
-        float two[2];
-        std::memcpy(two, &word, sizeof two);
-        const std::size_t first = 2 * (i - 2);
-        values(first, two[0]);
-        if (first + 1 < size) values(first + 1, two[1]);
-    }
-};
-
-Stamp stamp_of(std::uint64_t sequence, const std::array<std::uint64_t, 2>& times) noexcept {
-    return {sequence, time_point(static_cast<std::int64_t>(times[0])), time_point(static_cast<std::int64_t>(times[1]))};
-}
-
-auto copy_to(std::span<float> out, std::array<std::uint64_t, 2>& times) noexcept {
-    const auto copy = [out](std::size_t i, float value) { out[i] = value; };
-    return Unpack<decltype(copy)>{times, out.size(), copy};
-}
-
 }  // namespace
 
-ProprioSample EngineState::read_latest(std::size_t proprio, std::span<float> out) const noexcept {
-    const core::SampleRing<Policy> samples = ring(proprio);
-    ProprioSample result{ProprioRead::overrun, {}, 0};
-    std::array<std::uint64_t, 2> times;
-    for (int attempt = 0; attempt < kRingAttempts; ++attempt) {
-        const std::uint64_t newest = samples.newest();
-        ++result.steps;
-        if (newest == 0) {
-            std::fill(out.begin(), out.end(), 0.f);
-            result.how = ProprioRead::empty;
-            return result;
-        }
-        result.steps += static_cast<std::uint32_t>(samples.words()) + 2;
-        if (!samples.read(newest, samples.words(), copy_to(out, times))) continue;
-        result.how = ProprioRead::latest;
-        result.stamp = stamp_of(newest, times);
-        return result;
-    }
-    return result;
-}
-
-ProprioSample EngineState::read_at(std::size_t proprio, TimePoint time, std::span<float> out) const noexcept {
-    const core::SampleRing<Policy> samples = ring(proprio);
-    ProprioSample result{ProprioRead::overrun, {}, 0};
-    std::array<std::uint64_t, 2> later;
-    std::array<std::uint64_t, 2> earlier;
-    const auto steps_per_copy = static_cast<std::uint32_t>(samples.words()) + 2;
-    const auto give = [&](ProprioRead how, std::uint64_t sequence) {
-        result.how = how;
-        result.stamp = stamp_of(sequence, later);
-        return result;
-    };
-    for (int attempt = 0; attempt < kRingAttempts; ++attempt) {
-        const std::uint64_t newest = samples.newest();
-        ++result.steps;
-        if (newest == 0) {
-            std::fill(out.begin(), out.end(), 0.f);
-            result.how = ProprioRead::empty;
-            return result;
-        }
-        result.steps += steps_per_copy;
-        if (!samples.read(newest, samples.words(), copy_to(out, later))) continue;
-        const TimePoint newest_time = time_point(static_cast<std::int64_t>(later[0]));
-        if (time == newest_time) return give(ProprioRead::latest, newest);
-        if (time > newest_time) return give(ProprioRead::after_newest, newest);
-
-        // Walk back, looking at capture times only, to the first sample that is not later than `time`.
-        std::uint64_t sequence = newest - 1;
-        const std::uint64_t oldest = samples.oldest(newest);
-        bool found = false;
-        for (; sequence >= oldest; --sequence) {
-            std::uint64_t captured = 0;
-            result.steps += 3;
-            // Refused if the writer has just taken it: then the one after is the oldest.
-            if (!samples.read(sequence, 1, [&](std::size_t, std::uint64_t word) { captured = word; })) break;
-            if (time_point(static_cast<std::int64_t>(captured)) <= time) {
-                found = true;
-                break;
-            }
-        }
-        result.steps += steps_per_copy;
-        if (sequence + 1 != newest && !samples.read(sequence + 1, samples.words(), copy_to(out, later))) continue;
-        if (!found) return give(ProprioRead::before_oldest, sequence + 1);
-        result.steps += steps_per_copy;
-        const TimePoint t1 = time_point(static_cast<std::int64_t>(later[0]));
-        double weight = 0;
-        const auto blend = [&](std::size_t i, float before) {
-            if (i == 0) {
-                const TimePoint t0 = time_point(static_cast<std::int64_t>(earlier[0]));
-                const auto whole = static_cast<double>(difference(t1, t0).count());
-                weight = t1 > t0 ? static_cast<double>(difference(time, t0).count()) / whole : 0.0;
-            }
-            out[i] = static_cast<float>(before + (static_cast<double>(out[i]) - before) * weight);
-        };
-        if (!samples.read(sequence, samples.words(), Unpack<decltype(blend)>{earlier, out.size(), blend})) continue;
-        result.stamp = stamp_of(sequence + 1, later);
-        result.stamp.captured = time;
-        result.how = ProprioRead::interpolated;
-        return result;
-    }
-    return result;
-}
-
 ReaderState::ReaderState(EngineState& owner)
-    : engine(&owner), cameras(owner.cameras.size()), proprios(owner.proprios.size()) {
+    : engine(&owner), cameras(owner.layout.cameras.size()), proprios(owner.proprios.size()) {
     for (std::size_t i = 0; i < proprios.size(); ++i)
         for (std::vector<float>* values : {&proprios[i].values, &proprios[i].scratch})
             values->resize(static_cast<std::size_t>(owner.proprios[i].size));
+    for (std::size_t i = 0; i < proprios.size(); ++i) {
+        const ProprioConfig& config = owner.proprios[i];
+        if (config.dtype == DType::float32) continue;
+        for (std::vector<std::byte>* values : {&proprios[i].exact, &proprios[i].exact_scratch})
+            values->resize(static_cast<std::size_t>(config.size) * size_of(config.dtype));
+    }
 }
 
 ReaderState::~ReaderState() {
@@ -214,15 +105,26 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) & {
     reader.reference = reference.value_or(reader.time);
     for (std::size_t i = 0; i < reader.proprios.size(); ++i) {
         ProprioCopy& copy = reader.proprios[i];
+        const DType type = engine.proprios[i].dtype;
+        const bool exact = type != DType::float32;
+        const auto read = [&](auto out) {
+            return reference ? detail::read_at(engine.ring(i), type, *reference, out)
+                             : detail::read_latest(engine.ring(i), type, out);
+        };
         const detail::ProprioSample sample =
-            reference ? engine.read_at(i, *reference, copy.scratch) : engine.read_latest(i, copy.scratch);
+            exact ? read(std::span<std::byte>(copy.exact_scratch)) : read(std::span<float>(copy.scratch));
         reader.steps += sample.steps;
         if (sample.how == ProprioRead::overrun) {
             copy.sample.how = ProprioRead::overrun;  // values and stamp stay those of the last snapshot
             copy.missed = 0;                         // counted when one is seen again
             continue;
         }
-        copy.values.swap(copy.scratch);
+        if (exact) {
+            copy.exact.swap(copy.exact_scratch);
+            detail::to_float32(type, copy.exact.data(), copy.values);
+        } else {
+            copy.values.swap(copy.scratch);
+        }
         copy.sample = sample;
         const std::uint64_t sequence = sample.stamp.sequence;
         copy.missed = reader.snapshots > 1 && sequence > copy.last_sequence ? sequence - copy.last_sequence - 1 : 0;
@@ -244,8 +146,9 @@ void Snapshot::release() noexcept {
     if (reader_) std::exchange(reader_, nullptr)->unpin();
 }
 
-std::size_t Snapshot::cameras() const noexcept { return reader_->cameras.size(); }
+std::size_t Snapshot::cameras() const noexcept { return reader_->engine->cameras.size(); }
 std::size_t Snapshot::proprios() const noexcept { return reader_->proprios.size(); }
+std::size_t Snapshot::slots() const noexcept { return reader_->engine->options.slots.size(); }
 TimePoint Snapshot::time() const noexcept { return reader_->time; }
 TimePoint Snapshot::reference() const noexcept { return reader_->reference; }
 std::uint32_t Snapshot::steps() const noexcept { return reader_->steps; }
@@ -261,18 +164,29 @@ ReaderState& CameraView::reader() const noexcept {
     return *reader_;
 }
 
-std::span<const std::uint8_t> CameraView::image() const noexcept {
-    const EngineState& engine = *reader().engine;
-    return {reinterpret_cast<const std::uint8_t*>(engine.slot(index_, kImage, reader().cameras[index_].view.slot(kImage))),
-            engine.layout.cameras[index_].bytes[kImage]};
+void CameraView::require_elements(Field field, bool fits, const char* asked) const {
+    const CameraConfig& camera = config();
+    const bool image = field == Field::image;
+    if (image && camera.encoding != FrameEncoding::raw)
+        throw std::logic_error("camera '" + camera.name + "': image is encoded and has no elements");
+    if (fits || (!image && !camera.has_depth)) return;
+    const DType declared = image ? camera.image_dtype : camera.depth_dtype;
+    throw std::logic_error(
+        Status(Errc::wrong_type, camera.name.c_str(), to_string(field), 0, static_cast<std::uint64_t>(declared), asked)
+            .message());
 }
 
-std::span<const float> CameraView::depth() const noexcept {
+std::span<const std::uint8_t> CameraView::bytes(Field field) const noexcept {
     const EngineState& engine = *reader().engine;
-    constexpr int f = static_cast<int>(Field::depth);
-    return {reinterpret_cast<const float*>(engine.slot(index_, f, reader().cameras[index_].view.slot(f))),
-            engine.layout.cameras[index_].bytes[f] / sizeof(float)};
+    const int f = static_cast<int>(field);
+    const std::byte* slot = engine.slot(index_, f, reader().cameras[index_].view.slot(f));
+    const std::size_t size = engine.layout.cameras[index_].bytes[f];
+    const bool encoded = field == Field::image && engine.cameras[index_].encoding != FrameEncoding::raw;
+    return {reinterpret_cast<const std::uint8_t*>(slot), encoded ? detail::encoded_size(slot, size) : size};
 }
+
+std::span<const std::uint8_t> CameraView::image() const noexcept { return bytes(Field::image); }
+std::span<const std::uint8_t> CameraView::depth_bytes() const noexcept { return bytes(Field::depth); }
 
 std::span<const double, 9> CameraView::intrinsics() const noexcept {
     constexpr int f = static_cast<int>(Field::intrinsics);
@@ -301,6 +215,33 @@ SourceStatus CameraView::status() const noexcept {
                                                     reader().engine->camera_limits(index_));
 }
 
+// ---- slot view ----
+
+SlotView::SlotView(ReaderState* reader, std::size_t index) noexcept
+    : reader_(reader), index_(index), source_(reader->engine->source_of_slot(index)), snapshot_(reader->snapshots) {}
+
+ReaderState& SlotView::reader() const noexcept {
+    assert(reader_->live && reader_->snapshots == snapshot_ && "a view of a snapshot that is no more");
+    return *reader_;
+}
+
+std::span<const std::byte> SlotView::bytes() const noexcept {
+    const EngineState& engine = *reader().engine;
+    return {engine.slot(source_, kImage, reader().cameras[source_].view.slot(kImage)), config().bytes};
+}
+
+Stamp SlotView::stamp() const noexcept { return detail::stamp_of(reader().stamp(source_, kImage)); }
+Duration SlotView::age() const noexcept { return reader().age(stamp()); }
+std::uint64_t SlotView::missed() const noexcept { return reader().cameras[source_].missed; }
+const SlotConfig& SlotView::config() const noexcept { return reader().engine->options.slots[index_]; }
+
+SourceStatus SlotView::status() const noexcept {
+    const std::span<const std::byte> value = bytes();
+    return reader().cameras[source_].freshness.judge(stamp(), age(),
+                                                     {reinterpret_cast<const std::uint8_t*>(value.data()), value.size()},
+                                                     reader().engine->slot_limits(index_));
+}
+
 // ---- proprio view ----
 
 ProprioView::ProprioView(ReaderState* reader, std::size_t index) noexcept
@@ -312,6 +253,20 @@ ReaderState& ProprioView::reader() const noexcept {
 }
 
 std::span<const float> ProprioView::values() const noexcept { return reader().proprios[index_].values; }
+
+void ProprioView::require_elements(bool fits, const char* asked) const {
+    if (!fits)
+        throw std::logic_error(
+            Status(Errc::wrong_type, config().name.c_str(), "proprio", 0, static_cast<std::uint64_t>(config().dtype), asked)
+                .message());
+}
+
+std::span<const std::byte> ProprioView::bytes() const noexcept {
+    const ProprioCopy& copy = reader().proprios[index_];
+    return config().dtype == DType::float32 ? std::as_bytes(std::span<const float>(copy.values))
+                                            : std::span<const std::byte>(copy.exact);
+}
+
 ProprioRead ProprioView::how() const noexcept { return reader().proprios[index_].sample.how; }
 const Stamp& ProprioView::stamp() const noexcept { return reader().proprios[index_].sample.stamp; }
 Duration ProprioView::age() const noexcept { return reader().age(stamp()); }
@@ -320,13 +275,13 @@ const ProprioConfig& ProprioView::config() const noexcept { return reader().engi
 
 SourceStatus ProprioView::status() const noexcept {
     ProprioCopy& copy = reader().proprios[index_];
-    const std::span<const float> values = copy.values;
+    const std::span<const std::byte> values = bytes();
     return copy.freshness.judge(copy.sample.stamp, age(),
-                                {reinterpret_cast<const std::uint8_t*>(values.data()), values.size_bytes()},
+                                {reinterpret_cast<const std::uint8_t*>(values.data()), values.size()},
                                 reader().engine->proprio_limits(index_));
 }
 
-// ---- reading without a reader, and waiting ----
+// ---- reading without a reader ----
 
 Reader Engine::make_reader() {
     auto reader = std::make_unique<ReaderState>(*state_);  // before the seat is taken: it may throw
@@ -336,23 +291,6 @@ Reader Engine::make_reader() {
                                  " configured readers exist already; raise EngineOptions::readers (at most " +
                                  std::to_string(core::kMaxReaders) + ") or destroy one");
     return Reader(std::move(reader));
-}
-
-std::uint64_t Engine::newest_frame(std::size_t camera) const noexcept {
-    return camera < state_->cameras.size() ? state_->camera(camera).signal.newest() : 0;
-}
-
-bool Engine::wait_frame(std::size_t camera, std::uint64_t after, TimePoint deadline) {
-    if (camera >= state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(camera).message());
-    return state_->camera(camera).signal.wait(after, core::StdAtomics::Deadline{deadline, state_->options.now});
-}
-
-bool Engine::wait_frames(std::span<const std::uint64_t> after, TimePoint deadline) {
-    // Before any wait, so that a wrong count is found even where an earlier camera would have timed out.
-    if (after.size() > state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(after.size() - 1).message());
-    for (std::size_t i = 0; i < after.size(); ++i)
-        if (!wait_frame(i, after[i], deadline)) return false;
-    return true;
 }
 
 namespace {
@@ -370,20 +308,21 @@ void check_proprio(const EngineState& engine, std::size_t proprio, std::size_t v
 
 ProprioRead Engine::latest_proprio(std::size_t proprio, std::span<float> out, Stamp* stamp) const {
     check_proprio(*state_, proprio, out.size());
-    const detail::ProprioSample sample = state_->read_latest(proprio, out);
+    const detail::ProprioSample sample = detail::read_latest(state_->ring(proprio), state_->proprios[proprio].dtype, out);
     if (stamp) *stamp = sample.stamp;
     return sample.how;
 }
 
 ProprioRead Engine::proprio_at(std::size_t proprio, TimePoint time, std::span<float> out, Stamp* stamp) const {
     check_proprio(*state_, proprio, out.size());
-    const detail::ProprioSample sample = state_->read_at(proprio, time, out);
+    const detail::ProprioSample sample = detail::read_at(state_->ring(proprio), state_->proprios[proprio].dtype, time, out);
     if (stamp) *stamp = sample.stamp;
     return sample.how;
 }
 
 std::uint32_t Engine::reader_step_bound() const noexcept {
-    std::uint32_t bound = core::CameraSync<detail::Policy>::kPinSteps * static_cast<std::uint32_t>(state_->cameras.size());
+    std::uint32_t bound =
+        core::CameraSync<detail::Policy>::kPinSteps * static_cast<std::uint32_t>(state_->layout.cameras.size());
     const auto history = static_cast<std::uint32_t>(state_->options.proprio_history);
     for (const detail::ProprioLayout& p : state_->layout.proprios) {
         // Newest, three copies, and the walk over the capture times.

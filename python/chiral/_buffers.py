@@ -97,7 +97,8 @@ class Camera:
         self.server = server
         self.index = index
         self.name = config.name
-        self.image_shape = (config.height, config.width, config.channels)
+        shape = (config.height, config.width, config.channels)
+        self.image_shape = shape[:2] if config.two_dimensional else shape
         self.image_dtype = np.dtype(config.image_dtype)
         self.depth_shape = (config.height, config.width)
         self.depth_dtype = np.dtype(config.depth_dtype)

@@ -11,7 +11,7 @@ class HeldObservation: ...
 class Server:
     def __init__(
         self,
-        cameras: list[tuple[str, int, int, int, bool, Array, Array]],
+        cameras: list[tuple[str, int, int, int, bool, Array, Array, str, str, float, bool]],
         proprios: list[tuple[str, int]],
         host: str,
         port: int,

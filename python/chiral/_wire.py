@@ -40,9 +40,10 @@ def unpack_map(values: dict[str, Any] | bytes) -> dict[Any, Any]:
 
 
 def _camera(
-    name: str, K: Array, T: Array, image: Array, depth: Array | None, time: float, sequence: int, missed: int, status: int
+    name: str, K: Array, T: Array, image: Array, depth: Array | None, time: float, sequence: int, missed: int, status: int,
+    depth_unit: float,
 ) -> CameraInfo:
-    return CameraInfo(name, K, T, image, depth, time, sequence, missed, STATUS[status])
+    return CameraInfo(name, K, T, image, depth, time, sequence, missed, STATUS[status], depth_unit)
 
 
 def observation(values: tuple[Any, ...]) -> Observation:
@@ -83,6 +84,7 @@ def observation_values(obs: Any) -> tuple[Any, ...]:
             camera.sequence,
             camera.missed,
             STATUS.index(camera.status),
+            float(camera.depth_unit),
         )
         for camera in obs.cameras
     ]

@@ -54,8 +54,6 @@ class PolicyServer(abc.ABC):
         self._protocol = protocol
         self._configs = list(self.camera_configs())
         self._proprio_configs = list(self.proprio_configs())
-        for config in self._configs:
-            _check_dtypes(config)
 
         self._chiral_hooks = Hooks(self)
         self._chiral_native = native = _native.Server(
@@ -68,6 +66,10 @@ class PolicyServer(abc.ABC):
                     config.has_depth,
                     np.ascontiguousarray(config.intrinsics, dtype=np.float64),
                     np.ascontiguousarray(config.extrinsics, dtype=np.float64),
+                    _dtype_name(config, "image_dtype"),
+                    _dtype_name(config, "depth_dtype"),
+                    float(config.depth_unit),
+                    bool(config.two_dimensional),
                 )
                 for config in self._configs
             ],
@@ -210,7 +212,7 @@ class PolicyServer(abc.ABC):
     # capture time in seconds of time.monotonic(); default: now. The GIL is released while pixels are copied.
 
     def update_image(self, name: str, image: npt.ArrayLike, *, captured: float | None = None) -> None:
-        """Copies and publishes an image, (H, W, C)."""
+        """Copies and publishes an image, (H, W, C), or (H, W) of a two-dimensional camera."""
         camera = self._camera(name)
         if _fits(image, camera.image_shape, camera.image_dtype):
             self._chiral_native.update_image(camera.index, image, captured)
@@ -218,7 +220,7 @@ class PolicyServer(abc.ABC):
             self._fill_pixels(camera, "image", image, captured)
 
     def update_depth(self, name: str, depth: npt.ArrayLike, *, captured: float | None = None) -> None:
-        """Copies and publishes a depth map, (H, W), metres. KeyError for a camera without depth."""
+        """Copies and publishes a depth map, (H, W), metres if nothing else was declared. KeyError for a camera without depth."""
         camera = self._camera(name)
         if not camera.has_depth:
             raise KeyError(f"camera '{name}' was declared without depth")
@@ -343,12 +345,12 @@ class Frame:
 
     @property
     def image(self) -> Array:
-        """(H, W, C) to be filled; holds old pixels."""
+        """(H, W, C), or (H, W), to be filled; holds old pixels."""
         return self._array("image")
 
     @property
     def depth(self) -> Array:
-        """(H, W) to be filled, metres; holds an old depth map."""
+        """(H, W) to be filled, metres if nothing else was declared; holds an old depth map."""
         if not self._camera.has_depth:
             raise KeyError(f"camera '{self._camera.name}' was declared without depth")
         return self._array("depth")
@@ -388,11 +390,15 @@ def _tell_end(native: _native.Server, loop: asyncio.AbstractEventLoop, ended: as
         loop.call_soon_threadsafe(tell)
 
 
-def _check_dtypes(config: CameraConfig) -> None:
-    if np.dtype(config.image_dtype) != np.uint8:
-        raise ValueError(f"camera '{config.name}': image_dtype is {np.dtype(config.image_dtype)}, expected uint8")
-    if config.has_depth and np.dtype(config.depth_dtype) != np.float32:
-        raise ValueError(f"camera '{config.name}': depth_dtype is {np.dtype(config.depth_dtype)}, expected float32")
+_DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
+
+
+def _dtype_name(config: CameraConfig, what: str) -> str:
+    """Numpy's name of a dtype that the wire can carry."""
+    dtype = np.dtype(getattr(config, what))
+    if dtype.name not in _DTYPES or not dtype.isnative:
+        raise ValueError(f"camera '{config.name}': {what} is {dtype.str}, expected {', '.join(_DTYPES)} in native byte order")
+    return dtype.name
 
 
 def _fits(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -40,7 +40,10 @@ class CameraConfig:
     """One camera: up to four buffers that are published together or one by one.
 
     height, width: pixels. channels: 3 for RGB, 1 for grayscale. intrinsics (3, 3) and extrinsics (4, 4, camera-to-world) are
-    initial values: update_intrinsics() and update_extrinsics() change them.
+    initial values: update_intrinsics() and update_extrinsics() change them. image_dtype, depth_dtype: bool, or integers and
+    floats of 8 to 64 bits. Beyond the documented fields: depth_unit, metres that one unit of depth stands for (0.001 for
+    16-bit millimetres; 0: nobody says, float types are metres then), and two_dimensional, for images of shape (H, W) with
+    channels=1.
     """
 
     name: str
@@ -52,6 +55,8 @@ class CameraConfig:
     extrinsics: Array = field(default_factory=lambda: _identity(4))
     image_dtype: npt.DTypeLike = np.uint8
     depth_dtype: npt.DTypeLike = np.float32
+    depth_unit: float = 0.0
+    two_dimensional: bool = False
 
 
 class Stamp(NamedTuple):
@@ -68,8 +73,9 @@ class Stamp(NamedTuple):
 class CameraInfo:
     """One camera in an observation.
 
-    intrinsics (3, 3) and extrinsics (4, 4) are float64, image is (H, W, C), depth is (H, W) or None. timestamp is the capture
-    time of the image in seconds. sequence, missed and status (see Stamp) are beyond the documented fields.
+    intrinsics (3, 3) and extrinsics (4, 4) are float64, image is (H, W, C) or (H, W), depth is (H, W) or None. timestamp is the
+    capture time of the image in seconds. sequence, missed and status (see Stamp) are beyond the documented fields, and so is
+    depth_unit: metres that one unit of depth stands for, 0 where nobody says; then float types are metres.
     """
 
     name: str
@@ -81,6 +87,7 @@ class CameraInfo:
     sequence: int = 0
     missed: int = 0
     status: str = "never"
+    depth_unit: float = 0.0
 
 
 @dataclass

@@ -38,26 +38,6 @@ private:
     Buried grave_;
 };
 
-// What an observation's dtype means to numpy.
-nb::dlpack::dtype dtype_named(const std::string& name) {
-    const auto of = [](nb::dlpack::dtype_code code, int bits) {
-        return nb::dlpack::dtype{static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(bits), 1};
-    };
-    struct Kind {
-        const char* prefix;
-        nb::dlpack::dtype_code code;
-    };
-    if (name == "bool") return of(nb::dlpack::dtype_code::Bool, 8);
-    for (const Kind kind : {Kind{"uint", nb::dlpack::dtype_code::UInt}, Kind{"int", nb::dlpack::dtype_code::Int},
-                            Kind{"float", nb::dlpack::dtype_code::Float}}) {
-        if (name.rfind(kind.prefix, 0) != 0) continue;
-        const std::string bits = name.substr(std::strlen(kind.prefix));
-        for (const int known : {8, 16, 32, 64})
-            if (bits == std::to_string(known)) return of(kind.code, known);
-    }
-    throw std::runtime_error("dtype '" + name + "' came, expected bool, or uint, int or float of 8 to 64 bits");
-}
-
 nb::object pixels(const ByteBuffer& buffer, const std::string& dtype, const std::vector<int>& shape, nb::handle owner) {
     std::array<std::size_t, 3> sizes{};
     std::size_t dimensions = 0;
@@ -89,6 +69,25 @@ void borrow(ByteBuffer& buffer, nb::handle array, Loan& loan) {
 
 }  // namespace
 
+nb::dlpack::dtype dtype_named(const std::string& name) {
+    const auto of = [](nb::dlpack::dtype_code code, int bits) {
+        return nb::dlpack::dtype{static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(bits), 1};
+    };
+    struct Kind {
+        const char* prefix;
+        nb::dlpack::dtype_code code;
+    };
+    if (name == "bool") return of(nb::dlpack::dtype_code::Bool, 8);
+    for (const Kind kind : {Kind{"uint", nb::dlpack::dtype_code::UInt}, Kind{"int", nb::dlpack::dtype_code::Int},
+                            Kind{"float", nb::dlpack::dtype_code::Float}}) {
+        if (name.rfind(kind.prefix, 0) != 0) continue;
+        const std::string bits = name.substr(std::strlen(kind.prefix));
+        for (const int known : {8, 16, 32, 64})
+            if (bits == std::to_string(known)) return of(kind.code, known);
+    }
+    throw std::runtime_error("dtype '" + name + "' came, expected bool, or uint, int or float of 8 to 64 bits");
+}
+
 nb::object array_view(const void* data, nb::dlpack::dtype dtype, std::span<const std::size_t> shape, nb::handle owner,
                       bool writable) {
     using Writable = nb::ndarray<nb::numpy, nb::c_contig>;
@@ -119,7 +118,7 @@ nb::object to_python(const Observation& observation, nb::handle owner) {
             array_copy(T.data(), nb::dtype<double>(), std::array<std::size_t, 2>{4, 4}),
             pixels(camera.image, camera.image_dtype, camera.image_shape, owner),
             camera.has_depth ? pixels(camera.depth_data, camera.depth_dtype, camera.depth_shape, owner) : nb::none(),
-            camera.timestamp, camera.sequence, camera.missed, static_cast<int>(camera.status)));
+            camera.timestamp, camera.sequence, camera.missed, static_cast<int>(camera.status), camera.depth_unit));
     }
     nb::list proprios;
     for (const ProprioInfo& proprio : observation.proprios)
@@ -172,6 +171,7 @@ Observation to_observation(nb::handle python) {
         camera.sequence = nb::cast<std::uint64_t>(from[6]);
         camera.missed = nb::cast<std::uint64_t>(from[7]);
         camera.status = status_of(from[8]);
+        camera.depth_unit = nb::cast<double>(from[9]);
     }
     for (const nb::handle from : python[4]) {
         ProprioInfo& proprio = observation.proprios.emplace_back();

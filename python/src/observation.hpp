@@ -3,7 +3,7 @@
 //
 // To Python they go as plain tuples, which the package makes its dataclasses of:
 //     (timestamp, snapshot_time, extra, cameras, proprios)
-//     camera:  (name, K, T, image, depth or None, timestamp, sequence, missed, status)
+//     camera:  (name, K, T, image, depth or None, timestamp, sequence, missed, status, depth_unit)
 //     proprio: (name, values, timestamp, sequence, missed, status)
 // where extra is a dict, or bytes with a MessagePack map. From Python they come alike, with extra always as bytes, and with
 // arrays that are C-contiguous: K and T float64, values float32, image and depth of any dtype.
@@ -51,6 +51,9 @@ Eigen::Matrix<double, N, N> to_matrix(nb::handle array) {
     std::memcpy(rows.data(), bytes.data(), bytes.size());
     return rows;
 }
+
+/// What one of numpy's names means to DLPack. Throws std::runtime_error for a name that is none of ours.
+nb::dlpack::dtype dtype_named(const std::string& name);
 
 /// A numpy array over memory that `owner` keeps.
 nb::object array_view(const void* data, nb::dlpack::dtype dtype, std::span<const std::size_t> shape, nb::handle owner,

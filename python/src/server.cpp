@@ -139,14 +139,27 @@ void HeldServer::give_back(std::unique_ptr<Reader> reader) {
 
 namespace {
 
-using CameraTuple = std::tuple<std::string, int, int, int, bool, nb::object, nb::object>;
+using CameraTuple =
+    std::tuple<std::string, int, int, int, bool, nb::object, nb::object, std::string, std::string, double, bool>;
+
+DType dtype_of(const std::string& name) {
+    const std::optional<DType> type = parse_dtype(name);
+    if (!type) throw nb::value_error(("no such dtype: " + name).c_str());
+    return *type;
+}
 
 std::shared_ptr<HeldServer> make_server(const std::vector<CameraTuple>& cameras,
                                         const std::vector<std::tuple<std::string, int>>& proprios, std::string host,
                                         int port, const nb::dict& options, nb::object hooks) {
     std::vector<CameraConfig> camera_configs;
-    for (const auto& [name, height, width, channels, has_depth, K, T] : cameras)
-        camera_configs.push_back({name, height, width, channels, has_depth, to_matrix<3>(K), to_matrix<4>(T)});
+    for (const auto& [name, height, width, channels, has_depth, K, T, image, depth, depth_unit, flat] : cameras) {
+        CameraConfig& config = camera_configs.emplace_back();
+        config = {name, height, width, channels, has_depth, to_matrix<3>(K), to_matrix<4>(T)};
+        config.image_dtype = dtype_of(image);
+        config.depth_dtype = dtype_of(depth);
+        config.depth_unit = depth_unit;
+        config.two_dimensional = flat;
+    }
     std::vector<ProprioConfig> proprio_configs;
     for (const auto& [name, size] : proprios) proprio_configs.push_back({name, size});
     return std::make_shared<HeldServer>(std::move(camera_configs), std::move(proprio_configs), std::move(host), port,

@@ -15,10 +15,13 @@ std::shared_ptr<HeldServer> shared_server(nb::handle handle);
 
 namespace {
 
-std::array<std::size_t, 3> image_shape(const CameraConfig& camera) {
-    return {static_cast<std::size_t>(camera.height), static_cast<std::size_t>(camera.width),
-            static_cast<std::size_t>(camera.channels)};
+std::vector<std::size_t> image_shape(const CameraConfig& camera) {
+    std::vector<std::size_t> shape{static_cast<std::size_t>(camera.height), static_cast<std::size_t>(camera.width)};
+    if (!camera.two_dimensional) shape.push_back(static_cast<std::size_t>(camera.channels));
+    return shape;
 }
+nb::dlpack::dtype image_type(const CameraConfig& camera) { return dtype_named(to_string(camera.image_dtype)); }
+nb::dlpack::dtype depth_type(const CameraConfig& camera) { return dtype_named(to_string(camera.depth_dtype)); }
 std::array<std::size_t, 2> depth_shape(const CameraConfig& camera) {
     return {static_cast<std::size_t>(camera.height), static_cast<std::size_t>(camera.width)};
 }
@@ -39,7 +42,7 @@ public:
 
     const CameraConfig& config() const { return server_->engine().cameras().at(camera_); }
     const std::uint8_t* image() const { return snapshot_ ? snapshot_->camera(camera_).image().data() : image_.data(); }
-    const float* depth() const { return snapshot_ ? snapshot_->camera(camera_).depth().data() : depth_.data(); }
+    const std::uint8_t* depth() const { return snapshot_ ? snapshot_->camera(camera_).depth_bytes().data() : depth_.data(); }
     const double* intrinsics() const { return snapshot_ ? snapshot_->camera(camera_).intrinsics().data() : K_.data(); }
     const double* extrinsics() const { return snapshot_ ? snapshot_->camera(camera_).extrinsics().data() : T_.data(); }
     Stamp stamp() const { return snapshot_ ? snapshot_->camera(camera_).stamp(Field::image) : stamp_; }
@@ -48,7 +51,7 @@ public:
 private:
     void copy(const CameraView& camera) {
         image_.assign(camera.image().begin(), camera.image().end());
-        depth_.assign(camera.depth().begin(), camera.depth().end());
+        depth_.assign(camera.depth_bytes().begin(), camera.depth_bytes().end());
         std::copy(camera.intrinsics().begin(), camera.intrinsics().end(), K_.begin());
         std::copy(camera.extrinsics().begin(), camera.extrinsics().end(), T_.begin());
         stamp_ = camera.stamp(Field::image);
@@ -59,7 +62,7 @@ private:
     std::unique_ptr<Reader> reader_;
     std::optional<Snapshot> snapshot_;
     std::vector<std::uint8_t> image_;
-    std::vector<float> depth_;
+    std::vector<std::uint8_t> depth_;
     std::array<double, 9> K_{};
     std::array<double, 16> T_{};
     Stamp stamp_;
@@ -78,13 +81,13 @@ public:
         take_turn(Field::image);
         const auto pixels = frame_.image();
         require(frame_.status());
-        return array_view(pixels.data(), nb::dtype<std::uint8_t>(), image_shape(config()), self, true);
+        return array_view(pixels.data(), image_type(config()), image_shape(config()), self, true);
     }
     nb::object depth(nb::handle self) {
         take_turn(Field::depth);
-        const auto metres = frame_.depth();
+        const auto depth = frame_.depth_bytes();
         require(frame_.status());
-        return array_view(metres.data(), nb::dtype<float>(), depth_shape(config()), self, true);
+        return array_view(depth.data(), depth_type(config()), depth_shape(config()), self, true);
     }
     void set_intrinsics(nb::handle K) {
         take_turn(Field::intrinsics);
@@ -133,12 +136,12 @@ void bind_views(nb::module_& module) {
         .def("image",
              [](nb::handle self) {
                  const View& view = nb::cast<const View&>(self);
-                 return array_view(view.image(), nb::dtype<std::uint8_t>(), image_shape(view.config()), self, false);
+                 return array_view(view.image(), image_type(view.config()), image_shape(view.config()), self, false);
              })
         .def("depth",
              [](nb::handle self) {
                  const View& view = nb::cast<const View&>(self);
-                 return array_view(view.depth(), nb::dtype<float>(), depth_shape(view.config()), self, false);
+                 return array_view(view.depth(), depth_type(view.config()), depth_shape(view.config()), self, false);
              })
         .def("intrinsics",
              [](const View& view) {

@@ -218,11 +218,16 @@ PolicyServer::~PolicyServer() {
         frame.image();
         frame.set_intrinsics(configs_[i].intrinsics);
         frame.set_extrinsics(configs_[i].extrinsics);
-        if (configs_[i].has_depth) frame.depth();
+        if (configs_[i].has_depth) frame.depth_bytes();
     }
     for (std::size_t i = 0; i < proprio_configs_.size(); ++i) {
-        const std::vector<float> zeros(static_cast<std::size_t>(proprio_configs_[i].size));
-        static_cast<void>(engine().update_proprio(i, zeros.data(), zeros.size()));
+        const ProprioConfig& config = proprio_configs_[i];
+        const std::vector<std::byte> zeros(static_cast<std::size_t>(config.size) * size_of(config.dtype));
+        static_cast<void>(engine().update_proprio_bytes(i, zeros));
+    }
+    for (std::size_t i = 0; i < engine().slots().size(); ++i) {
+        const std::vector<std::byte> zeros(engine().slots()[i].bytes);
+        static_cast<void>(engine().update_slot(i, zeros.data(), zeros.size()));
     }
 }
 
@@ -243,6 +248,9 @@ Status PolicyServer::checked(Status status, const char* call) {
 
 Status PolicyServer::update_image(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at) {
     return checked(at ? engine().update_image(idx, data, len, *at) : engine().update_image(idx, data, len), "update_image");
+}
+Status PolicyServer::update_image(std::size_t idx, const ImageView& image, Captured at) {
+    return checked(at ? engine().update_image(idx, image, *at) : engine().update_image(idx, image), "update_image");
 }
 Status PolicyServer::update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at) {
     return checked(at ? engine().update_depth(idx, data, len, *at) : engine().update_depth(idx, data, len), "update_depth");

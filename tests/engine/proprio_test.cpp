@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <stdexcept>
 
 namespace chiral::test {
@@ -102,8 +103,9 @@ TEST(AStream, GivesItsOldestOrNewestSampleOutsideOfWhatItRemembers) {
 }
 
 TEST(AStream, RemembersAsManySamplesAsItsHistoryAndNoMore) {
-    for (const std::size_t history : {2u, 3u, 7u, 8u, 256u}) {
-        Stream stream(history);
+    for (const std::size_t asked : {2u, 3u, 7u, 8u, 256u}) {
+        Stream stream(asked);
+        const std::size_t history = std::bit_ceil(asked);
         for (std::size_t pushed = 1; pushed <= 3 * history + 1; ++pushed) {
             stream.push(static_cast<std::int64_t>(1000 * pushed), static_cast<float>(pushed));
             const std::size_t oldest = pushed > history ? pushed - history + 1 : 1;

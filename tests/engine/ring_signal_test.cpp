@@ -47,7 +47,7 @@ struct NumberedRing {
 };
 
 TEST(ARing, GivesEverySampleThatItStillHoldsAndNoOther) {
-    for (const std::size_t capacity : {1u, 2u, 3u, 8u, 256u}) {
+    for (const std::size_t capacity : {1u, 2u, 4u, 8u, 256u}) {
         NumberedRing ring(capacity, 3);
         EXPECT_EQ(ring.ring.newest(), 0u);
         for (std::uint64_t n = 1; n <= 3 * capacity; ++n) {
@@ -104,7 +104,7 @@ TEST(ARingReader, NeverSeesASampleThatIsBeingWritten) {
 
 TEST(ARingWriter, ThatDiesAnywhereLeavesTheNewestSampleReadableAndCanBeReplaced) {
     for (const Site site : {Site::ring_guard_open, Site::ring_word_store, Site::ring_guard_close, Site::ring_head_store}) {
-        NumberedRing ring(3, 4);
+        NumberedRing ring(4, 4);
         ring.push(5);
         // Never resumed while anybody looks.
         Puppet dying([&] { ring.push(); });
@@ -118,7 +118,7 @@ TEST(ARingWriter, ThatDiesAnywhereLeavesTheNewestSampleReadableAndCanBeReplaced)
             ring.push();
             ASSERT_EQ(ring.read(n), n);
             ASSERT_EQ(ring.read(n - 1), n - 1);
-            ASSERT_EQ(ring.read(n - 3), 0u);
+            ASSERT_EQ(ring.read(n - 4), 0u);
         }
     }
 }

@@ -2,6 +2,8 @@
 // The update_* calls: what they publish, what they refuse, and that a refusal changes nothing.
 #include "support.hpp"
 
+#include <chiral/slot.hpp>
+
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -318,6 +320,55 @@ TEST(AnUpdateWithAClock, UsesTheSteadyClockByDefault) {
     EXPECT_LE(stamp.captured, stamp.published);
     EXPECT_LE(stamp.published, snapshot.time());
     EXPECT_LE(snapshot.time(), after);
+}
+
+// ---- the clock ----
+
+std::atomic<std::int64_t> readings{0};
+TimePoint counted_now() noexcept { return at_ns(1000 + readings.fetch_add(1)); }
+
+TEST(TheClock, IsReadOnceForAnUpdate) {
+    EngineOptions options;
+    options.now = &counted_now;
+    options.slots = {slot_config<int>("mode")};
+    Engine engine({camera()}, {{"arm", 1}}, options);
+    Slot<int> mode(engine, "mode");
+    const std::array<std::uint8_t, 60> bytes{};
+    const float value = 0;
+    const auto readings_of = [](auto update) {
+        const std::int64_t before = readings.load();
+        EXPECT_TRUE(update().ok());
+        return readings.load() - before;
+    };
+    EXPECT_EQ(readings_of([&] { return engine.update_image(0, bytes.data(), 45); }), 1);
+    EXPECT_EQ(readings_of([&] { return engine.update_image(0, ImageView{bytes.data()}); }), 1);
+    EXPECT_EQ(readings_of([&] { return engine.update_depth(0, bytes.data(), 60); }), 1);
+    EXPECT_EQ(readings_of([&] { return engine.update_intrinsics(0, asymmetric_K()); }), 1);
+    EXPECT_EQ(readings_of([&] { return engine.update_extrinsics(0, Eigen::Matrix4d::Identity()); }), 1);
+    EXPECT_EQ(readings_of([&] { return engine.update_proprio(0, &value, 1); }), 1);
+    EXPECT_EQ(readings_of([&] { return mode.update(1); }), 1);
+    EXPECT_EQ(readings_of([&] { return engine.update_image(0, bytes.data(), 45, at_ns(5)); }), 1) << "of publication";
+}
+
+TEST(TheClock, IsReadOnceForABatchOfFrames) {
+    EngineOptions options;
+    options.now = &counted_now;
+    Engine engine({camera("a"), camera("b"), camera("c")}, {}, options);
+    Reader reader = engine.make_reader();
+    std::vector<Frame> frames;
+    for (std::size_t i = 0; i < 3; ++i) {
+        frames.push_back(engine.begin_frame(i));
+        fill(frames.back().image(), i);
+    }
+    const std::int64_t before = readings.load();
+    const TimePoint published = engine.now();
+    for (std::size_t i = 0; i < 3; ++i) ASSERT_TRUE(frames[i].commit(at_ns(static_cast<std::int64_t>(i)), published).ok());
+    EXPECT_EQ(readings.load() - before, 1);
+    const Snapshot snapshot = reader.snapshot();
+    for (std::size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(snapshot.camera(i).stamp(Field::image).published, published);
+        EXPECT_EQ(snapshot.camera(i).captured(), at_ns(static_cast<std::int64_t>(i)));
+    }
 }
 
 }  // namespace

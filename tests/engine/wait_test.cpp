@@ -2,6 +2,8 @@
 // Waiting for frames: at once if there is one, woken when one comes, false at the deadline, and never a lost wake-up.
 #include "support.hpp"
 
+#include <chiral/slot.hpp>
+
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -233,6 +235,104 @@ TEST(WaitingForAFrame, EndsByTheClockOfTheEngineAndByNoOther) {
     EXPECT_TRUE(sleeper.is_asleep());
     HandClock::advance(std::chrono::seconds(1));
     EXPECT_FALSE(sleeper.result());
+}
+
+// ---- other sources ----
+
+/// A camera with depth, a stream and a slot.
+struct Sources {
+    Engine engine{{camera()}, {{"arm", 1}}, [] {
+                      EngineOptions options;
+                      options.slots = {slot_config<int>("mode")};
+                      return options;
+                  }()};
+    Slot<int> mode{engine, "mode"};
+    std::array<Source, 4> all{Source{Source::Kind::image, 0}, Source{Source::Kind::depth, 0},
+                              Source{Source::Kind::proprio, 0}, Source{Source::Kind::slot, 0}};
+
+    void publish(std::size_t which) {
+        const std::array<std::uint8_t, 60> bytes{};
+        const float value = 1;
+        const Status done = which == 0   ? engine.update_image(0, bytes.data(), 45)
+                            : which == 1 ? engine.update_depth(0, bytes.data(), 60)
+                            : which == 2 ? engine.update_proprio(0, &value, 1)
+                                         : mode.update(4);
+        EXPECT_TRUE(done.ok()) << done.message();
+    }
+};
+
+TEST(WaitingForASource, WakesForThatOneOnly) {
+    for (std::size_t which = 0; which < 4; ++which) {
+        SCOPED_TRACE(which);
+        Sources sources;
+        Sleeper sleeper([&] { return sources.engine.wait(sources.all[which], 0, Clock::now() + std::chrono::seconds(60)); });
+        ASSERT_TRUE(sleeper.is_asleep());
+        for (std::size_t other = 0; other < 4; ++other)
+            if (other != which) sources.publish(other);
+        EXPECT_TRUE(sleeper.is_asleep());
+        EXPECT_EQ(sources.engine.newest(sources.all[which]), 0u);
+        sources.publish(which);
+        EXPECT_TRUE(sleeper.result());
+        EXPECT_EQ(sources.engine.newest(sources.all[which]), 1u);
+        EXPECT_FALSE(sources.engine.wait(sources.all[which], 1, TimePoint::min()));
+    }
+}
+
+TEST(WaitingForAny, WakesForEachAndSaysWhich) {
+    for (std::size_t which = 0; which < 4; ++which) {
+        SCOPED_TRACE(which);
+        Sources sources;
+        std::array<Awaited, 4> awaited;
+        for (std::size_t i = 0; i < 4; ++i) awaited[i] = {sources.all[i], 0};
+        std::optional<std::size_t> found;
+        Sleeper sleeper([&] {
+            found = sources.engine.wait_any(awaited, Clock::now() + std::chrono::seconds(60));
+            return found.has_value();
+        });
+        ASSERT_TRUE(sleeper.is_asleep());
+        sources.publish(which);
+        EXPECT_TRUE(sleeper.result());
+        EXPECT_EQ(found, which);
+    }
+}
+
+TEST(WaitingForAny, IsFalseAtTheDeadlineAndLooksOnceMore) {
+    Sources sources;
+    const std::array<Awaited, 2> awaited{Awaited{sources.all[2], 0}, Awaited{sources.all[3], 0}};
+    EXPECT_EQ(sources.engine.wait_any(awaited, TimePoint::min()), std::nullopt);
+    sources.publish(3);
+    EXPECT_EQ(sources.engine.wait_any(awaited, TimePoint::min()), 1u);
+    sources.publish(2);
+    EXPECT_EQ(sources.engine.wait_any(awaited, TimePoint::min()), 0u) << "the first of those";
+    EXPECT_EQ(sources.engine.wait_any({}, TimePoint::min()), std::nullopt);
+}
+
+TEST(WaitingForAny, MissesNothingOfManyWriters) {
+    Sources sources;
+    const std::uint64_t rounds = load(2000);
+    std::array<std::thread, 2> writers;
+    for (const std::size_t which : {std::size_t{2}, std::size_t{3}})
+        writers[which - 2] = std::thread([&, which] {
+            for (std::uint64_t n = 0; n < rounds; ++n) sources.publish(which);
+        });
+    std::array<Awaited, 2> awaited{Awaited{sources.all[2], 0}, Awaited{sources.all[3], 0}};
+    const TimePoint deadline = Clock::now() + std::chrono::seconds(60);
+    while (awaited[0].after < rounds || awaited[1].after < rounds) {
+        const auto found = sources.engine.wait_any(awaited, deadline);
+        ASSERT_TRUE(found.has_value()) << awaited[0].after << ' ' << awaited[1].after;
+        awaited[*found].after = sources.engine.newest(awaited[*found].source);
+    }
+    for (std::thread& writer : writers) writer.join();
+}
+
+TEST(WaitingForASource, ThatDoesNotExistIsRefused) {
+    Sources sources;
+    for (const Source::Kind kind : {Source::Kind::image, Source::Kind::depth, Source::Kind::proprio, Source::Kind::slot}) {
+        const std::array<Awaited, 2> awaited{Awaited{sources.all[0], 0}, Awaited{{kind, 1}, 0}};
+        EXPECT_THROW(static_cast<void>(sources.engine.newest({kind, 1})), std::out_of_range);
+        EXPECT_THROW(static_cast<void>(sources.engine.wait({kind, 1}, 0, TimePoint::min())), std::out_of_range);
+        EXPECT_THROW(static_cast<void>(sources.engine.wait_any(awaited, TimePoint::min())), std::out_of_range);
+    }
 }
 
 }  // namespace

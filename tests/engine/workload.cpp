@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workload.hpp"
 
+#include <chiral/slot.hpp>
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -19,14 +21,37 @@ std::vector<CameraConfig> cameras() {
     CameraConfig side = wrist;
     side.name = "side";
     side.has_depth = false;
-    return {wrist, side};
+    CameraConfig deep;
+    deep.name = "deep";
+    deep.height = wrist.height;
+    deep.width = wrist.width;
+    deep.channels = 1;
+    deep.image_dtype = DType::uint16;
+    deep.two_dimensional = true;
+    deep.has_depth = true;
+    deep.depth_dtype = DType::uint16;
+    CameraConfig compressed = side;
+    compressed.name = "compressed";
+    compressed.encoding = FrameEncoding::jpeg;
+    return {wrist, side, deep, compressed};
 }
+
+std::vector<ProprioConfig> streams() {
+    ProprioConfig joints{"joints", 7};
+    joints.dtype = DType::float64;
+    return {{"arm", 7}, {"grip", 1}, {"many", 4096}, joints};
+}
+
+struct Touch {
+    std::array<float, 64> pressure;
+};
 
 EngineOptions options(int readers, TimePoint (*now)() noexcept) {
     EngineOptions o;
     o.readers = readers;
     o.verify_pins = true;
     o.now = now;
+    o.slots = {slot_config<Touch>("touch")};
     return o;
 }
 
@@ -35,6 +60,7 @@ std::array<std::uint8_t, 3 * kPixels> image_bytes;
 std::array<std::uint8_t, 4 * kPixels> depth_bytes;
 std::array<float, 4096> floats;
 std::array<float, 4096> read_back;
+std::array<double, 7> doubles;
 
 std::uint64_t updates(Engine& engine) noexcept {
     std::uint64_t wrong = 0;
@@ -44,6 +70,11 @@ std::uint64_t updates(Engine& engine) noexcept {
     wrong += !engine.update_depth(0, depth_bytes.data(), depth_bytes.size()).ok();
     wrong += !engine.update_intrinsics(0, Eigen::Matrix3d::Identity()).ok();
     wrong += !engine.update_extrinsics(0, Eigen::Matrix4d::Identity()).ok();
+    wrong += !engine.update_image(1, ImageView{image_bytes.data(), 0, PixelFormat::bgr}).ok();
+    wrong += !engine.update_image(2, image_bytes.data(), 2 * kPixels).ok();
+    wrong += !engine.update_depth(2, depth_bytes.data(), 2 * kPixels).ok();
+    wrong += !engine.update_image(3, image_bytes.data(), 17 + image_bytes[7]).ok();
+    wrong += !engine.update_slot(0, floats.data(), sizeof(Touch)).ok();
     return wrong;
 }
 
@@ -74,6 +105,7 @@ std::uint64_t proprios(Engine& engine) noexcept {
     wrong += !engine.update_proprio(0, floats.data(), 7).ok();
     wrong += !engine.update_proprio(1, floats.data(), 1).ok();
     wrong += !engine.update_proprio(2, floats.data(), 4096).ok();
+    wrong += !engine.update_proprio_as<double>(3, doubles).ok();
     return wrong;
 }
 
@@ -82,7 +114,8 @@ std::uint64_t look_at(const Snapshot& snapshot) noexcept {
     std::uint64_t sum = 0;
     for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
         const CameraView view = snapshot.camera(i);
-        sum += view.image()[100] + view.missed() + view.version();
+        if (view.image().size() > 100) sum += view.image()[100];
+        sum += view.missed() + view.version() + view.depth_bytes().size();
         wrong += view.intrinsics()[0] != 1.0 || view.extrinsics()[15] != 1.0;
         wrong += view.status() > SourceStatus::frozen;
         sum += static_cast<std::uint64_t>(view.age().count() + view.skew().count());
@@ -92,6 +125,10 @@ std::uint64_t look_at(const Snapshot& snapshot) noexcept {
         sum += view.sequence() + view.missed() + static_cast<std::uint64_t>(view.age().count());
         wrong += view.status() > SourceStatus::frozen;
     }
+    const SlotView touch = snapshot.slot(0);
+    sum += static_cast<std::uint64_t>(touch.bytes()[9]) + touch.sequence() + touch.missed();
+    wrong += touch.status() > SourceStatus::frozen;
+    sum += snapshot.proprio(3).values_as<double>().size();
     return wrong + (sum == 0);
 }
 
@@ -119,6 +156,7 @@ std::uint64_t reads(const Engine& engine) {
         engine.proprio_at(0, stamp.captured - std::chrono::microseconds(5), {read_back.data(), 7}) == ProprioRead::overrun;
     wrong += engine.proprio_at(1, TimePoint{}, {read_back.data(), 1}) == ProprioRead::overrun;
     wrong += engine.proprio_at(2, TimePoint::max(), {read_back.data(), 4096}) == ProprioRead::overrun;
+    wrong += engine.proprio_at(3, stamp.captured, {read_back.data(), 7}) == ProprioRead::overrun;
     wrong += engine.newest_frame(7) != 0;
     return wrong;
 }
@@ -134,6 +172,9 @@ std::uint64_t errors(Engine& engine) noexcept {
     wrong += engine.update_extrinsics(0, Eigen::Matrix4d::Constant(nan)).code() != Errc::not_finite;
     wrong += engine.update_proprio(0, floats.data(), 8).code() != Errc::wrong_size;
     wrong += engine.update_proprio(5, floats.data(), 7).code() != Errc::unknown_proprio;
+    wrong += engine.update_slot(0, floats.data(), 1).code() != Errc::wrong_size;
+    wrong += engine.update_image(2, ImageView{image_bytes.data(), 0, PixelFormat::bgr}).code() != Errc::wrong_format;
+    wrong += !engine.begin_frame(2).depth().empty();
     Frame first = engine.begin_frame(0);
     Frame second = engine.begin_frame(0);
     wrong += first.image().empty() || !second.image().empty();
@@ -149,13 +190,18 @@ std::uint64_t waits(Engine& engine) {
     wrong += !engine.wait_frame(0, engine.newest_frame(0) - 1, TimePoint::max());
     const std::array<std::uint64_t, 1> before{engine.newest_frame(0) - 1};
     wrong += !engine.wait_frames(before, TimePoint::max());
+    wrong += !engine.update_slot(0, floats.data(), sizeof(Touch)).ok();
+    const Source touch{Source::Kind::slot, 0};
+    const std::array<Awaited, 1> any{Awaited{touch, engine.newest(touch) - 1}};
+    wrong += !engine.wait(touch, any[0].after, TimePoint::max());
+    wrong += engine.wait_any(any, TimePoint::max()) != 0;
     return wrong;
 }
 
 }  // namespace
 
 Subject::Subject(int readers, TimePoint (*now)() noexcept)
-    : engine(cameras(), {{"arm", 7}, {"grip", 1}, {"many", 4096}}, options(readers, now)), reader(engine.make_reader()) {}
+    : engine(cameras(), streams(), options(readers, now)), reader(engine.make_reader()) {}
 
 const char* to_string(Work work) noexcept {
     constexpr const char* names[] = {

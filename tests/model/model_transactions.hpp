@@ -3,7 +3,7 @@
 //
 // Payloads are plain memory, so Relacy reports a slot that is filled while it is read, or by two writers. A bystander notes
 // what every publication moved: it must be exactly what the transaction had open, numbered one after the other. The fields
-// of a model are those after the image, whose signal has models of its own.
+// of a model are the last ones: the signals of the first have models of their own.
 #pragma once
 
 #include "relacy_model.hpp"
@@ -19,6 +19,9 @@ public:
     static constexpr int kSlots = readers + 2 + core::kSpareSlots;
     static constexpr int kMaxVersions = 12;
     static_assert(fields < core::kFields);
+
+    /// Backwards, from those that nobody is told of; and the other way round.
+    static constexpr int core_field(int field) { return core::kFields - 1 - field; }
 
     ModelTransactions() {
         for (auto& field : slots_)
@@ -36,7 +39,7 @@ public:
 
         /// Opens a field and fills its slot. False if another thread writes it.
         bool open(int field) {
-            const int f = field + 1;
+            const int f = core_field(field);
             if (!transaction_.open(f)) return false;
             RL_ASSERT(transaction_.slot(f) < kSlots);
             fill(field);
@@ -44,10 +47,10 @@ public:
         }
         /// Fills the slot of an open field, as a driver that comes back would.
         void fill(int field) {
-            const int f = field + 1;
+            const int f = core_field(field);
             camera_.slots_[field][transaction_.slot(f)](RL_INFO) = static_cast<unsigned>(transaction_.sequence(f));
         }
-        void discard(int field) { transaction_.discard(field + 1); }
+        void discard(int field) { transaction_.discard(core_field(field)); }
         void abandon() { transaction_.abandon(); }
         core::Commit commit() {
             const rl::thread_id_t self = rl::thread_index();
@@ -64,14 +67,14 @@ public:
         core::Transaction<ModelAtomics> transaction_;
     };
 
-    core::Revocation revoke(int field) { return core_->claims.revoke(field + 1); }
-    core::Revocation bury(int field) { return core_->claims.bury(field + 1); }
+    core::Revocation revoke(int field) { return core_->claims.revoke(core_field(field)); }
+    core::Revocation bury(int field) { return core_->claims.bury(core_field(field)); }
 
     /// A writer's steps up to the one that would publish, from which it never goes on. False if another
     /// thread writes the field.
     bool close_and_die(int field) {
         using Claims = core::FieldClaims<ModelAtomics>;
-        const int f = field + 1;
+        const int f = core_field(field);
         Claims::Word claim = core_->claims.look(f);
         if (!Claims::is_free(claim)) return false;
         const core::FreeSlot free = core_->sync.choose_slot(f, readers, core_->claims.quarantined(f));
@@ -98,8 +101,8 @@ public:
         const std::uint64_t version = view.version();
         RL_ASSERT(version >= current_before && version <= newest_);
         for (int f = 0; f < fields; ++f) {
-            RL_ASSERT(slots_[f][view.slot(f + 1)](RL_INFO).load() == history_[version][f]);
-            RL_ASSERT(core_->stamps[f + 1][view.slot(f + 1)].sequence() == history_[version][f]);
+            RL_ASSERT(slots_[f][view.slot(core_field(f))](RL_INFO).load() == history_[version][f]);
+            RL_ASSERT(core_->stamps[core_field(f)][view.slot(core_field(f))].sequence() == history_[version][f]);
         }
         return version;
     }
@@ -125,8 +128,8 @@ private:
             const bool open = transaction.is_open(f);
             RL_ASSERT(core::View{after}.slot(f) == (open ? transaction.slot(f) : core::View{before}.slot(f)));
             if (!open) continue;
-            RL_ASSERT(transaction.sequence(f) == history_[newest_][f - 1] + 1);
-            ++history_[newest_][f - 1];
+            RL_ASSERT(transaction.sequence(f) == history_[newest_][core_field(f)] + 1);
+            ++history_[newest_][core_field(f)];
         }
     }
 

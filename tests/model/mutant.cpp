@@ -25,6 +25,7 @@ constexpr const char* kSites[] = {
     "ring_word_store",      "ring_guard_close",  "ring_head_store", "ring_head_load",     "ring_guard_first",
     "ring_word_load",       "ring_guard_second", "ring_claim_take", "ring_claim_drop",    "signal_store",
     "signal_waiters_load",  "wait_enter",        "wait_check",      "wait_leave",         "wait_first_look",
+    "bell_waiters_load",    "bell_ring",         "bell_enter",      "bell_look",          "bell_leave",
 };
 static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
 

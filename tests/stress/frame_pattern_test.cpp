@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace chiral::stress {
@@ -70,31 +73,60 @@ TEST(FramePattern, CoverageLimitsWhatIsLookedAt) {
     EXPECT_FALSE(check_image(image, 7, 0, {3, 8}));
 }
 
-TEST(FramePattern, EverySingleWrongDepthIsFound) {
-    std::vector<float> depth(2500);
-    fill_depth(depth, 41);
-    EXPECT_EQ(depth[1234], 41.f);
-    EXPECT_FALSE(check_depth(depth, 41));
-    EXPECT_EQ(depth_number(depth, 40), 41u);
-    for (std::size_t i = 0; i < depth.size(); ++i) {
-        depth[i] = 42.f;
-        const auto difference = check_depth(depth, 41);
-        ASSERT_TRUE(difference) << "value " << i;
-        EXPECT_EQ(difference->element, i);
-        EXPECT_EQ(difference->frame, 42u);
-        depth[i] = 41.f;
+constexpr DType kDepthTypes[] = {DType::uint8,  DType::int8,  DType::uint16,  DType::int16,   DType::uint32, DType::int32,
+                                 DType::uint64, DType::int64, DType::float16, DType::float32, DType::float64};
+
+std::span<std::uint8_t> element_of(std::vector<std::uint8_t>& depth, DType type, std::size_t i) {
+    return std::span(depth).subspan(i * size_of(type), size_of(type));
+}
+
+TEST(FramePattern, EverySingleWrongDepthIsFoundInEveryType) {
+    for (const DType type : kDepthTypes) {
+        SCOPED_TRACE(to_string(type));
+        constexpr std::size_t count = 5003;  // one block of the largest type and more, of the smallest as well
+        std::vector<std::uint8_t> depth(count * size_of(type));
+        fill_depth(depth, type, 41);
+        EXPECT_FALSE(check_depth(depth, type, 41));
+        EXPECT_EQ(depth_number(depth, type, 40), 41u);
+        for (std::size_t i = 0; i < count; i += i < 4100 ? 37 : 1) {
+            fill_depth(element_of(depth, type, i), type, 42);
+            const auto difference = check_depth(depth, type, 41);
+            ASSERT_TRUE(difference) << "value " << i;
+            EXPECT_EQ(difference->element, i);
+            EXPECT_EQ(difference->frame, 42u);
+            fill_depth(element_of(depth, type, i), type, 41);
+        }
     }
 }
 
-TEST(FramePattern, DepthNumbersWrapWhereFloatsStopCounting) {
-    constexpr std::uint64_t number = (std::uint64_t{1} << 24) + 5;
-    std::vector<float> depth(10);
-    fill_depth(depth, number);
-    EXPECT_EQ(depth[0], 5.f);
-    EXPECT_EQ(depth_number(depth, number - 3), number);
-    EXPECT_EQ(depth_number(depth, number + 3), number);
-    depth[0] = 5.5f;
-    EXPECT_EQ(depth_number(depth, number), std::nullopt);
+TEST(FramePattern, DepthIsTheNumberAsItsTypeHasIt) {
+    std::vector<std::uint8_t> depth(20);
+    fill_depth(depth, DType::float32, 41);
+    float single = 0;
+    std::memcpy(&single, depth.data() + 16, sizeof single);
+    EXPECT_EQ(single, 41.f);
+    fill_depth(depth, DType::uint16, 41 + 3 * 65536);
+    EXPECT_EQ(depth[18] + 256 * depth[19], 41);
+    for (const auto& [number, bits] : {std::pair(1u, 0x3c00), {2u, 0x4000}, {3u, 0x4200}, {2047u, 0x67ff}, {2048u, 0}}) {
+        fill_depth(depth, DType::float16, number);
+        EXPECT_EQ(depth[2] + 256 * depth[3], bits) << "binary16 of " << number;
+    }
+}
+
+TEST(FramePattern, DepthNumbersWrapWhereTheirTypeStopsCounting) {
+    for (const DType type : kDepthTypes) {
+        SCOPED_TRACE(to_string(type));
+        for (const std::uint64_t number : {(std::uint64_t{1} << 24) + 5, std::uint64_t{70000}, std::uint64_t{2047}}) {
+            std::vector<std::uint8_t> depth(10 * size_of(type));
+            fill_depth(depth, type, number);
+            EXPECT_EQ(depth_number(depth, type, number - 3), number);
+            EXPECT_EQ(depth_number(depth, type, number + 3), number);
+        }
+    }
+    std::vector<std::uint8_t> depth(sizeof(float));
+    const float between = 5.5f;
+    std::memcpy(depth.data(), &between, sizeof between);
+    EXPECT_EQ(depth_number(depth, DType::float32, 5), std::nullopt);
 }
 
 TEST(FramePattern, EverySingleWrongMatrixElementIsFound) {

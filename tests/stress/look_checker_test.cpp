@@ -18,7 +18,7 @@ protected:
         make_checker(Writes::frame);
         for (std::size_t i = 0; i < 2; ++i) {
             buffers_[i].image.resize(40 * 30 * 3);
-            buffers_[i].depth.resize(i == 0 ? 40 * 30 : 0);
+            buffers_[i].depth.resize(i == 0 ? 40 * 30 * sizeof(float) : 0);
         }
         write(1);
         look_.cameras.resize(2);
@@ -33,7 +33,7 @@ protected:
         Buffers& to = buffers_[camera];
         switch (kFieldOrder[field]) {
             case Field::image: fill_image(to.image, number, camera); break;
-            case Field::depth: fill_depth(to.depth, number); break;
+            case Field::depth: fill_depth(to.depth, DType::float32, number); break;
             case Field::intrinsics: fill_matrix(to.intrinsics, number, camera); break;
             case Field::extrinsics: fill_matrix(to.extrinsics, number, camera); break;
         }
@@ -78,7 +78,7 @@ protected:
 
     struct Buffers {
         std::vector<std::uint8_t> image;
-        std::vector<float> depth;
+        std::vector<std::uint8_t> depth;
         std::array<double, 9> intrinsics{};
         std::array<double, 16> extrinsics{};
         std::array<std::uint64_t, kFields> sequence{};
@@ -146,7 +146,7 @@ TEST_F(Scene, AnImageOfTwoFramesIsTornAndBothAreNamed) {
 }
 
 TEST_F(Scene, OneWrongDepthIsTorn) {
-    buffers_[0].depth[1199] = 0.f;
+    fill_depth(std::span(buffers_[0].depth).last(sizeof(float)), DType::float32, 0);
     EXPECT_EQ(counts(check()), "torn 1 incoherent 0 backwards 0 stale 0");
 }
 

@@ -93,4 +93,13 @@ constexpr bool is_element_of(DType type) noexcept {
     return false;
 }
 
+/// The first type of which T is what one reads its elements as, for messages; "" if it is none.
+template <class T>
+constexpr const char* element_name() noexcept {
+    for (std::size_t i = 0; i < dtype_count; ++i)
+        if (is_element_of<T>(static_cast<DType>(i)) && (!std::is_same_v<T, std::uint8_t> || i > 0))
+            return to_string(static_cast<DType>(i));
+    return "";
+}
+
 }  // namespace chiral

@@ -17,19 +17,21 @@
 // and those of one camera in one snapshot were all current at one instant.
 //
 // Thread rules: one thread at a time writes a field of a camera or a proprio stream (a second one is told writer_busy and
-// nothing is harmed); different fields may be written by different threads at once. A Reader, its Snapshot and what the
+// nothing is harmed), and so a slot; different fields may be written by different threads at once. A Reader, its Snapshot and what the
 // Snapshot hands out belong to one thread at a time. An Engine outlives its readers and frames, a Reader its snapshots.
 #pragma once
 
 #include <chiral/api.hpp>
-#include <chiral/core/transaction.hpp>
 #include <chiral/engine_options.hpp>
+#include <chiral/frame.hpp>
+#include <chiral/image_view.hpp>
+#include <chiral/snapshot.hpp>
 #include <chiral/sources.hpp>
+#include <chiral/status.hpp>
 #include <chiral/time.hpp>
 
 #include <Eigen/Core>
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,62 +42,6 @@
 #include <vector>
 
 namespace chiral {
-
-/// The four buffers of a camera.
-enum class Field : std::uint8_t { image, depth, intrinsics, extrinsics };
-constexpr const char* to_string(Field field) noexcept {
-    constexpr const char* names[] = {"image", "depth", "intrinsics", "extrinsics"};
-    return names[static_cast<int>(field)];
-}
-
-enum class Errc : std::uint8_t {
-    ok,
-    unknown_camera,   ///< index out of range
-    unknown_proprio,  ///< index out of range
-    wrong_size,       ///< the buffer is not as long as the declared shape says
-    no_depth,         ///< the camera was declared without depth
-    not_finite,       ///< NaN or infinity in intrinsics, extrinsics or a proprio sample (depth maps may hold them)
-    writer_busy,      ///< another thread is writing the same field, or hangs or died while it did: Engine::revoke_writer
-    revoked,          ///< the field was taken from this frame while it was open: Engine::revoke_writer
-    no_spare_slot,    ///< revoke_writer(): the writer revoked before this one has not come back
-    nothing_filled,   ///< commit() of a frame of which no field was touched
-    closed,           ///< the frame has been committed or abandoned already
-};
-
-/// What became of an update. A value, not an exception: the sensor thread goes on. After an error the buffers are as they
-/// were before. Cheap to copy; the message is put together only when asked for.
-class CHIRAL_API Status {
-public:
-    Status() = default;
-    Status(Errc code, const char* source, const char* what, std::uint64_t got, std::uint64_t expected) noexcept
-        : code_(code), source_(source), what_(what), got_(got), expected_(expected) {}
-
-    bool ok() const noexcept { return code_ == Errc::ok; }
-    explicit operator bool() const noexcept { return ok(); }
-    Errc code() const noexcept { return code_; }
-    std::uint64_t got() const noexcept { return got_; }
-    std::uint64_t expected() const noexcept { return expected_; }
-    /// For example "camera 'wrist': image has 12 bytes, expected 921600".
-    std::string message() const;
-
-    /// Steps on shared memory that the call took, where it succeeded; at most Engine::writer_step_bound(). A frame counts from
-    /// its begin; a field that it discards and asks for again costs up to another quarter of the bound each time.
-    std::uint32_t steps() const noexcept { return steps_; }
-    /// Sequence number of the published sample, where it succeeded: of the first field in the order of Field, or of the
-    /// proprio sample.
-    std::uint64_t sequence() const noexcept { return sequence_; }
-
-private:
-    friend class Engine;
-    friend class Frame;
-    Errc code_{Errc::ok};
-    std::uint32_t steps_{0};
-    std::uint64_t sequence_{0};
-    const char* source_{""};  // names live as long as the engine
-    const char* what_{""};
-    std::uint64_t got_{0};
-    std::uint64_t expected_{0};
-};
 
 /// What was obtained for the arena, as opposed to what was asked for.
 struct CHIRAL_API ArenaReport {
@@ -111,55 +57,7 @@ struct CHIRAL_API ArenaReport {
 
 namespace detail {
 struct EngineState;
-struct ReaderState;
 }  // namespace detail
-
-/// A frame transaction: hands out slot memory of one camera to be filled in place, and publishes any subset of the four
-/// fields in one step. Destroying it without commit() publishes nothing.
-///
-/// A field is claimed when it is first asked for: from then until commit or abandonment no other thread can write it, unless
-/// it is revoked. A revoked frame may go on filling the memory it was handed: it is nobody else's until the frame ends, and
-/// commit() returns Errc::revoked. Slot memory holds old pixels, not zeros.
-class CHIRAL_API Frame {
-public:
-    Frame(Frame&& other) noexcept;
-    Frame& operator=(Frame&& other) noexcept;
-    Frame(const Frame&) = delete;
-    ~Frame();
-
-    /// H*W*C bytes to fill, row-major. Empty on error: see status().
-    std::span<std::uint8_t> image() noexcept;
-    /// H*W float32 in metres to fill, row-major. Empty on error: see status().
-    std::span<float> depth() noexcept;
-    /// Camera matrix K, camera-to-world transform T. Copied now, published by commit().
-    Status set_intrinsics(const Eigen::Matrix3d& K) noexcept;
-    Status set_extrinsics(const Eigen::Matrix4d& T) noexcept;
-
-    /// Takes a field that was asked for out of the transaction again.
-    void discard(Field field) noexcept;
-
-    /// Publishes every field that was asked for, in one step. The transaction is over afterwards, whatever it returns.
-    [[nodiscard]] Status commit() noexcept;  ///< captured now
-    [[nodiscard]] Status commit(TimePoint captured) noexcept;
-    /// Publishes nothing. The transaction is over.
-    void abandon() noexcept;
-
-    /// The first error since begin_frame().
-    const Status& status() const noexcept { return status_; }
-    /// Open, and without an error so far.
-    explicit operator bool() const noexcept { return engine_ && status_.ok(); }
-
-private:
-    friend class Engine;
-    Frame(detail::EngineState* engine, std::size_t camera, Status status) noexcept;
-    void* open(Field field) noexcept;
-    Status finish(TimePoint captured, TimePoint published) noexcept;
-
-    detail::EngineState* engine_;  // null once closed
-    std::size_t camera_;
-    Status status_;
-    core::Transaction<core::StdAtomics> transaction_;  // over for an unknown camera
-};
 
 /// What is known of a writer whose field is to be freed.
 enum class WriterFate : std::uint8_t {
@@ -169,166 +67,15 @@ enum class WriterFate : std::uint8_t {
     dead,
 };
 
-/// Number and times of one published buffer.
-struct Stamp {
-    std::uint64_t sequence{0};  ///< counts the publications of this buffer from 1; 0: the initial value
-    TimePoint captured{};       ///< given by the driver, or the time of the update call
-    TimePoint published{};
+/// What can be waited for.
+struct Source {
+    enum class Kind : std::uint8_t { image, depth, proprio, slot };
+    Kind kind{Kind::image};
+    std::size_t index{0};  ///< of the camera, stream or slot
 };
-
-/// One camera of a snapshot. Valid while the Snapshot lives.
-class CHIRAL_API CameraView {
-public:
-    std::span<const std::uint8_t> image() const noexcept;  ///< H*W*C bytes, row-major
-    std::span<const float> depth() const noexcept;         ///< H*W metres, row-major; empty without depth
-    /// Row-major 3x3 camera matrix K, as it lies in the slot.
-    std::span<const double, 9> intrinsics() const noexcept;
-    /// Row-major 4x4 camera-to-world transform T, as it lies in the slot.
-    std::span<const double, 16> extrinsics() const noexcept;
-
-    Stamp stamp(Field field) const noexcept;
-    /// Publications of any field of this camera up to this view.
-    std::uint64_t version() const noexcept;
-
-    // Of the image:
-    std::uint64_t sequence() const noexcept { return stamp(Field::image).sequence; }
-    TimePoint captured() const noexcept { return stamp(Field::image).captured; }
-    Duration age() const noexcept;          ///< snapshot time minus the older of capture and publication
-    std::uint64_t missed() const noexcept;  ///< images published since this reader's last snapshot that it did not see
-    Duration skew() const noexcept;         ///< capture time minus the snapshot's reference time
-    /// Samples the image's content: costs up to 64 cache misses, and one pass over the image while the samples do not change.
-    SourceStatus status() const noexcept;
-
-    const CameraConfig& config() const noexcept;
-
-private:
-    friend class Snapshot;
-    CameraView(detail::ReaderState* reader, std::size_t index) noexcept;
-    detail::ReaderState& reader() const noexcept;  // found in debug builds: a view of a snapshot that is no more
-    detail::ReaderState* reader_;
-    std::size_t index_;
-    std::uint64_t snapshot_;  // number of the snapshot it is of
-};
-
-/// How a proprio value came to be.
-enum class ProprioRead : std::uint8_t {
-    latest,         ///< the newest sample, as it was published
-    interpolated,   ///< linear between the two samples around the asked time
-    after_newest,   ///< asked for a time after the newest sample: the newest sample
-    before_oldest,  ///< asked for a time before the oldest remembered sample: the oldest sample
-    empty,          ///< nothing has been published: zeros
-    overrun,  ///< the writer overtook the reader in every attempt: a snapshot repeats the values of the one before; the
-              ///< caller's own buffer holds anything
-};
-
-/// One proprio stream of a snapshot: a copy that is owned by the Reader and valid while the Snapshot lives.
-class CHIRAL_API ProprioView {
-public:
-    std::span<const float> values() const noexcept;
-    ProprioRead how() const noexcept;
-    /// Of the sample, or of the later one of an interpolated pair. captured is the interpolated time there.
-    const Stamp& stamp() const noexcept;
-    std::uint64_t sequence() const noexcept { return stamp().sequence; }
-    TimePoint captured() const noexcept { return stamp().captured; }
-    Duration age() const noexcept;          ///< as CameraView::age
-    std::uint64_t missed() const noexcept;  ///< samples since this reader's last snapshot that it did not see
-    SourceStatus status() const noexcept;
-    const ProprioConfig& config() const noexcept;
-
-private:
-    friend class Snapshot;
-    ProprioView(detail::ReaderState* reader, std::size_t index) noexcept;
-    detail::ReaderState& reader() const noexcept;  // found in debug builds: a view of a snapshot that is no more
-    detail::ReaderState* reader_;
-    std::size_t index_;
-    std::uint64_t snapshot_;  // number of the snapshot it is of
-};
-
-/// What outlives the Snapshot without harm.
-class CHIRAL_API PassingCameraView : CameraView {
-public:
-    using CameraView::age;
-    using CameraView::captured;
-    using CameraView::missed;
-    using CameraView::sequence;
-    using CameraView::skew;
-    using CameraView::stamp;
-    using CameraView::status;
-    using CameraView::version;
-
-private:
-    friend class Snapshot;
-    explicit PassingCameraView(CameraView view) noexcept : CameraView(view) {}
-};
-class CHIRAL_API PassingProprioView : ProprioView {
-public:
-    using ProprioView::age;
-    using ProprioView::captured;
-    using ProprioView::how;
-    using ProprioView::missed;
-    using ProprioView::sequence;
-    using ProprioView::stamp;
-    using ProprioView::status;
-
-private:
-    friend class Snapshot;
-    explicit PassingProprioView(ProprioView view) noexcept : ProprioView(view) {}
-};
-
-/// Everything at one look. Releases its pins when destroyed. Movable, not copyable.
-class CHIRAL_API Snapshot {
-public:
-    Snapshot(Snapshot&& other) noexcept : reader_(other.reader_) { other.reader_ = nullptr; }
-    Snapshot& operator=(Snapshot&& other) noexcept;
-    Snapshot(const Snapshot&) = delete;
-    ~Snapshot() { release(); }
-
-    std::size_t cameras() const noexcept;
-    std::size_t proprios() const noexcept;
-    CameraView camera(std::size_t index) const& noexcept { return {reader_, index}; }    ///< index < cameras()
-    ProprioView proprio(std::size_t index) const& noexcept { return {reader_, index}; }  ///< index < proprios()
-    /// Of a snapshot that is gone at the end of the expression: numbers and times, but no buffers.
-    PassingCameraView camera(std::size_t index) const&& noexcept { return PassingCameraView({reader_, index}); }
-    PassingProprioView proprio(std::size_t index) const&& noexcept { return PassingProprioView({reader_, index}); }
-
-    /// When the snapshot was taken; ages refer to it.
-    TimePoint time() const noexcept;
-    /// What skews and interpolated proprios refer to: as asked for, else time().
-    TimePoint reference() const noexcept;
-    /// Steps on shared memory that taking it took; at most Engine::reader_step_bound().
-    std::uint32_t steps() const noexcept;
-
-    /// True if the guard of every pinned slot still is what it was when the slot was pinned. It always is; the stress
-    /// harness and debug builds ask anyway. Without EngineOptions::verify_pins it only looks whether a fill has begun.
-    bool intact() const noexcept;
-
-    /// Releases the pins early.
-    void release() noexcept;
-
-private:
-    friend class Reader;
-    explicit Snapshot(detail::ReaderState* reader) noexcept : reader_(reader) {}
-    detail::ReaderState* reader_;
-};
-
-/// The right to take snapshots, one at a time. From Engine::make_reader().
-class CHIRAL_API Reader {
-public:
-    Reader(Reader&&) noexcept;
-    Reader& operator=(Reader&&) noexcept;
-    ~Reader();
-
-    /// Pins all cameras and copies the newest sample of every proprio stream; with a reference time, proprios are
-    /// interpolated at it. Wait-free. Throws std::logic_error while the previous snapshot of this reader is alive.
-    [[nodiscard]] Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt) &;
-    Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt) && = delete;  // the Reader must outlive it
-
-    int index() const noexcept;
-
-private:
-    friend class Engine;
-    explicit Reader(std::unique_ptr<detail::ReaderState> state) noexcept;
-    std::unique_ptr<detail::ReaderState> state_;
+struct Awaited {
+    Source source;
+    std::uint64_t after{0};  ///< for something newer than this
 };
 
 class CHIRAL_API Engine {
@@ -343,11 +90,16 @@ public:
 
     // ---- writing: wait-free ----
 
-    /// Copies H*W*C bytes and publishes them. `captured` defaults to the time of the call.
+    // `captured` defaults to the time of the call, which is then the time of publication as well: one reading of the clock.
+
+    /// Copies H*W*C elements, given as bytes, and publishes them; of a camera with encoded images, 1 to max_encoded_bytes bytes.
     [[nodiscard]] Status update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept;
     [[nodiscard]] Status update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes,
                                       TimePoint captured) noexcept;
-    /// Copies H*W float32 (metres), given as bytes, and publishes them.
+    /// The same of rows with a stride or in another order of bytes: converted in the one copy that is made.
+    [[nodiscard]] Status update_image(std::size_t camera, const ImageView& image) noexcept;
+    [[nodiscard]] Status update_image(std::size_t camera, const ImageView& image, TimePoint captured) noexcept;
+    /// Copies H*W elements, given as bytes, and publishes them.
     [[nodiscard]] Status update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept;
     [[nodiscard]] Status update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes,
                                       TimePoint captured) noexcept;
@@ -355,10 +107,26 @@ public:
     [[nodiscard]] Status update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K, TimePoint captured) noexcept;
     [[nodiscard]] Status update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T) noexcept;
     [[nodiscard]] Status update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T, TimePoint captured) noexcept;
-    /// Appends a sample of exactly the declared number of values.
+    /// Appends a sample of exactly the declared number of float32 values: Errc::wrong_type for a stream of another type.
     [[nodiscard]] Status update_proprio(std::size_t proprio, const float* values, std::size_t count) noexcept;
     [[nodiscard]] Status update_proprio(std::size_t proprio, const float* values, std::size_t count,
                                         TimePoint captured) noexcept;
+
+    /// The same for a stream of any type, T as is_element_of() says.
+    template <class T>
+    [[nodiscard]] Status update_proprio_as(std::size_t proprio, std::span<const T> values,
+                                           std::optional<TimePoint> captured = std::nullopt) noexcept {
+        return append_proprio(proprio, values.data(), values.size(), &is_element_of<T>, element_name<T>(), captured);
+    }
+    /// The same for callers to whom types are names: `size` elements of the declared type, as bytes.
+    [[nodiscard]] Status update_proprio_bytes(std::size_t proprio, std::span<const std::byte> values,
+                                              std::optional<TimePoint> captured = std::nullopt) noexcept;
+    /// Copies the bytes of a slot's value, as many as declared, and publishes them. See Slot<T>.
+    [[nodiscard]] Status update_slot(std::size_t slot, const void* value, std::size_t bytes) noexcept;
+    [[nodiscard]] Status update_slot(std::size_t slot, const void* value, std::size_t bytes, TimePoint captured) noexcept;
+
+    /// The clock of default capture times, publish times and ages: EngineOptions::now.
+    TimePoint now() const noexcept;
 
     /// Begins a frame transaction. For an unknown camera the frame's status() says so and commit() fails.
     [[nodiscard]] Frame begin_frame(std::size_t camera) noexcept;
@@ -372,6 +140,8 @@ public:
     /// The same for all fields of a camera that are held, by writers that may return. The first error, though the other
     /// fields are freed.
     [[nodiscard]] Status revoke_camera_writer(std::size_t camera) noexcept;
+    /// The same for a slot of the user's data.
+    [[nodiscard]] Status revoke_slot_writer(std::size_t slot, WriterFate fate = WriterFate::may_return) noexcept;
     /// Frees a stream whose writer died in update_proprio(). It must be dead, and the caller must have learned that in a way
     /// that orders memory: no driver runs in there, so nothing can hang and return.
     [[nodiscard]] Status revoke_proprio_writer(std::size_t proprio) noexcept;
@@ -391,6 +161,14 @@ public:
     /// std::out_of_range if there are fewer cameras.
     [[nodiscard]] bool wait_frames(std::span<const std::uint64_t> after, TimePoint deadline);
 
+    /// Newest published number of a source, 0 before the first. Wait-free. Throws std::out_of_range for an unknown source.
+    std::uint64_t newest(Source source) const;
+    /// Sleeps until something newer than `after` is published there; false at the deadline. Throws as newest().
+    [[nodiscard]] bool wait(Source source, std::uint64_t after, TimePoint deadline);
+    /// Sleeps until any of the sources has something newer, and says which, the first of those; nothing at the deadline. While
+    /// somebody waits so, every update of any source is a system call. Throws as newest().
+    [[nodiscard]] std::optional<std::size_t> wait_any(std::span<const Awaited> awaited, TimePoint deadline);
+
     /// Reads one proprio stream without a Reader, any thread. Values go to `out`, which holds the declared size.
     /// Wait-free; overrun only if the writer laps the ring in each of a few attempts. Throws std::out_of_range for an
     /// unknown stream, std::invalid_argument for an `out` of another size.
@@ -402,6 +180,8 @@ public:
 
     const std::vector<CameraConfig>& cameras() const noexcept;
     const std::vector<ProprioConfig>& proprios() const noexcept;
+    const std::vector<SlotConfig>& slots() const noexcept;
+    /// As given, but proprio_history as it is.
     const EngineOptions& options() const noexcept;
     const ArenaReport& arena() const noexcept;
     /// Most steps that any update, commit or snapshot can take.
@@ -409,6 +189,9 @@ public:
     std::uint32_t reader_step_bound() const noexcept;
 
 private:
+    Status append_proprio(std::size_t proprio, const void* values, std::size_t count, bool (*fits)(DType) noexcept,
+                          const char* given, std::optional<TimePoint> captured) noexcept;
+
     std::unique_ptr<detail::EngineState> state_;
 };
 

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <chiral/api.hpp>
+#include <chiral/sources.hpp>
 #include <chiral/time.hpp>
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 namespace chiral {
 
@@ -16,8 +19,10 @@ struct EngineOptions {
     /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots, and one that
     /// stands in for a slot that a revoked writer has not given back.
     int readers = 1;
-    /// Samples that each proprio stream remembers, 2 to 1048576.
+    /// Samples that each proprio stream remembers, 2 to 1048576; rounded up to a power of two, which Engine::options() tells.
     std::size_t proprio_history = 256;
+    /// Data of the user's own types beside the four fields of cameras and the streams: slot_config<TactileMap>("tactile").
+    std::vector<SlotConfig> slots{};
     /// Ask for the arena to be locked into memory (mlock), or to lie on huge pages. See Engine::arena().
     bool lock_memory = false;
     bool huge_pages = false;

@@ -112,6 +112,26 @@ public:
         owned_.assign(count, value);
     }
 
+    /// Becomes an owned buffer of `size` bytes, which `make(bytes, size, to)` makes of those that it has had; they stay readable
+    /// for that long. Uses the memory that it had before it borrowed. If `make` throws, it is empty.
+    template <class Make>
+    void become(std::size_t size, Make make) {
+        ByteBuffer before;
+        before.owned_.swap(owned_);
+        before.borrowed_ = std::exchange(borrowed_, nullptr);
+        before.borrowed_size_ = std::exchange(borrowed_size_, 0);
+        before.loan_ = std::exchange(loan_, nullptr);
+        if (before.loan_) owned_.swap(before.owned_);
+        owned_.resize(size);
+        try {
+            const ByteBuffer& bytes = before;
+            make(bytes.data(), bytes.size(), owned_.data());
+        } catch (...) {
+            owned_.clear();
+            throw;
+        }
+    }
+
     friend bool operator==(const ByteBuffer& a, const ByteBuffer& b) noexcept {
         return std::equal(a.begin(), a.end(), b.begin(), b.end());
     }

@@ -41,6 +41,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,10 +117,12 @@ protected:
     /// When a sensor captured what it delivers: now if nothing is said.
     using Captured = std::optional<TimePoint>;
 
-    /// H*W*C bytes. Copies and publishes. Captured now, or when the caller says, on chiral::Clock; see ClockMap for a device's
-    /// own stamps. So with all of them.
+    /// H*W*C elements of the declared type, as bytes; H*W*C bytes if nothing else was declared. Copies and publishes. Captured
+    /// now, or when the caller says, on chiral::Clock; see ClockMap for a device's own stamps. So with all of them.
     Status update_image(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at = std::nullopt);
-    /// H*W float32 in metres, given as bytes.
+    /// The same of rows with a stride, or in another order of bytes: see ImageView.
+    Status update_image(std::size_t idx, const ImageView& image, Captured at = std::nullopt);
+    /// H*W elements of the declared type, given as bytes; float32 in metres if nothing else was declared.
     Status update_depth(std::size_t idx, const std::uint8_t* data, std::size_t len, Captured at = std::nullopt);
     /// 3x3 camera matrix, pixels.
     Status update_intrinsics(std::size_t idx, const Eigen::Matrix3d& K, Captured at = std::nullopt);
@@ -127,6 +130,11 @@ protected:
     Status update_extrinsics(std::size_t idx, const Eigen::Matrix4d& T, Captured at = std::nullopt);
     /// `count` float32 values, as many as declared.
     Status update_proprio(std::size_t idx, const float* data, std::size_t count, Captured at = std::nullopt);
+    /// As many elements as declared of a stream of any type.
+    template <class T>
+    Status update_proprio_as(std::size_t idx, std::span<const T> values, Captured at = std::nullopt) {
+        return checked(engine().update_proprio_as(idx, values, at), "update_proprio_as");
+    }
     /// A frame transaction: fill slots in place, publish several fields of one camera in one step. See Frame.
     Frame begin_frame(std::size_t idx);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "robot/observation_source.hpp"
 
+#include "wire/writer.hpp"
+
 #include <chiral/wire.hpp>
 
 #include <algorithm>
@@ -15,13 +17,51 @@ EngineOptions with_own_readers(EngineOptions options, const ObservationSource::S
     return options;
 }
 
-const std::uint8_t* bytes_of(std::span<const float> values) noexcept {
-    return reinterpret_cast<const std::uint8_t*>(values.data());
-}
-
 void lend(ByteBuffer& buffer, const std::uint8_t* data, std::size_t size, Loan* loan) {
     if (loan) buffer.borrow(data, size, *loan);
     else buffer.assign(data, data + size);
+}
+
+// What observations carry of slots lies in their headers.
+EngineOptions checked_slots(EngineOptions options) {
+    std::size_t carried = 0;
+    for (const SlotConfig& slot : options.slots) carried += slot.shape.empty() ? 0 : slot.bytes + slot.name.size();
+    constexpr std::size_t most = wire::Limits{}.max_header_bytes / 4;
+    if (carried > most)
+        throw std::invalid_argument("declaration: slots of " + std::to_string(carried) +
+                                    " bytes are to be carried by observations, expected at most " + std::to_string(most));
+    return options;
+}
+
+// Numpy's name of the type, the shape, the bytes, and how current they are: {name: {dtype, shape, data, ...}}.
+void write_slots(const Snapshot& snapshot, std::vector<std::uint8_t>& out) {
+    out.clear();
+    const auto carried = [&](std::size_t i) { return !snapshot.slot(i).config().shape.empty(); };
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < snapshot.slots(); ++i) count += carried(i) ? 1 : 0;
+    if (count == 0) return;
+    wire::Writer writer(out, 0);
+    writer.map(count);
+    for (std::size_t i = 0; i < snapshot.slots(); ++i) {
+        if (!carried(i)) continue;
+        const SlotView view = snapshot.slot(i);
+        const SlotConfig& config = view.config();
+        writer.text(config.name);
+        writer.map(6);
+        writer.text("dtype");
+        writer.text(to_string(config.dtype));
+        writer.text("shape");
+        writer.array(config.shape.size());
+        for (const int side : config.shape) writer.count(static_cast<std::uint64_t>(side));
+        writer.text("data");
+        writer.binary(view.bytes().data(), view.bytes().size());
+        writer.text("timestamp");
+        writer.float64(view.sequence() > 0 ? to_seconds(view.captured()) : 0.0);
+        writer.text("sequence");
+        writer.uint64(view.sequence());
+        writer.text("status");
+        writer.byte(static_cast<unsigned>(view.status()) & 0x7f);
+    }
 }
 
 }  // namespace
@@ -49,7 +89,8 @@ void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
 
 ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                                      EngineOptions options, Seats seats)
-    : engine_((wire::check_sources(cameras, proprios), cameras), proprios, with_own_readers(std::move(options), seats)),
+    : engine_((wire::check_sources(cameras, proprios), cameras), proprios,
+              with_own_readers(checked_slots(std::move(options)), seats)),
       shown_(cameras.size() + proprios.size()),
       loans_(make_loans(kReaders - 1 + (seats.lends ? kMostHeld : 0))),
       observers_(static_cast<std::size_t>(seats.observers)),
@@ -159,6 +200,7 @@ std::uint64_t ObservationSource::publications() {
     std::uint64_t sum = 0;
     for (std::size_t i = 0; i < snapshot.cameras(); ++i) sum += snapshot.camera(i).version();
     for (std::size_t i = 0; i < snapshot.proprios(); ++i) sum += snapshot.proprio(i).sequence();
+    for (std::size_t i = 0; i < snapshot.slots(); ++i) sum += snapshot.slot(i).sequence();
     return sum;
 }
 
@@ -174,6 +216,7 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
     observation.timestamp = timestamp;
     observation.snapshot_time = to_seconds(snapshot.time());
     observation.extra.clear();
+    write_slots(snapshot, observation.extra.encoded);
     observation.cameras.resize(snapshot.cameras());
     for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
         const CameraView view = snapshot.camera(i);
@@ -192,13 +235,16 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.image_order = ColourOrder::rgb;
         camera.depth_encoding = DepthEncoding::raw;
         camera.image_shape.assign({config.height, config.width, config.channels});
-        camera.image_dtype = "uint8";
+        if (config.two_dimensional) camera.image_shape.pop_back();
+        camera.image_dtype = to_string(config.image_dtype);
+        camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
         lend(camera.image, view.image().data(), view.image().size(), loan);
         camera.has_depth = config.has_depth;
         if (config.has_depth) {
             camera.depth_shape.assign({config.height, config.width});
-            camera.depth_dtype = "float32";
-            lend(camera.depth_data, bytes_of(view.depth()), view.depth().size_bytes(), loan);
+            camera.depth_dtype = to_string(config.depth_dtype);
+            camera.depth_unit = config.depth_unit;
+            lend(camera.depth_data, view.depth_bytes().data(), view.depth_bytes().size(), loan);
         } else {
             camera.depth_shape.clear();
             camera.depth_dtype.clear();

@@ -68,6 +68,10 @@ public:
         sized(0xa0, 32, 0xdb, text.size());
         raw(text.data(), text.size());
     }
+    void binary(const void* bytes, std::size_t size) {
+        tagged(0xc6, size, 4);
+        raw(bytes, size);
+    }
     void array(std::size_t size) { sized(0x90, 16, 0xdd, size); }
     void map(std::size_t size) { sized(0x80, 16, 0xdf, size); }
 

@@ -74,6 +74,12 @@ enum class Site : std::uint8_t {
     wait_check,           // seq_cst: see signal_store; acquires the publication
     wait_leave,           // relaxed: only a count
     wait_first_look,      // acquire, from signal_store: the publication
+    // bell.hpp
+    bell_waiters_load,  // seq_cst: after signal_store in the total order, as wait_check is after bell_enter
+    bell_ring,          // release, to bell_look: a waiter that sees the ring sees signal_store as well
+    bell_enter,         // seq_cst: see bell_waiters_load
+    bell_look,          // acquire, from bell_ring; and before the wait_check that follows it
+    bell_leave,         // relaxed: only a count
     count_
 };
 

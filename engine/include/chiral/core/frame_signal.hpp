@@ -26,6 +26,9 @@ public:
     /// The newest announced sequence.
     std::uint64_t newest() const noexcept { return sequence_.load(Site::wait_first_look, std::memory_order_acquire); }
 
+    /// The same, for whoever waits at a Bell: ordered after its announcement there.
+    std::uint64_t look() const noexcept { return sequence_.load(Site::wait_check, std::memory_order_seq_cst); }
+
     /// Returns true as soon as a sequence greater than `after` is announced, false at the deadline.
     template <class Deadline>
     bool wait(std::uint64_t after, Deadline deadline) noexcept {

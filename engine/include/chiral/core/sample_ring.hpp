@@ -37,7 +37,8 @@ class SampleRing {
     using Atomic = typename P::template Atomic<T>;
 
 public:
-    /// `cells` holds capacity * (1 + words) atomics, all zero before the first use.
+    /// `cells` holds capacity * (1 + words) atomics, all zero before the first use. `capacity` is a power of two: a division
+    /// would take longer than the rest of a push.
     SampleRing(RingHead<P>& head, Atomic<std::uint64_t>* cells, std::size_t capacity, std::size_t words) noexcept
         : head_(head), cells_(cells), capacity_(capacity), words_(words) {}
 
@@ -82,7 +83,7 @@ public:
 
 private:
     Atomic<std::uint64_t>* cell_of(std::uint64_t sequence) const noexcept {
-        return cells_ + (sequence % capacity_) * (1 + words_);
+        return cells_ + (sequence & (capacity_ - 1)) * (1 + words_);
     }
 
     RingHead<P>& head_;

@@ -37,13 +37,16 @@ struct alignas(kCacheLine) SlotStamp {
     static std::uint64_t sequence_of(std::uint64_t guard) noexcept { return (guard + 1) / 2; }
 };
 
+/// So many fields, the first ones, can be waited for.
+inline constexpr int kSignalledFields = 2;
+
 /// The words of one camera that threads share. All slots of all fields are numbered 0 at first: the initial values.
 template <class P>
 struct CameraCore {
     CameraSync<P> sync;
     FieldClaims<P> claims;
-    /// Of field 0, the image.
-    alignas(kCacheLine) FrameSignal<P> signal;
+    /// Of the first fields, image and depth. One line: normally one thread writes both.
+    alignas(kCacheLine) std::array<FrameSignal<P>, kSignalledFields> signals;
     std::array<std::array<SlotStamp<P>, kMaxSlots>, kFields> stamps;
 };
 
@@ -81,7 +84,7 @@ public:
     static constexpr std::uint32_t steps_per_field(int readers) noexcept {
         return 9 + 3 * static_cast<std::uint32_t>(readers);
     }
-    static constexpr std::uint32_t kCommitSteps = 3;
+    static constexpr std::uint32_t kCommitSteps = 1 + 2 * kSignalledFields;
 
     /// Claims `field`, which is not open, and finds it a slot. False if another thread is writing it. At most 6 + 3 * readers
     /// steps.
@@ -129,8 +132,9 @@ public:
                 if (is_open(f)) delta.move(f, fields_[f].current, fields_[f].slot);
             camera_->sync.publish(delta);
             ++steps_;
-            if (is_open(0)) {
-                camera_->signal.signal(fields_[0].sequence);
+            for (int f = 0; f < kSignalledFields; ++f) {
+                if (!is_open(f)) continue;
+                camera_->signals[f].signal(fields_[f].sequence);
                 steps_ += 2;
             }
             for (int f = 0; f < kFields; ++f) drop(f);

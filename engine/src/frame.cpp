@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chiral/frame.hpp>
+
+#include "engine_state.hpp"
+
+#include <cmath>
+#include <utility>
+
+namespace chiral {
+
+using detail::EngineState;
+using detail::kFields;
+using detail::kImage;
+
+Frame::Frame(EngineState* engine, std::size_t camera, Status status) noexcept
+    : engine_(engine), camera_(camera), status_(status) {
+    if (status_.ok()) transaction_ = {engine->camera(camera), engine->options.readers};
+}
+
+Frame::Frame(Frame&& other) noexcept
+    : engine_(std::exchange(other.engine_, nullptr)),
+      camera_(other.camera_),
+      status_(other.status_),
+      transaction_(std::move(other.transaction_)) {}
+
+Frame& Frame::operator=(Frame&& other) noexcept {
+    if (this != &other) {
+        abandon();
+        engine_ = std::exchange(other.engine_, nullptr);
+        camera_ = other.camera_;
+        status_ = other.status_;
+        transaction_ = std::move(other.transaction_);
+    }
+    return *this;
+}
+
+Frame::~Frame() { abandon(); }
+
+void* Frame::open(Field field) noexcept {
+    const int f = static_cast<int>(field);
+    if (!engine_) {
+        if (status_.ok()) status_ = {Errc::closed, "", to_string(field), 0, 0};
+        return nullptr;
+    }
+    if (camera_ >= engine_->cameras.size()) return nullptr;  // status_ has said so since begin_frame()
+    if (!transaction_.is_open(f)) {
+        if (engine_->layout.cameras[camera_].bytes[f] == 0) {
+            if (status_.ok()) status_ = engine_->camera_error(Errc::no_depth, camera_, field, 0, 0);
+            return nullptr;
+        }
+        if (!transaction_.open(f)) {
+            if (status_.ok()) status_ = engine_->camera_error(Errc::writer_busy, camera_, field, 0, 0);
+            return nullptr;
+        }
+        // What was filled in there last is of no length any more.
+        if (f == kImage && engine_->cameras[camera_].encoding != FrameEncoding::raw)
+            detail::set_encoded_size(engine_->slot(camera_, f, transaction_.slot(f)), bytes_of(field), 0);
+    }
+    return engine_->slot(camera_, f, transaction_.slot(f));
+}
+
+void* Frame::open_elements(Field field, bool (*fits)(DType) noexcept, const char* asked) noexcept {
+    if (engine_ && camera_ < engine_->cameras.size()) {
+        const CameraConfig& config = engine_->cameras[camera_];
+        const bool image = field == Field::image;
+        const DType declared = image ? config.image_dtype : config.depth_dtype;
+        if (image && config.encoding != FrameEncoding::raw) {
+            if (status_.ok())
+                status_ = engine_->camera_error(Errc::wrong_format, camera_, field, 0, 0, "is encoded and has no elements");
+            return nullptr;
+        }
+        if (!fits(declared) && (image || config.has_depth)) {
+            if (status_.ok())
+                status_ =
+                    engine_->camera_error(Errc::wrong_type, camera_, field, 0, static_cast<std::size_t>(declared), asked);
+            return nullptr;
+        }
+    }
+    return open(field);
+}
+
+std::size_t Frame::bytes_of(Field field) const noexcept {
+    return engine_->layout.cameras[camera_].bytes[static_cast<int>(field)];
+}
+
+std::span<std::uint8_t> Frame::image() noexcept {
+    void* slot = open(Field::image);
+    if (!slot) return {};
+    return {static_cast<std::uint8_t*>(slot), bytes_of(Field::image)};
+}
+
+std::span<std::uint8_t> Frame::depth_bytes() noexcept {
+    void* slot = open(Field::depth);
+    if (!slot) return {};
+    return {static_cast<std::uint8_t*>(slot), bytes_of(Field::depth)};
+}
+
+Status Frame::set_encoded_size(std::size_t bytes) noexcept {
+    void* slot = open(Field::image);
+    if (!slot) return status_;
+    const std::size_t most = bytes_of(Field::image);
+    const bool encoded = engine_->cameras[camera_].encoding != FrameEncoding::raw;
+    if (!encoded || bytes < 1 || bytes > most) {
+        if (status_.ok())
+            status_ = engine_->camera_error(Errc::wrong_size, camera_, Field::image, bytes, most, encoded ? "1 to " : "");
+        return status_;
+    }
+    detail::set_encoded_size(static_cast<std::byte*>(slot), most, bytes);
+    return status_;
+}
+
+namespace {
+
+// Index of the first element in row-major order that is NaN or infinite, or -1.
+template <class Matrix>
+int first_not_finite(const Matrix& matrix) noexcept {
+    for (int r = 0; r < matrix.rows(); ++r)
+        for (int c = 0; c < matrix.cols(); ++c)
+            if (!std::isfinite(matrix(r, c))) return static_cast<int>(r * matrix.cols() + c);
+    return -1;
+}
+
+}  // namespace
+
+Status Frame::set_intrinsics(const Eigen::Matrix3d& K) noexcept {
+    const int bad = first_not_finite(K);
+    if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
+        status_ = engine_->camera_error(Errc::not_finite, camera_, Field::intrinsics, static_cast<std::size_t>(bad), 0);
+    if (bad < 0)
+        if (void* slot = open(Field::intrinsics)) detail::store_row_major(K, slot);
+    return status_;
+}
+
+Status Frame::set_extrinsics(const Eigen::Matrix4d& T) noexcept {
+    const int bad = first_not_finite(T);
+    if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
+        status_ = engine_->camera_error(Errc::not_finite, camera_, Field::extrinsics, static_cast<std::size_t>(bad), 0);
+    if (bad < 0)
+        if (void* slot = open(Field::extrinsics)) detail::store_row_major(T, slot);
+    return status_;
+}
+
+void Frame::discard(Field field) noexcept { transaction_.discard(static_cast<int>(field)); }
+
+void Frame::abandon() noexcept {
+    transaction_.abandon();
+    engine_ = nullptr;
+}
+
+Status Frame::commit() noexcept {
+    const TimePoint now = engine_ ? engine_->now() : TimePoint{};
+    return commit(now, now);
+}
+
+Status Frame::commit(TimePoint captured) noexcept { return commit(captured, engine_ ? engine_->now() : TimePoint{}); }
+
+Status Frame::commit(TimePoint captured, TimePoint published) noexcept {
+    if (!engine_) return {Errc::closed, "", "frame", 0, 0};
+    if (!status_.ok()) {
+        abandon();
+        return status_;
+    }
+    if (transaction_.is_open(kImage) && engine_->cameras[camera_].encoding != FrameEncoding::raw &&
+        detail::encoded_size(engine_->slot(camera_, kImage, transaction_.slot(kImage)), bytes_of(Field::image)) == 0) {
+        status_ = engine_->camera_error(Errc::wrong_size, camera_, Field::image, 0, bytes_of(Field::image), "1 to ");
+        abandon();
+        return status_;
+    }
+    std::uint64_t sequence = 0;
+    for (int f = kFields - 1; f >= 0; --f)
+        if (transaction_.is_open(f)) sequence = transaction_.sequence(f);
+    const bool awaited = transaction_.is_open(kImage) || transaction_.is_open(static_cast<int>(Field::depth));
+    const core::Commit outcome = transaction_.commit(detail::nanoseconds(captured), detail::nanoseconds(published));
+    const EngineState& engine = *std::exchange(engine_, nullptr);
+    switch (outcome) {
+        case core::Commit::published:
+            if (awaited) engine.bell().ring();
+            return {sequence, transaction_.steps() + (awaited ? 1 : 0)};
+        case core::Commit::nothing_open: return engine.camera_error(Errc::nothing_filled, camera_, Field::image, 0, 0);
+        case core::Commit::revoked: break;
+    }
+    return status_ = engine.camera_error(Errc::revoked, camera_, Field::image, 0, 0);
+}
+
+}  // namespace chiral

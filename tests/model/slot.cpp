@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Slot<T>: a transaction of the first field alone, whose signal is waited for. Who was told of a value finds it, or a newer one,
+// in the next pin, whole; a writer that was revoked and comes back spoils neither.
+#include "relacy_model.hpp"
+
+#include <chiral/core/bell.hpp>
+
+#include <array>
+
+namespace chiral::model {
+namespace {
+
+template <int readers>
+class ModelSlot {
+public:
+    static constexpr int kSlots = readers + 2 + core::kSpareSlots;
+
+    ModelSlot() {
+        for (auto& part : values_)
+            for (auto& word : part) word(RL_INFO) = 0;
+    }
+
+    /// A transaction up to the commit, as Engine::update_slot(). Two words of payload: a value may not be half of each.
+    bool open(core::Transaction<ModelAtomics>& transaction) {
+        if (!transaction.open(0)) return false;
+        fill(transaction);
+        return true;
+    }
+    void fill(core::Transaction<ModelAtomics>& transaction) {
+        for (auto& word : values_[transaction.slot(0)]) word(RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
+    }
+    core::Commit commit(core::Transaction<ModelAtomics>& transaction) {
+        const core::Commit outcome = transaction.commit(0, 0);
+        if (outcome == core::Commit::published) bell_.ring();
+        return outcome;
+    }
+    bool update() {
+        core::Transaction<ModelAtomics> transaction = begin();
+        if (!open(transaction)) {
+            transaction.abandon();
+            return false;
+        }
+        return commit(transaction) == core::Commit::published;
+    }
+    core::Transaction<ModelAtomics> begin() { return {*core_, readers}; }
+    core::Revocation revoke() { return core_->claims.revoke(0); }
+
+    /// Returns the number of the value that was found.
+    std::uint64_t read(int r, std::uint64_t at_least) {
+        const core::View view = core_->sync.pin(r);
+        const std::uint64_t sequence = core_->stamps[0][view.slot(0)].sequence();
+        RL_ASSERT(sequence >= at_least);
+        for (auto& word : values_[view.slot(0)]) RL_ASSERT(word(RL_INFO).load() == sequence);
+        core_->sync.unpin(r);
+        return sequence;
+    }
+    void wait(std::uint64_t after) { RL_ASSERT(core_->signals[0].wait(after, Never{})); }
+    void wait_at_bell(std::uint64_t after) {
+        RL_ASSERT(bell_.wait([&] { return core_->signals[0].look() > after; }, Never{}));
+    }
+
+private:
+    Aligned<core::CameraCore<ModelAtomics>> core_;
+    core::Bell<ModelAtomics> bell_;
+    std::array<std::array<rl::var<unsigned>, 2>, kSlots> values_;
+};
+
+/// Updates, and a reader that waits for each.
+struct Waited : rl::test_suite<Waited, 2> {
+    ModelSlot<1> slot;
+
+    void before() { ModelAtomics::begin_execution(); }
+    void thread(unsigned index) {
+        if (index == 0) {
+            for (int i = 0; i < 2; ++i) RL_ASSERT(slot.update());
+            return;
+        }
+        for (std::uint64_t seen = 0; seen < 2; ++seen) {
+            slot.wait(seen);
+            slot.read(0, seen + 1);
+        }
+    }
+};
+
+/// The same at the bell, beside a second reader that does not wait.
+struct Rung : rl::test_suite<Rung, 3> {
+    ModelSlot<2> slot;
+
+    void before() { ModelAtomics::begin_execution(); }
+    void thread(unsigned index) {
+        if (index == 0) {
+            RL_ASSERT(slot.update());
+        } else if (index == 1) {
+            slot.wait_at_bell(0);
+            slot.read(0, 1);
+        } else {
+            slot.read(1, 0);
+        }
+    }
+};
+
+/// A writer that hangs is revoked and comes back; its successor's value is the one that is told of.
+struct Late : rl::test_suite<Late, 3> {
+    ModelSlot<1> slot;
+
+    void before() { ModelAtomics::begin_execution(); }
+    void thread(unsigned index) {
+        if (index == 0) {
+            core::Transaction<ModelAtomics> late = slot.begin();
+            if (!slot.open(late)) return late.abandon();
+            slot.fill(late);  // again: its driver has returned
+            slot.commit(late);
+        } else if (index == 1) {
+            static_cast<void>(slot.revoke());
+            static_cast<void>(slot.update());
+        } else {
+            const std::uint64_t first = slot.read(0, 0);
+            slot.read(0, first);
+        }
+    }
+};
+
+const Registered<Waited> waited("slot.waited", "2 updates; 1 reader waits for each and pins", {3, 100'000}, {7, 20'000'000});
+const Registered<Rung> rung("slot.rung", "1 update; 1 reader waits at the bell and pins, 1 only pins", {2, 100'000},
+                            {5, 20'000'000});
+const Registered<Late> late("slot.late", "a writer that hangs, its revocation and successor; 1 reader pins twice",
+                            {2, 100'000}, {4, 20'000'000});
+
+}  // namespace
+}  // namespace chiral::model
