@@ -6,6 +6,7 @@
 // bytes); the argument is the width of
 // the image, three quarters of which is its height, to show that it does not matter.
 #include <chiral/engine.hpp>
+#include <chiral/slot.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -43,9 +44,9 @@ chiral::Engine& engine_of(int width) {
     return *engine;
 }
 
-// One clock reading for all cameras, as a driver has that stamps a trigger: the engine itself takes another per commit, for
+// One clock reading for all cameras, as a driver has that stamps a trigger, and, if they do not share it, another per commit for
 // the time of publication.
-void commit_all(chiral::Engine& engine) {
+void commit_all(chiral::Engine& engine, bool share_publication = false) {
     static const Eigen::Matrix4d pose = Eigen::Matrix4d::Identity();
     const chiral::TimePoint captured = chiral::Clock::now();
     for (std::size_t i = 0; i < kCameras; ++i) {
@@ -53,13 +54,54 @@ void commit_all(chiral::Engine& engine) {
         benchmark::DoNotOptimize(frame.image().data());
         benchmark::DoNotOptimize(frame.depth().data());
         frame.set_extrinsics(pose);
-        static_cast<void>(frame.commit(captured));
+        static_cast<void>(share_publication ? frame.commit(captured, captured) : frame.commit(captured));
     }
 }
 
 void commit_8_cameras(benchmark::State& state) {
     chiral::Engine& engine = engine_of(static_cast<int>(state.range(0)));
     for (auto _ : state) commit_all(engine);
+}
+
+void commit_8_cameras_at_one_time(benchmark::State& state) {
+    chiral::Engine& engine = engine_of(static_cast<int>(state.range(0)));
+    for (auto _ : state) commit_all(engine, true);
+}
+
+// The smallest image, so that the copy does not hide the rest: 64 bytes. Captured when the driver says, which takes two
+// readings of the clock, its own and the engine's, and captured by default, which takes one.
+void update_64_bytes(benchmark::State& state) {
+    chiral::CameraConfig camera;
+    camera.name = "small";
+    camera.width = camera.height = 8;
+    camera.channels = 1;
+    chiral::Engine engine({camera}, {});
+    const std::uint8_t pixels[64] = {};
+    const bool driver_says = state.range(0) != 0;
+    for (auto _ : state)
+        benchmark::DoNotOptimize(driver_says ? engine.update_image(0, pixels, sizeof pixels, chiral::Clock::now())
+                                             : engine.update_image(0, pixels, sizeof pixels));
+}
+
+void update_slot_of_64_bytes(benchmark::State& state) {
+    struct Value {
+        std::uint8_t bytes[64];
+    };
+    chiral::EngineOptions options;
+    options.slots = {chiral::slot_config<Value>("value")};
+    chiral::Engine engine({}, {}, options);
+    chiral::Slot<Value> slot(engine, "value");
+    for (auto _ : state) benchmark::DoNotOptimize(slot.update({}));
+}
+
+void update_yuyv_640x480(benchmark::State& state) {
+    chiral::CameraConfig camera;
+    camera.name = "uvc";
+    camera.width = 640;
+    camera.height = 480;
+    chiral::Engine engine({camera}, {});
+    const std::vector<std::uint8_t> yuyv(640 * 480 * 2, 100);
+    for (auto _ : state) benchmark::DoNotOptimize(engine.update_image(0, {yuyv.data(), 0, chiral::PixelFormat::yuyv}));
 }
 
 void pin_8_cameras(benchmark::State& state) {
@@ -99,6 +141,10 @@ void steady_clock_now(benchmark::State& state) {
 }
 
 BENCHMARK(commit_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
+BENCHMARK(commit_8_cameras_at_one_time)->Arg(64)->Arg(640)->Arg(1920);
+BENCHMARK(update_64_bytes)->Arg(1)->Arg(0);
+BENCHMARK(update_slot_of_64_bytes);
+BENCHMARK(update_yuyv_640x480);
 BENCHMARK(pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(commit_and_pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(update_7_joints);

@@ -9,10 +9,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <span>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -45,15 +48,20 @@ void parse_size(const std::string& text, int& width, int& height) {
 CommandCameraConfig parse_command_camera(const std::string& text) {
     const std::size_t first = text.find(',');
     const std::size_t second = first == std::string::npos ? first : text.find(',', first + 1);
-    const std::string prefix = "cmd:";
-    if (second == std::string::npos || first == 0 || text.compare(second + 1, prefix.size(), prefix) != 0 ||
-        text.size() == second + 1 + prefix.size())
-        throw std::invalid_argument(fmt::format(
-            "camera '{}': expected NAME,WIDTHxHEIGHT,cmd:COMMAND, such as clip,640x480,cmd:cat frames.rgb", text));
+    const std::string_view source =
+        second == std::string::npos ? std::string_view() : std::string_view(text).substr(second + 1);
+    const bool jpeg = source.starts_with("mjpeg:");
+    const std::string_view prefix = jpeg ? "mjpeg:" : "cmd:";
+    if (first == 0 || !source.starts_with(prefix) || source.size() == prefix.size())
+        throw std::invalid_argument(
+            fmt::format("camera '{}': expected NAME,WIDTHxHEIGHT,cmd:COMMAND, such as clip,640x480,cmd:cat frames.rgb, or "
+                        "mjpeg:COMMAND for JPEG pictures",
+                        text));
     CommandCameraConfig config;
+    config.encoding = jpeg ? FrameEncoding::jpeg : FrameEncoding::raw;
     config.name = text.substr(0, first);
     parse_size(text.substr(first + 1, second - first - 1), config.width, config.height);
-    config.command = text.substr(second + 1 + prefix.size());
+    config.command = source.substr(prefix.size());
     return config;
 }
 
@@ -65,6 +73,8 @@ CommandCamera::CommandCamera(Engine& engine, std::size_t index, CommandCameraCon
       log_(std::move(log)),
       stop_event_(open_event()),
       child_(std::in_place, config_.command),
+      splitter_(engine.cameras().at(index).max_encoded_bytes > 0 ? engine.cameras()[index].max_encoded_bytes
+                                                                 : image_bytes(engine.cameras()[index])),
       pause_(config_.restart_after),
       started_(Clock::now()),
       thread_([this] { run(); }) {}
@@ -86,7 +96,7 @@ void CommandCamera::run() {
 bool CommandCamera::run_command() {
     if (!child_) return true;
     Input input = Input::frame;
-    while (input == Input::frame) input = read_frame();
+    while (input == Input::frame) input = config_.encoding == FrameEncoding::jpeg ? read_pictures() : read_frame();
     if (input == Input::end) {
         // It closed its output; it may take a while to end, and is waited for without holding up a stop.
         std::optional<int> status;
@@ -105,6 +115,7 @@ bool CommandCamera::start_again() {
     child_.reset();
     told_silence_ = false;
     partial_bytes_ = 0;
+    splitter_.reset();
     frames_before_ = frames();
     started_ = Clock::now();
     try {
@@ -133,10 +144,11 @@ bool CommandCamera::wait_readable() {
         const int ready = poll(files, 2, timeout_ms);
         if (ready == 0) {
             told_silence_ = true;
-            say(
-                fmt::format("no frame yet after {} s; the command is expected to write raw RGB24 frames of {} bytes to its "
-                            "standard output",
-                            patience.count(), config_.width * config_.height * 3));
+            say(fmt::format("no frame yet after {} s; the command is expected to write {} to its standard output",
+                            patience.count(),
+                            config_.encoding == FrameEncoding::jpeg
+                                ? std::string("JPEG pictures")
+                                : fmt::format("raw RGB24 frames of {} bytes", config_.width * config_.height * 3)));
         }
         if (files[1].revents != 0 || (ready < 0 && errno != EINTR)) return false;
         if (ready > 0) return true;
@@ -176,13 +188,51 @@ CommandCamera::Input CommandCamera::read_frame() {
     return Input::frame;
 }
 
+// What can be read at once, and all pictures that end in it.
+CommandCamera::Input CommandCamera::read_pictures() {
+    if (!wait_readable()) return Input::stop;
+    const TimePoint arrived = Clock::now();
+    std::array<std::uint8_t, 64 * 1024> bytes;
+    const ssize_t got = read(child_->output(), bytes.data(), bytes.size());
+    if (got == 0) {
+        partial_bytes_ = splitter_.unfinished();
+        return Input::end;
+    }
+    if (got < 0) {
+        if (errno == EAGAIN || errno == EINTR) return Input::frame;
+        say(fmt::format("cannot read from the command: {}", std::generic_category().message(errno)));
+        return Input::stop;
+    }
+    std::span<const std::uint8_t> rest(bytes.data(), static_cast<std::size_t>(got));
+    while (!rest.empty()) {
+        if (splitter_.unfinished() == 0) picture_began_ = arrived;
+        const std::uint64_t dropped = splitter_.dropped();
+        rest = rest.subspan(splitter_.take(rest));
+        if (splitter_.dropped() != dropped && dropped == 0)
+            say("a picture is larger than the room for one, and is dropped; others like it are, too, without a word");
+        if (splitter_.whole() && !publish_picture(picture_began_)) return Input::stop;
+    }
+    return Input::frame;
+}
+
+bool CommandCamera::publish_picture(TimePoint captured) {
+    const std::span<const std::uint8_t> picture = splitter_.picture();
+    if (const Status status = engine_.update_image(index_, picture.data(), picture.size(), captured); !status) {
+        say(status.message());
+        return false;
+    }
+    frames_.fetch_add(1, std::memory_order_relaxed);
+    return true;
+}
+
 void CommandCamera::report_end(int wait_status) {
     const std::uint64_t count = frames() - frames_before_;
     std::string text =
         fmt::format("the command ended ({}) after {} frame{}", describe_end(wait_status), count, count == 1 ? "" : "s");
-    if (partial_bytes_ > 0)
-        text += fmt::format(" and {} bytes of an unfinished one, which is dropped; a frame of {}x{} RGB24 has {} bytes",
-                            partial_bytes_, config_.width, config_.height, config_.width * config_.height * 3);
+    if (partial_bytes_ > 0) text += fmt::format(" and {} bytes of an unfinished one, which is dropped", partial_bytes_);
+    if (partial_bytes_ > 0 && config_.encoding == FrameEncoding::raw)
+        text += fmt::format("; a frame of {}x{} RGB24 has {} bytes", config_.width, config_.height,
+                            config_.width * config_.height * 3);
     if (frames() > 0) {
         text += "; its last frame stays";
     } else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127) {

@@ -2,12 +2,13 @@
 // A camera whose pictures come from a command: ffmpeg reading a webcam or a video, a driver's own tool, cat of a file.
 //
 // The command writes raw RGB24 frames to its standard output, H*W*3 bytes each, row after row, with nothing between
-// them. Every frame is read straight into the slot that it is published from, and is stamped with the time at which
-// its first byte came. Bytes of an unfinished frame are never published. A command that ends, because a cable was pulled or
+// them; or JPEG pictures, as most webcams deliver them, which are published as they are. A raw frame is read straight into the
+// slot that it is published from. Each is stamped with the time at which its first byte came. Bytes of an unfinished frame are never published. A command that ends, because a cable was pulled or
 // ffmpeg fell over, can be started again; meanwhile the camera's last frame grows old, and is stale to who looks at it.
 #pragma once
 
 #include "child_process.hpp"
+#include "mjpeg_splitter.hpp"
 
 #include <chiral/engine.hpp>
 
@@ -25,13 +26,14 @@ struct CommandCameraConfig {
     std::string name;
     int width{0};
     int height{0};
-    std::string command;  ///< for /bin/sh -c
+    std::string command;                         ///< for /bin/sh -c
+    FrameEncoding encoding{FrameEncoding::raw};  ///< as the camera is declared to the engine
     /// How long after its end the command is started again; each time that it brings no frame the pause is doubled, up to half a
     /// minute. Zero: not again.
     std::chrono::milliseconds restart_after{0};
 };
 
-/// Parses "NAME,WxH,cmd:COMMAND". Throws std::invalid_argument that shows what was expected.
+/// Parses "NAME,WxH,cmd:COMMAND", or "NAME,WxH,mjpeg:COMMAND" for JPEG pictures. Throws std::invalid_argument that shows what was expected.
 CommandCameraConfig parse_command_camera(const std::string& text);
 /// Parses "WxH", 1 to 16384 each, into width and height. Throws like it.
 void parse_size(const std::string& text, int& width, int& height);
@@ -59,6 +61,8 @@ private:
     bool start_again();
     bool stopped_within(std::chrono::milliseconds time) const;
     Input read_frame();
+    Input read_pictures();
+    bool publish_picture(TimePoint captured);
     bool wait_readable();
     void report_end(int wait_status);
     void say(const std::string& text) const;
@@ -69,6 +73,8 @@ private:
     const std::function<void(const std::string&)> log_;
     int stop_event_;
     std::optional<ChildProcess> child_;  // empty where it could not be started again
+    MjpegSplitter splitter_;             // of JPEG pictures
+    TimePoint picture_began_;            // the one that is under way
     std::size_t partial_bytes_{0};
     std::chrono::milliseconds pause_;  // before the next start
     // Of the command that runs:

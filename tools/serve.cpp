@@ -43,6 +43,8 @@ constexpr const char* examples = R"(Examples:
                                                   let other machines connect, too: those that know the token
   chiral-serve --camera 'webcam,640x480,cmd:ffmpeg -v error -f v4l2 -video_size 640x480 -i /dev/video0
                -f rawvideo -pix_fmt rgb24 -'      a real camera
+  chiral-serve --camera 'webcam,1280x720,mjpeg:ffmpeg -v error -f v4l2 -input_format mjpeg -video_size 1280x720
+               -i /dev/video0 -c copy -f mjpeg -'    its own JPEG pictures, decoded only for those who want pixels
   chiral-serve --camera 'clip,1280x720,cmd:ffmpeg -v error -re -stream_loop -1 -i clip.mp4 -s 1280x720
                -f rawvideo -pix_fmt rgb24 -'      a video, again and again
 
@@ -87,8 +89,8 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->type_name("HZ");
     app.add_option("--camera", commands,
                    "Adds a camera: COMMAND writes its pictures to standard output, as raw\n"
-                   "RGB24 frames of that size; started again when it ends; may be given\n"
-                   "several times")
+                   "RGB24 frames of that size, or with mjpeg: as JPEG pictures; started\n"
+                   "again when it ends; may be given several times")
         ->type_name("NAME,WxH,cmd:COMMAND")
         ->expected(1)
         ->take_all()

@@ -52,8 +52,10 @@ std::vector<CameraConfig> camera_configs(const RobotOptions& options) {
                            .intrinsics = camera.intrinsics(),
                            .extrinsics = camera.pose(0.0)});
     }
-    for (const CommandCameraConfig& command : options.command_cameras)
+    for (const CommandCameraConfig& command : options.command_cameras) {
         cameras.push_back({.name = command.name, .height = command.height, .width = command.width, .channels = 3});
+        cameras.back().encoding = command.encoding;
+    }
     return cameras;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <type_traits>
+#include <utility>
 
 namespace chiral::detail {
 namespace {
@@ -79,6 +80,22 @@ ProprioSample latest(const Ring& samples, std::span<Out> out) noexcept {
     return result;
 }
 
+/// Walks back from `newest`, looking at capture times only, to the first sample that is not later than `time`: its number and
+/// true, or that of the one before the oldest and false.
+std::pair<std::uint64_t, bool> last_not_after(const Ring& samples, TimePoint time, std::uint64_t newest,
+                                              std::uint32_t& steps) noexcept {
+    std::uint64_t sequence = newest - 1;
+    const std::uint64_t oldest = samples.oldest(newest);
+    for (; sequence >= oldest; --sequence) {
+        std::uint64_t captured = 0;
+        steps += 3;
+        // Refused if the writer has just taken it: then the one after is the oldest.
+        if (!samples.read(sequence, 1, [&](std::size_t, std::uint64_t word) { captured = word; })) break;
+        if (time_point(static_cast<std::int64_t>(captured)) <= time) return {sequence, true};
+    }
+    return {sequence, false};
+}
+
 template <class T, class Out>
 ProprioSample at(const Ring& samples, TimePoint time, std::span<Out> out) noexcept {
     ProprioSample result{ProprioRead::overrun, {}, 0};
@@ -104,20 +121,7 @@ ProprioSample at(const Ring& samples, TimePoint time, std::span<Out> out) noexce
         if (time == newest_time) return give(ProprioRead::latest, newest);
         if (time > newest_time) return give(ProprioRead::after_newest, newest);
 
-        // Walk back, looking at capture times only, to the first sample that is not later than `time`.
-        std::uint64_t sequence = newest - 1;
-        const std::uint64_t oldest = samples.oldest(newest);
-        bool found = false;
-        for (; sequence >= oldest; --sequence) {
-            std::uint64_t captured = 0;
-            result.steps += 3;
-            // Refused if the writer has just taken it: then the one after is the oldest.
-            if (!samples.read(sequence, 1, [&](std::size_t, std::uint64_t word) { captured = word; })) break;
-            if (time_point(static_cast<std::int64_t>(captured)) <= time) {
-                found = true;
-                break;
-            }
-        }
+        const auto [sequence, found] = last_not_after(samples, time, newest, result.steps);
         result.steps += steps_per_copy;
         if (sequence + 1 != newest && !samples.read(sequence + 1, samples.words(), copy_to<T>(out, later))) continue;
         if (!found) return give(ProprioRead::before_oldest, sequence + 1);

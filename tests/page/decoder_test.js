@@ -7,8 +7,8 @@ const path = require('node:path');
 const vm = require('node:vm');
 
 const [script, vectors] = process.argv.slice(2);
-const names = '({MessagePackReader, decodeFrame, slice, floats, number})';
-const {MessagePackReader, decodeFrame, slice, floats, number} =
+const names = '({MessagePackReader, decodeFrame, slice, floats, numbers, number})';
+const {MessagePackReader, decodeFrame, slice, floats, numbers, number} =
     vm.runInThisContext(`'use strict';\n${fs.readFileSync(script, 'utf8')}\n${names}`, {filename: script});
 const manifest = JSON.parse(fs.readFileSync(path.join(vectors, 'manifest.json'), 'utf8'));
 
@@ -21,6 +21,24 @@ function plain(value) {
   if (value instanceof Map) return Object.fromEntries([...value].map(([key, each]) => [key, plain(each)]));
   return Array.isArray(value) ? value.map(plain) : value;
 }
+// Elements of every type, at an odd place of the message.
+{
+  const cases = {
+    bool: [[0, 1], [0, 1]], uint8: [[1, 255], [1, 255]], int8: [[1, 255], [1, -1]],
+    uint16: [[0x34, 0x12, 0xff, 0xff], [0x1234, 65535]], int16: [[0xff, 0xff], [-1]],
+    uint32: [[0, 0, 0, 0x80], [2 ** 31]], int32: [[0, 0, 0, 0x80], [-(2 ** 31)]],
+    uint64: [[1, 0, 0, 0, 1, 0, 0, 0], [2 ** 32 + 1]], int64: [[254, 255, 255, 255, 255, 255, 255, 255], [-2]],
+    float16: [[0, 0x3c, 0, 0xc0, 1, 0, 0, 0x7c], [1, -2, 2 ** -24, Infinity]],
+    float32: [[0, 0, 0xc0, 0x3f], [1.5]], float64: [[0, 0, 0, 0, 0, 0, 0xf8, 0x3f], [1.5]],
+  };
+  for (const [dtype, [bytes, values]] of Object.entries(cases)) {
+    const message = Uint8Array.from([9, ...bytes]);
+    assert.deepEqual([...numbers(message.subarray(1), dtype)], values, dtype);
+  }
+  assert.throws(() => numbers(new Uint8Array(3), 'uint16'), /no whole number of uint16/);
+  assert.throws(() => numbers(new Uint8Array(8), 'object'), /which is unknown/);
+}
+
 const hex = bytes => Buffer.from(bytes).toString('hex');
 
 // What the manifest gives in hexadecimal, or says in words.

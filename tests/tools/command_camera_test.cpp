@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -204,6 +205,80 @@ TEST(CommandCameraOption, refuses_everything_else_and_says_what_it_expects) {
             EXPECT_NE(std::string(error.what()).find("expected"), std::string::npos) << error.what();
         }
     }
+}
+
+// ---- JPEG pictures ----
+
+/// A picture with a thumbnail in it, stuffed bytes, a restart marker and a second scan; `number` is in its entropy-coded data.
+std::string picture(char number) {
+    using namespace std::string_literals;
+    return "\xff\xd8"s                                          // start of image
+           "\xff\xe1\x00\x0a\xff\xd8\xff\xd9\xff\xda\x00\x00"s  // a segment that holds markers
+           "\xff\xff\xdb\x00\x02"s                              // fill bytes, an empty segment
+           "\xff\xda\x00\x04\x01\x02"s +
+           number +
+           "\x12\xff\x00\x34\xff\xd0\x56"s   // a scan
+           "\xff\xda\x00\x02\x78\xff\xd9"s;  // another, and the end
+}
+
+std::vector<std::string> split(const std::string& stream, std::size_t piece, std::size_t most = 100) {
+    MjpegSplitter splitter(most);
+    std::vector<std::string> pictures;
+    for (std::size_t at = 0; at < stream.size(); at += piece) {
+        std::span<const std::uint8_t> rest(reinterpret_cast<const std::uint8_t*>(stream.data()) + at,
+                                           std::min(piece, stream.size() - at));
+        while (!rest.empty()) {
+            rest = rest.subspan(splitter.take(rest));
+            if (splitter.whole()) pictures.emplace_back(splitter.picture().begin(), splitter.picture().end());
+        }
+    }
+    return pictures;
+}
+
+TEST(MjpegSplitter, finds_every_picture_however_the_stream_is_cut) {
+    const std::string stream =
+        "between" + picture('a') + picture('b') + "\xff\x00\xff" + picture('c') + picture('d').substr(0, 20);
+    for (const std::size_t piece : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{1000}})
+        EXPECT_EQ(split(stream, piece), (std::vector<std::string>{picture('a'), picture('b'), picture('c')})) << piece;
+}
+
+TEST(MjpegSplitter, passes_over_what_is_no_picture) {
+    const std::string broken = picture('x').substr(0, 12) + "no marker";  // behind its first segment
+    EXPECT_EQ(split(broken + picture('a'), 5), std::vector<std::string>{picture('a')});
+    EXPECT_EQ(split(std::string(5000, '\xff') + std::string(5000, '\0') + picture('a'), 64),
+              std::vector<std::string>{picture('a')});
+}
+
+TEST(MjpegSplitter, drops_a_picture_that_is_too_large_and_goes_on) {
+    MjpegSplitter splitter(60);
+    std::string large = picture('x');
+    large.insert(25, 200, 'y');  // into its scan
+    const std::string stream = large + picture('a');
+    EXPECT_EQ(split(stream, 9, 60), std::vector<std::string>{picture('a')});
+}
+
+TEST(CommandCameraOfPictures, publishes_them_as_they_are) {
+    CameraConfig config{.name = "uvc", .height = 8, .width = 8};
+    config.encoding = FrameEncoding::jpeg;
+    Engine engine({config}, {});
+    const auto folder = std::filesystem::temp_directory_path() / ("chiral-pictures-" + std::to_string(getpid()));
+    std::ofstream(folder, std::ios::binary) << picture('a') << picture('b') << picture('c').substr(0, 9);
+    std::mutex mutex;
+    std::string log;
+    CommandCamera camera(engine, 0, parse_command_camera("uvc,8x8,mjpeg:cat " + folder.string()),
+                         [&](const std::string& line) {
+                             const std::lock_guard lock(mutex);
+                             log += line;
+                         });
+    ASSERT_TRUE(eventually([&] { return camera.finished(); }));
+    EXPECT_EQ(camera.frames(), 2u);
+    Reader reader = engine.make_reader();
+    const Snapshot snapshot = reader.snapshot();
+    const auto bytes = snapshot.camera(0).image();
+    EXPECT_EQ(std::string(bytes.begin(), bytes.end()), picture('b'));
+    std::filesystem::remove(folder);
+    const std::lock_guard lock(mutex);
+    EXPECT_NE(log.find("after 2 frames and 9 bytes of an unfinished one, which is dropped"), std::string::npos) << log;
 }
 
 }  // namespace

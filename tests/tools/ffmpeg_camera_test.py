@@ -90,6 +90,26 @@ class FfmpegCameraTest(unittest.TestCase):
                 wanted = clip[sequence - 1] if sequence > 0 else numpy.zeros_like(clip[0])
                 self.assertTrue(numpy.array_equal(image, wanted), f"{name}: image {sequence} is frame {sequence} of the clip")
 
+    def test_jpeg_pictures_of_a_webcam_are_pixels_to_a_documented_client(self):
+        with tempfile.TemporaryDirectory(prefix="chiral-ffmpeg-") as folder:
+            pictures, raw = os.path.join(folder, "clip.mjpeg"), os.path.join(folder, "clip.rgb")
+            ffmpeg("-f", "lavfi", "-i", f"testsrc2=size={WIDTH}x{HEIGHT}:rate={RATE}", "-frames:v", "20",
+                   "-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj422p", pictures)
+            ffmpeg("-i", pictures, "-f", "rawvideo", "-pix_fmt", "rgb24", raw)
+            clip = numpy.fromfile(raw, numpy.uint8).reshape(20, HEIGHT, WIDTH, 3).astype(int)
+            with programs.serve("--camera", f"uvc,{WIDTH}x{HEIGHT},mjpeg:ffmpeg -nostdin -v error -re -f mjpeg -framerate "
+                                f"{RATE} -i {pictures} -c copy -f mjpeg -", "--proprios", "0") as (server, uri):
+                seen = asyncio.run(asyncio.wait_for(
+                    observe(uri, lambda cameras: all(sequence == 20 for sequence, _ in cameras.values())),
+                    programs.DEADLINE))
+                self.assertEqual(server.end(), 0, server.output)
+        shown = [entry for entry in seen["uvc"] if entry[0] > 0]
+        self.assertGreater(len(shown), 3)
+        for sequence, image in shown:
+            distances = [numpy.abs(image - each).mean() for each in clip]
+            self.assertEqual(numpy.argmin(distances), sequence - 1, f"image {sequence} is picture {sequence}")
+            self.assertLess(distances[sequence - 1], 4.0, "two decoders differ by little")  # of 255, on average
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "imaging/want_pool.hpp"
 
+#include "imaging/plain.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <exception>
@@ -97,7 +99,7 @@ std::optional<ImageFormat> image_format_of(const CameraInfo& camera) {
     if (std::any_of(camera.image_shape.begin(), camera.image_shape.end(), [](int side) { return side <= 0; }))
         return std::nullopt;
     const ImageFormat format{{camera.image_shape[0], camera.image_shape[1]}, camera.image_shape[2], ColourOrder::rgb};
-    return format.bytes() == camera.image.size() ? std::optional(format) : std::nullopt;
+    return is_encoded(camera.image_encoding) || format.bytes() == camera.image.size() ? std::optional(format) : std::nullopt;
 }
 
 std::optional<ImageSize> depth_size_of(const CameraInfo& camera) {
@@ -201,22 +203,23 @@ void WantPool::join() {
 void WantPool::work() {
     enter_background();
     ImageEncoder encoder;
+    ImageDecoder decoder;
     int ends = 0;
     for (;;) {
         Task task;
         if (ends == 0) tasks_.wait_dequeue(task);
         else if (!tasks_.try_dequeue(task)) break;  // what was begun before is made
-        if (task.begin) begin(task.begin);
+        if (task.begin) begin(task.begin, decoder);
         if (task.encode) encode(*task.encode, encoder);
         ends += task.last;
     }
     for (; ends > 1; --ends) end_one();  // which this thread has taken from others
 }
 
-void WantPool::begin(const std::shared_ptr<Order>& order) {
+void WantPool::begin(const std::shared_ptr<Order>& order, ImageDecoder& decoder) {
     try {
         drop_proprios(order->observation, *order->want);
-        for (std::size_t i = 0; i < order->observation.cameras.size(); ++i) order_camera(order, i);
+        for (std::size_t i = 0; i < order->observation.cameras.size(); ++i) order_camera(order, i, decoder);
     } catch (const std::exception& error) {
         const std::lock_guard lock(mutex_);
         order->problem = error.what();
@@ -224,7 +227,7 @@ void WantPool::begin(const std::shared_ptr<Order>& order) {
     finish(order);
 }
 
-void WantPool::order_camera(const std::shared_ptr<Order>& order, std::size_t index) {
+void WantPool::order_camera(const std::shared_ptr<Order>& order, std::size_t index, ImageDecoder& decoder) {
     CameraInfo& camera = order->observation.cameras[index];
     const auto image = image_format_of(camera);
     if (!image) return;  // no picture that could be made another: sent as it is, or refused with its reason
@@ -232,6 +235,11 @@ void WantPool::order_camera(const std::shared_ptr<Order>& order, std::size_t ind
     const wire::WantRequest& request = *order->want;
     const CameraWish wish = reduced(request.want.of(camera.name), image->size, order->reduction);
     const Placement placement = place(image->size, wish.size, wish.fit);
+    // What the camera has encoded itself goes on as it is to who wants it so. Else it is pixels first.
+    const bool passes = wish.image == camera.image_encoding && placement.size == image->size && camera.image.size() > 0;
+    if (is_encoded(camera.image_encoding) && !passes && wish.image != ImageEncoding::none)
+        if (const std::string problem = make_plain(camera, decoder); !problem.empty())
+            throw std::runtime_error("camera '" + camera.name + "': its encoded image cannot be shown: " + problem);
     const bool own = camera.image.borrowed();  // from the engine, of which the version counts
     camera.intrinsics = placed_intrinsics(camera.intrinsics, placement);
     if (image->channels == 3) camera.image_order = wish.order;
@@ -242,7 +250,7 @@ void WantPool::order_camera(const std::shared_ptr<Order>& order, std::size_t ind
         had->second == camera.version && wish.image != ImageEncoding::none)
         return leave_out(camera, wish, placement.size);
     const std::uint64_t version = own ? camera.version : 0;
-    if (wish.image != ImageEncoding::none && !is_as_wished(*image, wish))
+    if (wish.image != ImageEncoding::none && !is_encoded(camera.image_encoding) && !is_as_wished(*image, wish))
         order_piece(order, index, false, {camera.name, false, of_image(wish), version});
     if (depth && wish.depth != DepthEncoding::none && !depth_is_as_wished(*depth, wish))
         order_piece(order, index, true,

@@ -71,8 +71,8 @@ private:
     void start();
     void work();
     void end_one();
-    void begin(const std::shared_ptr<Order>& order);
-    void order_camera(const std::shared_ptr<Order>& order, std::size_t index);
+    void begin(const std::shared_ptr<Order>& order, ImageDecoder& decoder);
+    void order_camera(const std::shared_ptr<Order>& order, std::size_t index, ImageDecoder& decoder);
     void order_piece(const std::shared_ptr<Order>& order, std::size_t camera, bool depth, Key key);
     Owner find_or_make(Key&& key, bool& is_new);
     void encode(Encoding& encoding, ImageEncoder& encoder);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "robot/hooks.hpp"
 
+#include "imaging/plain.hpp"
+#include "robot/source_meaning.hpp"
+
 #include <chiral/server.hpp>
 
 #include <algorithm>
@@ -218,10 +221,14 @@ void Hooks::run(Step& job) noexcept {
                 reply.result = StepResult{};
                 reply.result.obs = source_->make(0.0);
                 reply.result.info.emplace("chiral.action_rejected", reason_);
+                make_plain(reply.result.obs, action_decoder_);
             });
             break;
         case Admission::pass:
-            reply.error = call(action_stage_, "step", job.lease.get(), [&] { reply.result = robot_.step(job.action); });
+            reply.error = call(action_stage_, "step", job.lease.get(), [&] {
+                reply.result = robot_.step(job.action);
+                make_plain(reply.result.obs, action_decoder_);
+            });
             applied(job);
     }
     forget(job);
@@ -239,6 +246,7 @@ void Hooks::run(Reset& job) noexcept {
         auto [observation, info] = robot_.reset();
         reply.result.obs = std::move(observation);
         reply.result.info = std::move(info);
+        make_plain(reply.result.obs, action_decoder_);
     });
     if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
     job.reply.ready();
@@ -270,9 +278,23 @@ void Hooks::run(RequestJob& job) noexcept {
 void Hooks::run(Observe& job) noexcept {
     if (job.reply.unwanted()) job.reply->error = "the client has gone";
     else
-        job.reply->error =
-            call(request_stage_, "get_obs", job.lease.get(), [&] { job.reply->result.obs = robot_.get_obs(); });
+        job.reply->error = call(request_stage_, "get_obs", job.lease.get(), [&] {
+            job.reply->result.obs = robot_.get_obs();
+            if (!job.reply->want) make_plain(job.reply->result.obs, request_decoder_);
+        });
     observed(job.reply);
+}
+
+// Of cameras that deliver encoded images: a client that says nothing of encodings expects pixels.
+void Hooks::make_plain(Observation& observation, imaging::ImageDecoder& decoder) {
+    for (CameraInfo& camera : observation.cameras) {
+        const std::string problem = imaging::make_plain(camera, decoder);
+        if (problem.empty()) continue;
+        const std::uint64_t errors = stats_.update_errors.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (std::has_single_bit(errors))
+            options_.log("camera '" + camera.name + "': an encoded image cannot be shown: " + problem + " (update error " +
+                         std::to_string(errors) + ")");
+    }
 }
 
 // The reply is ready, or will be when others have made of the observation what is wanted.
@@ -293,8 +315,10 @@ void Hooks::observed(ReplyTicket& ticket) noexcept {
 void Hooks::run(Metadata& job) noexcept {
     if (job.reply.unwanted()) job.reply->error = "the client has gone";
     else
-        job.reply->error =
-            call(request_stage_, "get_metadata", job.lease.get(), [&] { job.reply->metadata = robot_.get_metadata(); });
+        job.reply->error = call(request_stage_, "get_metadata", job.lease.get(), [&] {
+            job.reply->metadata = robot_.get_metadata();
+            describe_sources(source_->engine().cameras(), source_->engine().proprios(), job.reply->metadata);
+        });
     job.reply.ready();
 }
 
@@ -309,6 +333,7 @@ void Hooks::run(ObserverLook& job) noexcept {
     reply.error.clear();
     try {
         reply.result.obs = job.seat->observe();
+        if (!reply.want) make_plain(reply.result.obs, observer_decoder_);
     } catch (const std::exception& error) {
         reply.error = error.what();
         options_.log("observation for an observer failed: " + reply.error);

@@ -9,6 +9,7 @@
 // too long, and what the gate says. So nothing that another thread has yet to be told can let an action through.
 #pragma once
 
+#include "imaging/transform.hpp"
 #include "imaging/want_pool.hpp"
 #include "robot/hook_thread.hpp"
 #include "robot/jobs.hpp"
@@ -85,6 +86,7 @@ private:
     void run(ObserverLook& job) noexcept;
     void run(ReportSources& job) noexcept;
     void observed(ReplyTicket& ticket) noexcept;
+    void make_plain(Observation& observation, imaging::ImageDecoder& decoder);
     void run(End&) noexcept {}
 
     Admission admit(QueuedAction& job, std::string& reason) noexcept;
@@ -110,6 +112,7 @@ private:
     std::string reason_;                // action thread: of the gate
 
     imaging::WantPool wants_;
+    imaging::ImageDecoder action_decoder_, request_decoder_, observer_decoder_;  // of a thread each
     Stage action_stage_, request_stage_;
     // Last: their threads use what stands above.
     HookThread<RequestJob, Hooks> requests_;

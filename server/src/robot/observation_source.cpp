@@ -231,13 +231,12 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.status = view.status();
         camera.version = view.version();
         camera.unchanged = false;
-        camera.image_encoding = ImageEncoding::raw;
+        camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
         camera.image_order = ColourOrder::rgb;
         camera.depth_encoding = DepthEncoding::raw;
         camera.image_shape.assign({config.height, config.width, config.channels});
         if (config.two_dimensional) camera.image_shape.pop_back();
         camera.image_dtype = to_string(config.image_dtype);
-        camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
         lend(camera.image, view.image().data(), view.image().size(), loan);
         camera.has_depth = config.has_depth;
         if (config.has_depth) {

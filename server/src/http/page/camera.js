@@ -41,6 +41,12 @@ const inView = new IntersectionObserver(entries => {
   for (const entry of entries) entry.target.visible = entry.isIntersecting;
 }, {rootMargin: '100px'});
 
+// Metres that one unit of a depth map stands for; NaN where nobody says.
+function depthUnit(fields) {
+  const unit = number(fields.get('depth_unit'));
+  return unit > 0 ? unit : String(fields.get('depth_dtype')).startsWith('float') ? 1 : NaN;
+}
+
 class Camera extends Source {
   constructor(fields) {
     const shape = fields.get('image_shape');
@@ -50,7 +56,8 @@ class Camera extends Source {
     this.pictures = element('div', 'pictures');
     this.picture = new Picture('picture of ' + this.name, width, height, 'image');
     this.picture.figure.append(element('figcaption', '', `${width} × ${height}, ` +
-        ({1: 'grey', 3: 'RGB', 4: 'RGBA, alpha not shown'}[this.channels] || `${this.channels} channels`)));
+        ({1: 'grey', 3: 'RGB', 4: 'RGBA, alpha not shown'}[this.channels] || `${this.channels} channels`) +
+        (fields.get('image_dtype') === 'uint8' ? '' : `, ${fields.get('image_dtype')}, the brightest is white`)));
     this.pictures.append(this.picture.figure);
     if (fields.has('depth_shape')) {
       const [depthHeight, depthWidth] = fields.get('depth_shape');
@@ -80,13 +87,28 @@ class Camera extends Source {
     try {
       // Depth, image and pose are published together or one by one: a new image is not the only reason to draw.
       if (this.picture.wanted && (fresh || first))
-        this.drawImage(slice(frame, fields.get('image_offset'), fields.get('image_size')));
-      if (this.depth && this.depth.wanted)
-        this.drawDepth(floats(slice(frame, fields.get('depth_offset'), fields.get('depth_size'))));
+        this.drawImage(this.eightBits(
+            numbers(slice(frame, fields.get('image_offset'), fields.get('image_size')), fields.get('image_dtype'))));
+      if (this.depth && this.depth.wanted) {
+        this.unit = depthUnit(fields);
+        this.drawDepth(numbers(slice(frame, fields.get('depth_offset'), fields.get('depth_size')), fields.get('depth_dtype')),
+                       this.unit > 0 ? this.unit : 1);
+      }
       setText(this.fault, '');
     } catch (error) {
       setText(this.fault, 'This cannot be shown: ' + error.message);
     }
+  }
+  // Other types have no brightness that is white: the brightest of some of them, which is followed gently.
+  eightBits(values) {
+    if (values instanceof Uint8Array) return values;
+    let brightest = 0;
+    const step = Math.max(1, Math.floor(values.length / 4001));
+    for (let i = step >> 1; i < values.length; i += step)
+      if (values[i] > brightest && values[i] < Infinity) brightest = values[i];
+    this.white = this.white ? this.white + 0.1 * (brightest - this.white) : brightest;
+    const scale = this.white > 0 ? 255 / this.white : 0;
+    return Uint8ClampedArray.from(values, value => value * scale);
   }
   drawImage(bytes) {
     const pixels = this.picture.pixels, count = pixels.length;
@@ -105,9 +127,10 @@ class Camera extends Source {
     }
     this.picture.show();
   }
-  drawDepth(metres) {
+  drawDepth(values, unit) {
     const pixels = this.depth.pixels, count = pixels.length;
-    if (metres.length !== count) throw new RangeError(`depth has ${metres.length} values, expected ${count}`);
+    if (values.length !== count) throw new RangeError(`depth has ${values.length} values, expected ${count}`);
+    const metres = unit === 1 ? values : Float32Array.from(values, value => value * unit);
     const [from, to] = byId('range').value === 'fixed' ? fixedRange() : this.rangeOf(metres);
     const scale = 255 / Math.max(to - from, 1e-6);
     for (let i = 0; i < count; ++i) {
@@ -135,8 +158,9 @@ class Camera extends Source {
   showFigures() {
     super.showFigures();
     if (this.limits) {
-      setText(this.from, fixed(this.limits[0], 2) + ' m');
-      setText(this.to, fixed(this.limits[1], 2) + ' m');
+      const unit = this.unit > 0 ? ' m' : '';  // else it is nobody knows what
+      setText(this.from, fixed(this.limits[0], 2) + unit);
+      setText(this.to, fixed(this.limits[1], 2) + unit);
     }
     if (this.matrices.open && this.fields)
       setText(this.matrixText,

@@ -109,4 +109,25 @@ function floats(bytes) {  // the payload follows a header of any length, so they
   return new Float32Array(at.buffer, at.byteOffset, at.byteLength / 4);
 }
 
+// Elements of a type that numpy names, as an array of numbers. Those of 64 bits are rounded.
+function numbers(bytes, dtype) {
+  const Elements = {bool: Uint8Array, uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array, int16: Int16Array,
+                    uint32: Uint32Array, int32: Int32Array, uint64: BigUint64Array, int64: BigInt64Array,
+                    float16: Uint16Array, float32: Float32Array, float64: Float64Array}[dtype];
+  if (!Elements) throw new RangeError(`its elements are of type ${dtype}, which is unknown`);
+  const size = Elements.BYTES_PER_ELEMENT;
+  if (bytes.byteLength % size) throw new RangeError(`its bytes are no whole number of ${dtype}`);
+  const at = bytes.byteOffset % size ? bytes.slice() : bytes;
+  const values = new Elements(at.buffer, at.byteOffset, at.byteLength / size);
+  if (dtype === 'bool') return Float32Array.from(values);
+  if (dtype === 'float16') return Float32Array.from(values, halfValue);
+  return size === 8 && dtype !== 'float64' ? Float64Array.from(values, Number) : values;
+}
+
+function halfValue(bits) {  // IEEE 754 binary16
+  const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
+}
+
 function number(value) { return typeof value === 'bigint' ? Number(value) : typeof value === 'number' ? value : NaN; }

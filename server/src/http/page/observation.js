@@ -10,7 +10,8 @@ let answerTime = NaN;       // ms, smoothed
 // What must be built anew when it changes.
 function declarationOf(header) {
   const list = key => Array.isArray(header.get(key)) ? header.get(key) : [];
-  return JSON.stringify([list('cameras').map(each => [each.get('name'), each.get('image_shape'), each.get('depth_shape')]),
+  return JSON.stringify([list('cameras').map(each => [each.get('name'), each.get('image_shape'), each.get('depth_shape'),
+                                                        each.get('image_dtype'), each.get('depth_dtype')]),
                          list('proprios').map(each => [each.get('name'), number(each.get('size'))])]);
 }
 
