@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The matrix: elements of every type, in every field that has elements, through every transport.
-#include "support/waiting.hpp"
+#include "local_support.hpp"
 
 #include <chiral/client.hpp>
 #include <chiral/server.hpp>
@@ -19,16 +19,13 @@ namespace {
 
 constexpr int kHeight = 3, kWidth = 5, kChannels = 2;
 
+class Robot;
+
 /// A way to the server. One line for each.
 struct Transport {
     const char* name;
-    std::string (*uri)(const PolicyServer&);
+    std::string (*uri)(const Robot&);
     bool controls;  // may reset
-};
-const Transport transports[] = {
-    {"websocket", [](const PolicyServer& server) { return "ws://127.0.0.1:" + std::to_string(server.port()); }, true},
-    {"websocket_observer",
-     [](const PolicyServer& server) { return "ws://127.0.0.1:" + std::to_string(server.port()) + "/observe"; }, false},
 };
 
 DType type_at(std::size_t i) { return static_cast<DType>(i); }
@@ -73,26 +70,34 @@ struct Touch {
     std::array<std::uint16_t, 6> pressure;
 };
 
-ServerOptions options() {
+ServerOptions options(const OwnFolder& folder) {
     ServerOptions options;
     options.handle_signals = false;
     options.quiesce = {};
     options.max_observers = 1;
     options.max_observer_hz = 1000;
     options.log = [](const std::string&) {};
+    options.local_socket = folder.socket();
     options.engine.slots = {slot_config<Touch>("touch", DType::uint16, {2, 3}), slot_config<double>("not carried")};
     return options;
 }
 
-class Robot final : public PolicyServer {
+// Before the server that listens there, which is a base.
+struct Place {
+    OwnFolder folder;
+};
+
+class Robot final : public Place, public PolicyServer {
 public:
-    Robot() : PolicyServer(cameras(), streams(), "127.0.0.1", 0, options()) {
+    Robot() : PolicyServer(cameras(), streams(), "127.0.0.1", 0, options(folder)) {
         for (std::size_t i = 0; i < configs_.size(); ++i) {
             const CameraConfig& config = configs_[i];
             const auto image = bytes(image_bytes(config), i, config.image_dtype);
             EXPECT_TRUE(update_image(i, image.data(), image.size()).ok());
             const auto depth = bytes(depth_bytes(config), i, config.depth_dtype);
-            if (config.has_depth) EXPECT_TRUE(update_depth(i, depth.data(), depth.size()).ok());
+            if (config.has_depth) {
+                EXPECT_TRUE(update_depth(i, depth.data(), depth.size()).ok());
+            }
         }
         for (std::size_t i = 0; i < proprio_configs_.size(); ++i) {
             // 0, 1, 1 in any type: for halves 1 is 0x3c00, for floats their own, else the integer.
@@ -154,6 +159,16 @@ void expect_all(const Observation& observation) {
     for (const ProprioInfo& proprio : observation.proprios)
         EXPECT_EQ(proprio.data, (std::vector<float>{0, 1, 1})) << proprio.name;
 }
+
+std::string websocket(const Robot& robot) { return "ws://127.0.0.1:" + std::to_string(robot.port()); }
+std::string local(const Robot& robot) { return local_uri(robot.folder); }
+
+const Transport transports[] = {
+    {"websocket", websocket, true},
+    {"websocket_observer", [](const Robot& robot) { return websocket(robot) + "/observe"; }, false},
+    {"local", local, true},
+    {"local_observer", [](const Robot& robot) { return local(robot) + "?observe=1"; }, false},
+};
 
 class EveryTransport : public ::testing::TestWithParam<Transport> {};
 

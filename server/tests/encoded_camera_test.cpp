@@ -86,7 +86,8 @@ TEST(ACameraOfJpegs, IsPixelsToADocumentedClient) {
     PolicyClient client(robot.uri());
     client.connect();
     {
-        const CameraInfo& before = client.get_obs()["uvc"];
+        const Observation first = client.get_obs();
+        const CameraInfo& before = first["uvc"];
         EXPECT_EQ(before.image_shape, (std::vector<int>{kHeight, kWidth, 3}));
         EXPECT_EQ(distance(before.image, std::vector<std::uint8_t>(gradient(0).size())), 0) << "zeros";
         EXPECT_EQ(before.status, SourceStatus::never);
@@ -113,7 +114,7 @@ TEST(ACameraOfJpegs, IsItsOwnStreamToWhoWantsJpeg) {
     PolicyClient client(robot.uri());
     client.connect();
     Want want;
-    want.image = ImageEncoding::jpeg;
+    want.all.image = ImageEncoding::jpeg;
     const Observation whole = client.get_obs(want);
     EXPECT_LT(distance(whole["uvc"].image, gradient(77)), 4.0);
     EXPECT_EQ(whole["uvc"].image_encoding, ImageEncoding::jpeg);
@@ -122,7 +123,7 @@ TEST(ACameraOfJpegs, IsItsOwnStreamToWhoWantsJpeg) {
     imaging::Jpeg().decode({stream.data(), stream.size()}, {{kHeight, kWidth}, 3, ColourOrder::rgb}, decoded.data());
     EXPECT_EQ(std::vector<std::uint8_t>(whole["uvc"].image), decoded);
 
-    want.size = {kHeight / 2, kWidth / 2};
+    want.all.size = {kHeight / 2, kWidth / 2};
     const Observation half = client.get_obs(want);
     EXPECT_EQ(half["uvc"].image_shape, (std::vector<int>{kHeight / 2, kWidth / 2, 3})) << "another size is made of pixels";
 }
