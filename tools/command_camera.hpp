@@ -3,8 +3,9 @@
 //
 // The command writes raw RGB24 frames to its standard output, H*W*3 bytes each, row after row, with nothing between
 // them; or JPEG pictures, as most webcams deliver them, which are published as they are. A raw frame is read straight into the
-// slot that it is published from. Each is stamped with the time at which its first byte came. Bytes of an unfinished frame are never published. A command that ends, because a cable was pulled or
-// ffmpeg fell over, can be started again; meanwhile the camera's last frame grows old, and is stale to who looks at it.
+// slot that it is published from. Each is stamped with the time at which its first byte came. Bytes of an
+// unfinished frame are never published. A command that ends, because a cable was pulled or ffmpeg fell over, can be started
+// again; meanwhile the camera's last frame grows old, and is stale to who looks at it.
 #pragma once
 
 #include "child_process.hpp"
@@ -33,7 +34,8 @@ struct CommandCameraConfig {
     std::chrono::milliseconds restart_after{0};
 };
 
-/// Parses "NAME,WxH,cmd:COMMAND", or "NAME,WxH,mjpeg:COMMAND" for JPEG pictures. Throws std::invalid_argument that shows what was expected.
+/// Parses "NAME,WxH,cmd:COMMAND", or "NAME,WxH,mjpeg:COMMAND" for JPEG pictures. Throws
+/// std::invalid_argument that shows what was expected.
 CommandCameraConfig parse_command_camera(const std::string& text);
 /// Parses "WxH", 1 to 16384 each, into width and height. Throws like it.
 void parse_size(const std::string& text, int& width, int& height);
