@@ -107,20 +107,28 @@ public:
     std::vector<Way> ways() {
         return {{"bare_tcp", "bare_tcp", [this] { floor_.emplace(robot_.floor_port(), bytes_); },
                  [this] { floor_->fetch(); }, [this] { floor_.reset(); }},
-                {"policy_client", "one_after_the_other", [this] { connect_client(); },
-                 [this] { client_->get_obs(observation_); },
-                 [this] {
-                     client_->close();
-                     client_.reset();
-                 }},
+                {"policy_client", "one_after_the_other", [this] { connect_client(uri(robot_)); },
+                 [this] { client_->get_obs(observation_); }, [this] { end_client(); }},
+                {"local", "local", [this] { connect_client(robot_.local_uri()); },
+                 [this] { client_->get_obs(observation_); }, [this] { end_client(); }},
                 {"plain_websocket", "one_after_the_other_not_decoded", [this] { connect_plain(); },
                  [this] { plain_->fetch(); }, [this] { plain_.reset(); }}};
     }
 
 private:
-    void connect_client() {
-        client_.emplace(uri(robot_), quiet_client());
-        client_->connect();
+    void connect_client(const std::string& address) {
+        while (!client_) try {
+                client_.emplace(address, quiet_client());
+                client_->connect();
+            } catch (const ConnectionError& refused) {
+                client_.reset();
+                if (std::string(refused.what()).find("connected already") == std::string::npos) throw;
+            }
+    }
+    void end_client() {
+        observation_ = {};  // what it holds of the robot's memory
+        client_->close();
+        client_.reset();
     }
     void connect_plain() {
         while (!plain_) try {
@@ -231,9 +239,9 @@ void measure_actions(const char* load, const ObservationCase& setup, double came
     rows.push_back(std::move(row));
 }
 
-void measure_client_age(const ObservationCase& setup, int count, ProgressLine& progress, Json& rows) {
+void measure_client_age(const ObservationCase& setup, bool local, int count, ProgressLine& progress, Json& rows) {
     RobotProcess robot(setup, kCameraHz);
-    PolicyClient client(uri(robot), quiet_client());
+    PolicyClient client(local ? robot.local_uri() : uri(robot), quiet_client());
     client.connect();
     Observation observation;
     const std::atomic<bool> never{false};
@@ -250,7 +258,7 @@ void measure_client_age(const ObservationCase& setup, int count, ProgressLine& p
             ages.push_back(static_cast<float>((to_seconds(Clock::now()) - observation.cameras.front().timestamp) * 1e9));
             progress.step(37, fmt::format("age at the client, {}", setup.name));
         }
-        Json row = row_of("client_age", setup);
+        Json row = row_of(local ? "local_age" : "client_age", setup);
         row["camera_hz"] = kCameraHz;
         row["asks_for"] = next ? "next" : "newest";
         row.update(summarise(std::move(ages)));
@@ -267,7 +275,7 @@ double observations_work(const Plan& plan) {
     double work = 0;
     for (const ObservationCase& setup : plan.observations) {
         const std::vector<std::size_t> sizes = piece_sizes(setup);
-        work += 3.0 * plan.repetitions * fetch_work(setup, std::accumulate(sizes.begin(), sizes.end(), std::size_t{0}));
+        work += 4.0 * plan.repetitions * fetch_work(setup, std::accumulate(sizes.begin(), sizes.end(), std::size_t{0}));
     }
     return work + static_cast<double>(plan.observations.size()) * streamed(plan) * 1000 / kCameraHz;
 }
@@ -279,14 +287,14 @@ void measure_observations(const Plan& plan, ProgressLine& progress, Json& rows) 
     }
 }
 
-double actions_work(const Plan& plan) { return 3 * 2.0 * plan.actions + 2 * 37.0 * ages_of(plan); }
+double actions_work(const Plan& plan) { return 3 * 2.0 * plan.actions + 4 * 37.0 * ages_of(plan); }
 
 void measure_actions_and_ages(const Plan& plan, ProgressLine& progress, Json& rows) {
     const ObservationCase setup{"4 x 640x480 RGB-D", 4, 480, 640, true, 0};
     measure_actions("idle", setup, 0, false, false, plan.actions, progress, rows);
     measure_actions("observations", setup, kCameraHz, true, false, plan.actions, progress, rows);
     measure_actions("busy", setup, kCameraHz, true, true, plan.actions, progress, rows);
-    measure_client_age(setup, ages_of(plan), progress, rows);
+    for (const bool local : {false, true}) measure_client_age(setup, local, ages_of(plan), progress, rows);
 }
 
 }  // namespace chiral::bench

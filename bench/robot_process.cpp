@@ -20,6 +20,7 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -53,8 +54,9 @@ std::vector<CameraConfig> cameras_of(const ObservationCase& setup) {
     return cameras;
 }
 
-ServerOptions quiet() {
+ServerOptions quiet(const std::string& local_socket) {
     ServerOptions options;
+    options.local_socket = local_socket;
     options.log = [](const std::string&) {};
     options.handle_signals = false;
     return options;
@@ -62,8 +64,9 @@ ServerOptions quiet() {
 
 class Robot : public PolicyServer {
 public:
-    Robot(const ObservationCase& setup, double camera_hz)
-        : PolicyServer(cameras_of(setup), {{"joint_pos", 7}}, "127.0.0.1", 0, quiet()), seen_(configs_.size(), 0) {
+    Robot(const ObservationCase& setup, double camera_hz, const std::string& local_socket)
+        : PolicyServer(cameras_of(setup), {{"joint_pos", 7}}, "127.0.0.1", 0, quiet(local_socket)),
+          seen_(configs_.size(), 0) {
         latencies_.reserve(std::size_t{1} << 16);
         publish();
         if (camera_hz > 0) sensors_ = std::thread([this, camera_hz] { run_sensors(camera_hz); });
@@ -152,6 +155,10 @@ std::vector<std::size_t> piece_sizes(const ObservationCase& setup) {
 }
 
 RobotProcess::RobotProcess(const ObservationCase& setup, double camera_hz) {
+    static int robots = 0;
+    local_socket_ = (std::filesystem::temp_directory_path() /
+                     ("chiral-bench-" + std::to_string(::getpid()) + "-" + std::to_string(robots++) + ".sock"))
+                        .string();
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         throw std::system_error(errno, std::generic_category(), "socketpair");
@@ -166,12 +173,12 @@ RobotProcess::RobotProcess(const ObservationCase& setup, double camera_hz) {
     get(&ports_, sizeof ports_);
 }
 
-void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, int control) {
+void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, int control) const {
     // Ends when the control socket does, so also with a parent that dies.
     ::prctl(PR_SET_NAME, "robot");  // for profilers: its threads are called the same
     try {
         start_counting();
-        Robot robot(setup, camera_hz);
+        Robot robot(setup, camera_hz, local_socket_);
         GatherWriter floor(piece_sizes(setup));
         robot.serve();
         const Ports ports{robot.port(), floor.port()};

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 
 namespace chiral::bench {
 
@@ -24,6 +25,8 @@ public:
 
     int server_port() const { return ports_.server; }
     int floor_port() const { return ports_.floor; }
+    /// For clients on the same machine.
+    std::string local_uri() const { return "unix://" + local_socket_; }
     /// What the robot's process has used so far, without the CPU time of its sensor thread.
     ProcessCounters counters() const;
     /// From an action's receipt to its callback, of all actions so far; forgets them.
@@ -35,10 +38,11 @@ private:
     struct Ports {
         int server, floor;
     };
-    [[noreturn]] static void be_the_robot(const ObservationCase& setup, double camera_hz, int control);
+    [[noreturn]] void be_the_robot(const ObservationCase& setup, double camera_hz, int control) const;
     void ask(char what) const;
     void get(void* data, std::size_t size) const;
 
+    std::string local_socket_;
     pid_t child_{-1};
     int control_{-1};
     Ports ports_{};

@@ -83,6 +83,8 @@ ServerOptions server_options(const StoreSetup& setup) {
     options.max_action_delay = Duration::zero();  // every action counts, however busy the machine
     options.quiesce = {};                         // the harness joins its writers before it destroys the store
     options.log = [](const std::string&) {};
+    options.local_socket = setup.local_socket;
+    options.access.local.max_observers = 0;
     options.max_observers = setup.listen ? kObservers : 0;
     if (setup.listen) options.handshake_timeout = setup.idle_timeout;
     return options;

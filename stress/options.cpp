@@ -162,12 +162,14 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     app.add_option("--hold-ms", options.hold_ms, "How long a reader holds a look, twice a second; 0: never")
         ->check(CLI::Range(0.0, 60000.0))
         ->capture_default_str();
-    app.add_option("--transport", options.transport,
-                   "inproc: readers in this process only; ws: a server and a client over the loopback as well")
-        ->transform(
-            CLI::CheckedTransformer(std::map<std::string, Transport>{{"inproc", Transport::inproc}, {"ws", Transport::ws}}))
+    app.add_option(
+           "--transport", options.transport,
+           "inproc: readers in this process only; ws: a server and a client over the loopback as well; local: the same "
+           "over a local socket, where the client looks at the pixels in the server's memory")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, Transport>{
+            {"inproc", Transport::inproc}, {"ws", Transport::ws}, {"local", Transport::local}}))
         ->default_str("inproc")
-        ->option_text("inproc|ws");
+        ->option_text("inproc|ws|local");
     app.add_option("--obs-hz", options.obs_hz, "Observations a second that the client asks for; 0: as fast as they come")
         ->check(CLI::Range(0.0, 10000.0))
         ->capture_default_str();
@@ -236,10 +238,12 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         fmt::print(stderr, "--readers: with --fault at most {}\n", 11 - kFaultReaders);
         return std::nullopt;
     }
-    const int most_readers = options.listen ? 11 - kObservers : 11;
-    if (options.transport == Transport::ws && options.readers > most_readers) {
+    constexpr int held_by_a_local_client = 2;
+    const int most_readers =
+        11 - (options.listen ? kObservers : 0) - (options.transport == Transport::local ? held_by_a_local_client : 0);
+    if (serves(options.transport) && options.readers > most_readers) {
         fmt::print(stderr, "--readers: with --{} at most {}, because the server needs some of the engine's 14\n",
-                   options.listen ? "listen" : "transport ws", most_readers);
+                   options.listen ? "listen" : fmt::format("transport {}", to_string(options.transport)), most_readers);
         return std::nullopt;
     }
     std::optional<Size> size;

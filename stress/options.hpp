@@ -11,7 +11,7 @@
 
 namespace chiral::stress {
 
-enum class Transport : std::uint8_t { inproc, ws };
+enum class Transport : std::uint8_t { inproc, ws, local };
 
 struct Options {
     double seconds{10.0};
@@ -33,7 +33,11 @@ struct Options {
     std::chrono::seconds stop_timeout{30};
 };
 
-constexpr const char* to_string(Transport transport) noexcept { return transport == Transport::ws ? "ws" : "inproc"; }
+constexpr const char* to_string(Transport transport) noexcept {
+    return transport == Transport::ws ? "ws" : transport == Transport::local ? "local" : "inproc";
+}
+/// Whether there is a server, and a client of it.
+constexpr bool serves(Transport transport) noexcept { return transport != Transport::inproc; }
 constexpr const char* to_string(Writes writes) noexcept { return writes == Writes::frame ? "frame" : "fields"; }
 
 /// Parses the command line. Empty if the program shall end with `exit_code`, because help or a list was asked for, or because

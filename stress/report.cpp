@@ -160,8 +160,8 @@ std::string timings(const Options& options, const RunResult& result) {
     if (!options.proprios.empty()) kind("proprio", result.proprios);
     row("taking a snapshot", result.readers.look);
     if (result.observations) {
-        row("ws round trip", result.ws.round_trip);
-        row("age of an image over ws", result.ws.age);
+        row(fmt::format("{} round trip", to_string(options.transport)), result.ws.round_trip);
+        row(fmt::format("age of an image over {}", to_string(options.transport)), result.ws.age);
     }
     return all;
 }
@@ -185,9 +185,9 @@ std::string describe(const Options& options) {
         to_string(options.writes), to_string(options.transport), cameras.empty() ? "no cameras" : cameras, options.camera_hz,
         options.proprios.size(), options.proprio_hz, options.readers, options.readers == 1 ? "" : "s",
         options.reader_hz > 0 ? fmt::format("at {:g} Hz", options.reader_hz) : "at full speed",
-        options.transport == Transport::ws
-            ? (options.obs_hz > 0 ? fmt::format(", a ws client at {:g} Hz", options.obs_hz) : ", a ws client at full speed")
-            : "",
+        serves(options.transport) ? fmt::format(", a {} client at {}", to_string(options.transport),
+                                                options.obs_hz > 0 ? fmt::format("{:g} Hz", options.obs_hz) : "full speed")
+                                  : "",
         options.seconds);
 }
 

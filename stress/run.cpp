@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 
@@ -83,7 +84,7 @@ public:
     explicit Run(const Options& options)
         : options_(options),
           least_clock_step_(least_clock_step(options)),
-          store_(options.engine->make(setup(options, options.transport == Transport::ws))),
+          store_(options.engine->make(setup(options, serves(options.transport)))),
           canary_store_(make_private_store(
               setup(options, false), std::max(store_->slots_per_field(), static_cast<std::size_t>(options.readers) + 2))),
           writers_(options),
@@ -97,11 +98,12 @@ public:
         }
         if (!options.faults.empty() && !store_->engine())
             throw std::invalid_argument(fmt::format("engine {} has no faults", options.engine->name));
-        if (options.transport == Transport::ws) {
-            ws_checker_ = std::make_unique<LookChecker>("ws client", options_.cameras, options_.proprios, options_.writes,
+        if (serves(options.transport)) {
+            ws_checker_ = std::make_unique<LookChecker>(client_name(), options_.cameras, options_.proprios, options_.writes,
                                                         writers_.progress);
             if (!store_->server())
-                store_server_ = std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios);
+                store_server_ =
+                    std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios, local_socket(options_));
         }
         if (least_clock_step_ < Nanoseconds::max()) {
             for (ReaderSlot& slot : readers_) slot.checker->allow_clock_steps(least_clock_step_);
@@ -152,11 +154,23 @@ private:
             setup.readers += kFaultReaders;
             setup.idle_timeout = kFaultIdleTimeout;
         }
+        if (served) setup.local_socket = local_socket(options);
         if (options.listen) {
             setup.listen = options.listen;
             setup.idle_timeout = kFaultIdleTimeout;
         }
         return setup;
+    }
+
+    // Empty but for runs that need one.
+    static std::string local_socket(const Options& options) {
+        if (options.transport != Transport::local) return {};
+        return (std::filesystem::temp_directory_path() / fmt::format("chiral-stress-{}.sock", ::getpid())).string();
+    }
+    std::string client_name() const { return fmt::format("{} client", to_string(options_.transport)); }
+    std::string client_uri() {
+        if (options_.transport == Transport::local) return "unix://" + local_socket(options_);
+        return fmt::format("ws://127.0.0.1:{}{}", server()->port(), options_.listen ? "/observe" : "");
     }
 
     PolicyServer* server() { return store_->server() ? store_->server() : store_server_.get(); }
@@ -211,16 +225,15 @@ private:
                 ReaderSlot& slot = readers_[i];
                 read_store(*slot.reader, *slot.checker, writers_.progress, plan, stop_readers_, slot.live, slot.times);
             });
-        if (options_.transport == Transport::ws) {
+        if (serves(options_.transport)) {
             server()->serve();
             if (options_.listen) {
                 fmt::print("listening on ws://127.0.0.1:{}\n", server()->port());
                 std::fflush(stdout);
             }
             const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
-            const WsPlan ws{server()->port(), options_.listen.has_value(), options_.obs_hz, three_periods,
-                            least_clock_step_};
-            reading_.emplace_back("ws client", [this, ws] {
+            const WsPlan ws{client_uri(), options_.obs_hz, three_periods, least_clock_step_};
+            reading_.emplace_back(client_name(), [this, ws] {
                 read_over_ws(*ws_checker_, writers_.progress, ws, turn_, stop_readers_, ws_live_, ws_times_);
             });
         }
@@ -256,8 +269,7 @@ private:
             std::string line =
                 fmt::format("{:5.0f} s  {} snapshots, {:.0f}/s, {} full", std::chrono::duration<double>(now - began).count(),
                             looks, static_cast<double>(looks - looks_before) / took, full);
-            if (options_.transport == Transport::ws)
-                line += fmt::format(", {} obs", ws_live_.looks.load(std::memory_order_relaxed));
+            if (serves(options_.transport)) line += fmt::format(", {} obs", ws_live_.looks.load(std::memory_order_relaxed));
             line +=
                 fmt::format(", {:.0f} fps, {} violations", static_cast<double>(frames - frames_before) / took, violations);
             fmt::print("{}{}{}", tty ? "\r" : "", line, tty ? "\x1b[K" : "\n");
@@ -291,7 +303,7 @@ private:
         };
         stop_readers_ = true;
         join(reading_);
-        if (options_.transport == Transport::ws) {
+        if (serves(options_.transport)) {
             closing_.emplace_back("server", [this] {
                 server()->stop();
                 server()->wait();

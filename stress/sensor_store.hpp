@@ -113,8 +113,9 @@ struct StoreSetup {
     std::vector<CameraConfig> cameras;
     std::vector<ProprioConfig> proprios;
     int readers{1};      ///< StoreReaders that will exist at once; one more if served and server() is null
-    bool served{false};  ///< a WebSocket server will send what the store holds
+    bool served{false};  ///< a server will send what the store holds
     Writes writes{Writes::frame};
+    std::string local_socket{};                                        ///< of that server; empty: none
     std::optional<int> listen{};                                       ///< the port, where clients from outside are let in
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds(20);  ///< a client that takes nothing is dropped after it
 };

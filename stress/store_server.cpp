@@ -6,8 +6,9 @@
 namespace chiral::stress {
 namespace {
 
-ServerOptions server_options() {
+ServerOptions server_options(const std::string& local_socket) {
     ServerOptions options;
+    options.local_socket = local_socket;
     options.handle_signals = false;
     options.quiesce = {};
     options.log = [](const std::string&) {};
@@ -19,8 +20,9 @@ double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<dou
 }  // namespace
 
 // The base class gets no sources: its engine stays empty, because the buffers are the store's.
-StoreServer::StoreServer(SensorStore& store, std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios)
-    : PolicyServer({}, {}, "127.0.0.1", 0, server_options()),
+StoreServer::StoreServer(SensorStore& store, std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios,
+                         const std::string& local_socket)
+    : PolicyServer({}, {}, "127.0.0.1", 0, server_options(local_socket)),
       cameras_(std::move(cameras)),
       proprios_(std::move(proprios)),
       reader_(store.make_reader()) {}

@@ -7,13 +7,15 @@
 #include <chiral/server.hpp>
 
 #include <memory>
+#include <string>
 
 namespace chiral::stress {
 
-/// Serves on a free port of the loopback. Takes one reader of the store, which must outlive the server.
+/// Serves on a free port of the loopback, and at the local socket where one is named. Takes one reader of the store, which must outlive the server.
 class StoreServer final : public PolicyServer {
 public:
-    StoreServer(SensorStore& store, std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios);
+    StoreServer(SensorStore& store, std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios,
+                const std::string& local_socket);
 
     std::pair<Observation, InfoMap> reset() override { return {get_obs(), {}}; }
     Observation get_obs() override;

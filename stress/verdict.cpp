@@ -81,7 +81,7 @@ private:
                         result_.readers.holds),
             result_.every_reader_checked && result_.looks.looks > 0);
         if (!result_.observations) return;
-        add("observations arrive over ws",
+        add(fmt::format("observations arrive over {}", to_string(options_.transport)),
             fmt::format("{}, all checked in full; {:.0f} MB, {} images older than 3 periods", result_.observations->looks,
                         static_cast<double>(result_.ws.bytes) / 1e6, result_.ws.old_images),
             result_.observations->looks > 0);
@@ -223,7 +223,7 @@ std::string describe_rules() {
                "  - A source frozen: its content is the same still after {} newer frames or samples were published.\n",
                kFrozenAfter) +
            "  - A buffer torn, incoherent, backwards or stale; a bound on steps exceeded; an update refused; a thread that\n"
-           "    ended in an error or did not end; a reader without a full check; no observation over ws.\n"
+           "    ended in an error or did not end; a reader without a full check; no observation of its client.\n"
            "  - A fault that was asked for: it did not happen, memory grew by more than 2 MiB and two observations while "
            "it\n"
            "    went on, or a new reader and a new client got no fresh and coherent observation afterwards.\n"

@@ -62,10 +62,6 @@ ClientOptions client_options() {
     return options;
 }
 
-std::string uri(int port, bool observes = false) {
-    return "ws://127.0.0.1:" + std::to_string(port) + (observes ? "/observe" : "");
-}
-
 // A server that has not noticed yet that its last client is gone refuses the next one. False at `stop`.
 bool connect_when_let_in(PolicyClient& client, std::chrono::seconds patience, const std::atomic<bool>& stop) {
     const SteadyTime deadline = std::chrono::steady_clock::now() + patience;
@@ -86,7 +82,7 @@ bool connect_when_let_in(PolicyClient& client, std::chrono::seconds patience, co
 void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& plan, ConnectionTurn& turn,
                   const std::atomic<bool>& stop, LiveCounts& live, WsTimes& times) {
     using std::chrono::steady_clock;
-    PolicyClient client(uri(plan.port, plan.observes), client_options());
+    PolicyClient client(plan.uri, client_options());
     client.connect();
 
     std::optional<Pacer> pacer;
@@ -121,7 +117,7 @@ void read_over_ws(LookChecker& checker, const Progress& progress, const WsPlan& 
 
 void observe_once(LookChecker& checker, const Progress& progress, int port, std::chrono::seconds patience,
                   const std::atomic<bool>& stop) {
-    PolicyClient client(uri(port), client_options());
+    PolicyClient client("ws://127.0.0.1:" + std::to_string(port), client_options());
     if (!connect_when_let_in(client, patience, stop)) return;
     Floor floor;
     progress.read(floor);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A policy client in this process that asks for observations over the loopback and checks every pixel of each.
+// A policy client in this process that asks for observations, over the loopback or a local socket, and checks every pixel.
 #pragma once
 
 #include "connection_turn.hpp"
@@ -10,12 +10,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 namespace chiral::stress {
 
 struct WsPlan {
-    int port{0};
-    bool observes{false};                             ///< leaves control to others
+    std::string uri;                                  ///< of the server
     double hz{30.0};                                  ///< 0: the next request follows the answer
     Nanoseconds old_image{0};                         ///< images older than this when they have arrived are counted
     Nanoseconds impossible_age = Nanoseconds::max();  ///< the drivers' clock has been set, so that this is no age

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
 from . import _native
-from ._native import ConnectionError
+from ._native import ConnectionError, LoanError
 from .aio import AsyncPolicyClient
 from .client import PolicyClient
 from .server import Frame, PolicyServer
@@ -35,6 +35,7 @@ __all__ = [
     "CameraInfo",
     "ConnectionError",
     "Frame",
+    "LoanError",
     "Observation",
     "PolicyClient",
     "PolicyServer",

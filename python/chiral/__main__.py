@@ -68,6 +68,7 @@ def serve(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         max_observers=arguments.observers,
+        local_socket=arguments.local_socket,
         allow_takeover=arguments.takeover,
         **options,
     )
@@ -152,6 +153,8 @@ def parser() -> argparse.ArgumentParser:
     serving.add_argument("--joints", type=int, default=7, metavar="N", help="joints of the arm [7]")
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all [127.0.0.1]")
     serving.add_argument("--port", type=int, default=8765, help="port to listen on; 0: any free one [8765]")
+    serving.add_argument("--local-socket", default="", metavar="PATH",
+                         help="socket for clients on this machine, which copy no image: unix://PATH")
     serving.add_argument("--observers", type=int, default=2, metavar="N", help="clients that may look on at /observe [2]")
     serving.add_argument("--takeover", action="store_true", help="a client that asks for ?takeover=1 replaces the one in control")
     serving.add_argument("--token-file", metavar="FILE", help="clients must know the first line of this file")

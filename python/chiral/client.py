@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native, _wire
+from ._observe import ObservedBlock, lent
 from .types import Array, Observation
 
 __all__ = ["PolicyClient"]
@@ -23,6 +24,9 @@ class PolicyClient:
     Images and depths of an observation are read-only views of the memory that its message was received in, which they keep alive;
     nothing is copied. `writable=True`, or obs.copy(), gives arrays of their own. Every method may be called from any thread, and
     none holds the GIL while it waits. Ctrl-C on the main thread ends what waits there, and closes the client.
+
+    "unix:///run/robot.sock" is a server on the same machine, with PolicyServer(local_socket="/run/robot.sock"): its images are
+    looked at where they are. Two observations can be held at once; asking for a third is a chiral.LoanError. See observe().
 
     Raises chiral.ConnectionError, a ConnectionError of Python's, when there is no connection, it breaks, or no answer comes in
     time; the client may connect() again. Options are those of the C++ client by name, with times in seconds: connect_timeout,
@@ -79,6 +83,16 @@ class PolicyClient:
     def get_obs(self) -> Observation:
         """Asks for one observation; beside a running stream, too."""
         return self._observation(self._native.get_obs())
+
+    def observe(self) -> ObservedBlock:
+        """One observation for the length of a block, given back at its end:
+
+            with client.observe() as obs:
+                action = policy(obs["wrist"].image)
+
+        An array that outlives the block is warned of (RuntimeWarning) and stays as it is for as long as it is used.
+        """
+        return ObservedBlock(self.get_obs)
 
     def step(self, action: npt.ArrayLike) -> tuple[Observation, float, bool, bool, dict[Any, Any]]:
         """Legacy: sends an action and waits for what came of it: observation, reward, terminated, truncated, info."""
@@ -149,7 +163,11 @@ class PolicyClient:
 
     def _observation(self, received: _native.ReceivedObservation) -> Observation:
         observation = _wire.observation(received.values())
-        return observation.copy() if self.writable else observation
+        if self.writable:
+            return observation.copy()
+        if self.uri.startswith("unix://"):
+            lent.add(observation)
+        return observation
 
     def _newest(self, received: _native.ReceivedObservation | None) -> Observation | None:
         if received is not None and received is not self._streamed:

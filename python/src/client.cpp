@@ -148,6 +148,7 @@ nb::dict stats(const ClientHandle& self) {
 
 void bind_client(nb::module_& module) {
     nb::exception<ConnectionError>(module, "ConnectionError", PyExc_ConnectionError);
+    nb::exception<LoanError>(module, "LoanError", PyExc_RuntimeError);
     nb::class_<ReceivedObservation>(module, "ReceivedObservation").def("values", [](nb::handle self) {
         return to_python(*nb::cast<const ReceivedObservation&>(self).observation, self);
     });

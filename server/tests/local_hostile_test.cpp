@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -212,6 +213,25 @@ TEST(LocalClients, KilledAreMissedThoughAChildOfTheirsHasTheSocket) {
     expect_shows(client->get_obs(), 1);
     kill(child, SIGKILL);
     EXPECT_TRUE(robot.log.wait_for("its process has ended"));
+}
+
+TEST(LocalClients, KeepWhatTheyHoldWhenAForkedChildLetsGoOfIt) {
+    LocalRobot robot;
+    robot.publish(1);
+    const auto client = robot.connect();
+    std::optional<Observation> held = client->get_obs();
+    Pipe done;
+    const pid_t process = start_process([&] {
+        held.reset();
+        if (write(done.ends[1], "x", 1) != 1) _exit(1);
+    });
+    done.wait_for_byte();
+    kill_process(process);
+    for (int value = 2; value < 50; ++value) robot.publish(static_cast<std::uint8_t>(value));
+    expect_shows(*held, 1);
+    held.reset();
+    expect_shows(client->get_obs(), 49);
+    EXPECT_EQ(robot.server.stats().protocol_errors, 0u);
 }
 
 TEST(LocalClients, OfOtherUsersAreLetInOnlyWhereTheyAreListed) {

@@ -127,7 +127,7 @@ class ATinyRun(unittest.TestCase):
         rows = [row for row in self.result["rows"] if row["experiment"] == "round_trip"]
         for observation in {row["observation"] for row in rows}:
             found = {row["way"]: row["samples"] for row in rows if row["observation"] == observation}
-            self.assertEqual(found, {"bare_tcp": 6, "policy_client": 6, "plain_websocket": 6})
+            self.assertEqual(found, {"bare_tcp": 6, "policy_client": 6, "local": 6, "plain_websocket": 6})
 
 
 if __name__ == "__main__":

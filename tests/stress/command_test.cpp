@@ -95,6 +95,16 @@ TEST(StressCommand, LockfreePassesOverWebSocket) {
     expect_quantiles(r.json["rtt_ms"]);
 }
 
+TEST(StressCommand, LockfreePassesOverALocalSocket) {
+    const ShortRun r = run("--transport local --readers 2");
+    EXPECT_EQ(r.outcome.exit_code, 0) << r.outcome.output;
+    expect_sane(r.json);
+    EXPECT_EQ(r.json["incoherent"], 0);
+    EXPECT_EQ(r.json["config"]["transport"], "local");
+    EXPECT_GT(r.json["ws"]["observations"], 0);
+    expect_quantiles(r.json["rtt_ms"]);
+}
+
 TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
     const ShortRun r = run("--writes fields");
     EXPECT_EQ(r.outcome.exit_code, 0) << r.outcome.output;

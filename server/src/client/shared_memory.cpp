@@ -49,7 +49,11 @@ SharedMemory::~SharedMemory() {
 
 // ---- loans ----
 
+Lender::Lender(int socket, const net::Descriptor& file, const net::Welcome& welcome)
+    : memory_(file, welcome), owner_(getpid()), socket_(socket) {}
+
 void Lender::give_back(std::uint32_t loan) noexcept {
+    if (getpid() != owner_) return;  // a child of fork() has the socket, too, but what is lent is lent to its parent
     {
         const std::lock_guard lock(mutex_);
         owed_ |= std::uint32_t{1} << loan;

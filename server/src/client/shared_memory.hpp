@@ -42,7 +42,7 @@ private:
 /// The way back of what is lent. Outlives the connection with the last loan.
 class Lender {
 public:
-    Lender(int socket, const net::Descriptor& file, const net::Welcome& welcome) : memory_(file, welcome), socket_(socket) {}
+    Lender(int socket, const net::Descriptor& file, const net::Welcome& welcome);
 
     std::span<const std::uint8_t> memory() const noexcept { return memory_.bytes(); }
     /// Loans that have come and have not been given back.
@@ -59,6 +59,7 @@ private:
     bool send_owed_locked() noexcept;
 
     const SharedMemory memory_;
+    const pid_t owner_;
     std::atomic<unsigned> held_{0};
     std::mutex mutex_;  // guards what follows; held for moments
     int socket_;
