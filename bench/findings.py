@@ -172,6 +172,22 @@ def observations(results, summary):
     return found
 
 
+def on_one_machine(results, _summary):
+    group = "A client on the robot's own machine"
+    found = []
+    for row in results.all("round_trip", way="local"):
+        other = results.find("round_trip", way="policy_client", observation=row["observation"])
+        value = ratio(row["p50_ns"], other["p50_ns"])
+        found.append(Finding(group, f"{row['observation']}, local, p50", say(row["p50_ns"]),
+                             f"asked for and looked at where it lies it {takes(value, 'over WebSocket')}",
+                             f"WebSocket {say(other['p50_ns'])}", value))
+    for row in results.all("local_age"):
+        words = "waits for the next picture" if row["asks_for"] == "next" else "takes the newest picture there is"
+        found.append(Finding(group, f"age at a local client, {row['asks_for']} frame", say(row["p50_ns"]),
+                             f"get_obs() {words}; at most {say(row['max_ns'])}"))
+    return found
+
+
 def actions(results, summary):
     group = "An action"
     about = {"idle": "on an idle machine", "observations": "while four cameras are observed at 30 Hz", "busy": "with every core busy as well"}
@@ -198,7 +214,7 @@ def ages(results, _summary):
 
 
 def find(results, summary):
-    parts = (beside_readers, single_calls, observations, actions, ages)
+    parts = (beside_readers, single_calls, observations, on_one_machine, actions, ages)
     return [finding for part in parts for finding in part(results, summary)]
 
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import chiral
 import numpy as np
@@ -23,6 +24,7 @@ def socket(tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def local_robot(socket: str) -> Iterator[SmallRobot]:
     with SmallRobot(local_socket=socket) as server:
+        assert isinstance(server, SmallRobot)
         server.update_image("wrist", np.full((4, 6, 3), 1, np.uint8))
         yield server
 
@@ -68,7 +70,9 @@ def test_a_block_gives_back_what_it_had(env: chiral.PolicyClient) -> None:
 def test_what_escapes_a_block_is_warned_of_and_stays_valid(env: chiral.PolicyClient, local_robot: SmallRobot) -> None:
     with pytest.warns(RuntimeWarning, match="the image of 'wrist' outlived"):
         with env.observe() as obs:
-            part = memoryview(obs["wrist"].image[1:3])
+            image: Any = obs["wrist"].image
+            part = memoryview(image[1:3])
+            del image
     local_robot.update_image("wrist", np.full((4, 6, 3), 2, np.uint8))
     assert part[0, 0, 0] == 1
     with env.observe() as obs:

@@ -108,9 +108,10 @@ void LentMessage::drop_ref() noexcept {
 
 LentMessage& LentMessages::next(const std::shared_ptr<Lender>& lender) {
     const auto found = std::find_if(kept_.begin(), kept_.end(), [](const auto& message) { return message->free(); });
-    LentMessage& message = found != kept_.end() ? **found : *kept_.emplace_back(std::make_shared<LentMessage>());
-    message.begin(lender);
-    return message;
+    std::shared_ptr<LentMessage> message = found != kept_.end() ? *found : std::make_shared<LentMessage>();
+    if (found == kept_.end() && kept_.size() < most) kept_.push_back(message);
+    message->begin(lender);  // it keeps itself from now on
+    return *message;
 }
 
 }  // namespace chiral::client

@@ -92,6 +92,9 @@ public:
     LentMessage& next(const std::shared_ptr<Lender>& lender);
 
 private:
+    // As many as the observations of a stream, and a few of the caller's own; others go with who refers to them.
+    static constexpr std::size_t most = 12;
+
     std::vector<std::shared_ptr<LentMessage>> kept_;
 };
 
