@@ -111,7 +111,8 @@ std::string shape_table(const Observation& obs) {
         table += fmt::format("  {:<{}}  image {} {}", printable(camera.name), width, times(camera.image_shape),
                              printable(camera.image_dtype));
         if (camera.has_depth)
-            table += fmt::format(", depth {} {}", times(camera.depth_shape), printable(camera.depth_dtype));
+            table += fmt::format(", depth {} {}{}", times(camera.depth_shape), printable(camera.depth_dtype),
+                                 camera.depth_unit > 0 ? fmt::format(" in {:g} m", camera.depth_unit) : std::string());
         table += '\n';
         total += camera.image.size() + camera.depth_data.size();
     }
@@ -181,7 +182,8 @@ std::string to_json(const ProbeResult& result) {
                       {"image_shape", camera.image_shape},
                       {"image_dtype", camera.image_dtype},
                       {"depth_shape", camera.has_depth ? Json(camera.depth_shape) : Json(nullptr)},
-                      {"depth_dtype", camera.has_depth ? Json(camera.depth_dtype) : Json(nullptr)}};
+                      {"depth_dtype", camera.has_depth ? Json(camera.depth_dtype) : Json(nullptr)},
+                      {"depth_unit", camera.depth_unit > 0 ? Json(camera.depth_unit) : Json(nullptr)}};
         entry.update(track_json(statistics.cameras()[i]));
         json["cameras"].push_back(entry);
     }
