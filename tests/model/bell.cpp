@@ -68,7 +68,7 @@ const Registered<TwoSources> two("bell.two_sources", "2 sources announce once; 1
                                  {6, 20'000'000});
 const Registered<Deadline> deadline("bell.deadline",
                                     "1 source announces; 1 waiter at the bell whose deadline may pass, 1 at the signal",
-                                    {3, 100'000}, {5, 20'000'000});
+                                    {2, 50'000}, {4, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model
