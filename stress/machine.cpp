@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 
 #include <fstream>
+#include <string_view>
 #include <thread>
 
 namespace chiral::stress {
@@ -17,6 +18,13 @@ std::string cpu_model() {
     return "unknown";
 }
 
+// "#1 SMP PREEMPT_RT Debian 6.1.55-1" names it among other words.
+std::string preemption_model(std::string_view version) {
+    const auto first = version.find("PREEMPT");
+    if (first == std::string_view::npos) return "none";
+    return std::string(version.substr(first, version.find(' ', first) - first));
+}
+
 }  // namespace
 
 Machine this_machine() {
@@ -24,7 +32,10 @@ Machine this_machine() {
     machine.cpu = cpu_model();
     machine.cores = static_cast<int>(std::thread::hardware_concurrency());
     utsname name{};
-    if (::uname(&name) == 0) machine.kernel = std::string(name.sysname) + " " + name.release;
+    if (::uname(&name) == 0) {
+        machine.kernel = std::string(name.sysname) + " " + name.release;
+        machine.preemption = preemption_model(name.version);
+    }
 #ifdef __clang__
     machine.compiler = __VERSION__;
 #else

@@ -108,6 +108,7 @@ std::string details() {
         "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
         "  chiral-stress --transport ws --listen 8765             the server's clients are yours, whatever they do\n"
         "  chiral-stress --depth-dtype uint16 --transport ws      depth as a RealSense has it\n"
+        "  chiral-stress --rt --seconds 60                        as a real-time robot: how late do writers wake?\n"
         "  chiral-stress --size 64x48 --seconds 2                 small enough for a sanitizer build\n",
         describe_rules(), describe_engines(engines()), describe_engines(broken_engines()), describe_faults(),
         tools::exit_codes);
@@ -178,6 +179,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
                    "client then observes only, at 30 a second at most")
         ->check(CLI::Range(0, 65535))
         ->option_text("PORT");
+    app.add_flag(
+        "--rt", options.real_time,
+        "Writers and their canaries run as on a real-time robot: SCHED_FIFO, pinned to all cores but the last, all memory "
+        "locked. Needs root or limits that allow it; what to expect: docs/REALTIME.md");
     app.add_option("--writes", options.writes, "frame: a transaction per frame; fields: update_image, update_depth, ...")
         ->transform(
             CLI::CheckedTransformer(std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))

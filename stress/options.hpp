@@ -24,6 +24,7 @@ struct Options {
     double hold_ms{40.0};
     Transport transport{Transport::inproc};
     double obs_hz{30.0};
+    bool real_time{false};      ///< writers and canaries before all others, on cores of their own, memory locked
     std::optional<int> listen;  ///< port for clients from outside
     Writes writes{Writes::frame};
     const EngineEntry* engine{nullptr};

@@ -3,6 +3,7 @@
 
 #include "duration_text.hpp"
 #include "machine.hpp"
+#include "real_time.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -69,7 +70,8 @@ Json configuration(const Options& options) {
             {"cameras", std::move(cameras)},       {"proprios", options.proprios.size()},
             {"camera_hz", options.camera_hz},      {"proprio_hz", options.proprio_hz},
             {"readers", options.readers},          {"reader_hz", options.reader_hz},
-            {"hold_ms", options.hold_ms},          {"obs_hz", options.obs_hz}};
+            {"hold_ms", options.hold_ms},          {"obs_hz", options.obs_hz},
+            {"real_time", options.real_time}};
 }
 
 Json faults(const RunResult& result) {
@@ -113,8 +115,10 @@ Json server(const RunResult& result) {
 
 Json this_computer() {
     const Machine machine = this_machine();
-    return {{"cpu", machine.cpu},           {"cores", machine.cores}, {"kernel", machine.kernel},
-            {"compiler", machine.compiler}, {"build", machine.build}, {"commit", machine.commit}};
+    return {{"cpu", machine.cpu},           {"cores", machine.cores},
+            {"kernel", machine.kernel},     {"preemption", machine.preemption},
+            {"compiler", machine.compiler}, {"build", machine.build},
+            {"commit", machine.commit}};
 }
 
 // How late writers woke and how long their updates took, each beside its canary.
@@ -180,15 +184,19 @@ std::string describe(const Options& options) {
                                camera.has_depth ? "RGB-D" : "RGB");
         i = same;
     }
-    return fmt::format(
-        "engine {} ({} writes), {}; {} at {:g} Hz, {} proprios at {:g} Hz; {} reader{} {}{}; {:g} s\n", options.engine->name,
-        to_string(options.writes), to_string(options.transport), cameras.empty() ? "no cameras" : cameras, options.camera_hz,
-        options.proprios.size(), options.proprio_hz, options.readers, options.readers == 1 ? "" : "s",
-        options.reader_hz > 0 ? fmt::format("at {:g} Hz", options.reader_hz) : "at full speed",
-        serves(options.transport) ? fmt::format(", a {} client at {}", to_string(options.transport),
-                                                options.obs_hz > 0 ? fmt::format("{:g} Hz", options.obs_hz) : "full speed")
-                                  : "",
-        options.seconds);
+    return fmt::format("engine {} ({} writes), {}; {} at {:g} Hz, {} proprios at {:g} Hz; {} reader{} {}{}{}; {:g} s\n",
+                       options.engine->name, to_string(options.writes), to_string(options.transport),
+                       cameras.empty() ? "no cameras" : cameras, options.camera_hz, options.proprios.size(),
+                       options.proprio_hz, options.readers, options.readers == 1 ? "" : "s",
+                       options.reader_hz > 0 ? fmt::format("at {:g} Hz", options.reader_hz) : "at full speed",
+                       serves(options.transport)
+                           ? fmt::format(", a {} client at {}", to_string(options.transport),
+                                         options.obs_hz > 0 ? fmt::format("{:g} Hz", options.obs_hz) : "full speed")
+                           : "",
+                       options.real_time ? fmt::format("; real time on {} of {} cores, kernel's preemption: {}",
+                                                       real_time_cores(), this_machine().cores, this_machine().preemption)
+                                         : "",
+                       options.seconds);
 }
 
 std::string table(const Options& options, const RunResult& result, const Verdict& verdict) {

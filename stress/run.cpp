@@ -2,6 +2,7 @@
 #include "run.hpp"
 
 #include "private_store.hpp"
+#include "real_time.hpp"
 #include "store_server.hpp"
 #include "worker.hpp"
 
@@ -121,6 +122,13 @@ public:
 
     RunResult go() {
         RunResult result;
+        if (options_.real_time) {
+            lock_all_memory();
+            Worker trial("a thread", [] { enter_real_time(0); });
+            trial.join_until(SteadyTime::max());
+            if (!trial.failure().empty()) throw std::runtime_error(trial.failure());
+            leave_to_real_time(real_time_cores());  // what is started from here on stays there, too, but for the writers
+        }
         const SteadyTime writing_began = steady_clock::now();
         start_writers(*store_, writers_, "", 0);
         start_writers(*canary_store_, canaries_, "canary of ", 1);
@@ -188,15 +196,22 @@ private:
         for (std::size_t i = 0; i < cameras; ++i)
             workers_.emplace_back(fmt::format("{}writer of camera '{}'", prefix, options_.cameras[i].name),
                                   [this, &store, &set, i, when = schedule(options_.camera_hz, i, cameras)] {
+                                      before_writing(i);
                                       write_camera(store, options_.cameras[i], i, set.progress, when, stop_writers_,
                                                    set.cameras[i], faults_in(store));
                                   });
         for (std::size_t i = 0; i < proprios; ++i)
             workers_.emplace_back(fmt::format("{}writer of proprio '{}'", prefix, options_.proprios[i].name),
                                   [this, &store, &set, i, when = schedule(options_.proprio_hz, i, proprios)] {
+                                      before_writing(i);
                                       write_proprio(store, options_.proprios[i], i, set.progress, when, stop_writers_,
                                                     set.proprios[i], faults_in(store));
                                   });
+    }
+
+    // A source and its canary share a core and a priority: what one of them has to wait for, the other has, too.
+    void before_writing(std::size_t source) {
+        if (options_.real_time) enter_real_time(static_cast<int>(source % static_cast<std::size_t>(real_time_cores())));
     }
 
     // Canaries have none.

@@ -112,6 +112,19 @@ TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
     EXPECT_EQ(r.json["incoherent"], 0);
 }
 
+// Where the limits do not allow it, it says at once what would.
+TEST(StressCommand, RunsAsOnARealTimeRobotWhereItMay) {
+    const Outcome o = stress("--rt --size 64x48 --seconds 2");
+    if (o.exit_code == 0) {
+        EXPECT_NE(o.output.find("; real time on "), std::string::npos) << o.output;
+        EXPECT_NE(o.output.find("verdict: pass"), std::string::npos) << o.output;
+    } else {
+        EXPECT_EQ(o.exit_code, 1) << o.output;
+        EXPECT_NE(o.output.find("--rt: "), std::string::npos) << o.output;
+        EXPECT_NE(o.output.find("raise the limit"), std::string::npos) << o.output;
+    }
+}
+
 // Whether its writers had to wait in two seconds is chance, so only the contents are asked for, and that the figures are there.
 TEST(StressCommand, MutexIsNotTornAndShowsItsStalls) {
     const ShortRun r = run("--engine mutex --writes fields");
