@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <cmath>
@@ -16,12 +17,14 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace chiral::tools {
 
@@ -144,21 +147,59 @@ void save_image(const std::filesystem::path& path, const CameraInfo& camera) {
                     swapped.empty() ? camera.image.data() : swapped.data()});
 }
 
-void save_depth(const std::filesystem::path& path, const CameraInfo& camera) {
-    const auto height = static_cast<std::size_t>(camera.depth_shape[0]),
-               width = static_cast<std::size_t>(camera.depth_shape[1]);
+// Millimetres, 0 where there are none.
+std::vector<unsigned> millimetres_of(const std::filesystem::path& path, const CameraInfo& camera, std::size_t pixels) {
     const DType type = type_of(path, camera.depth_dtype, DType::float32);
     // Where nobody says, floats are metres, as documented, and integers millimetres, as depth cameras have them.
     const double unit = camera.depth_unit > 0 ? camera.depth_unit : is_float(type) ? 1.0 : 0.001;
-    std::vector<std::uint8_t> rows;
-    rows.reserve(height * width * 2);
-    for (std::size_t i = 0; i < height * width; ++i) {
+    std::vector<unsigned> depth(pixels);
+    for (std::size_t i = 0; i < pixels; ++i) {
         const double millimetres = std::round(element(camera.depth_data, type, i) * unit * 1000.0);
-        append_16(rows,
-                  millimetres > 0 && std::isfinite(millimetres) ? static_cast<unsigned>(std::min(65535.0, millimetres)) : 0);
+        if (millimetres > 0 && std::isfinite(millimetres)) depth[i] = static_cast<unsigned>(std::min(65535.0, millimetres));
     }
-    save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 16, PNG_COLOR_TYPE_GRAY, width * 2,
-                    rows.data()});
+    return depth;
+}
+
+// From red, which is near, over yellow, green and cyan to blue: 0 to 1.
+void append_color(std::vector<std::uint8_t>& rows, double far) {
+    constexpr double stops[][3] = {{1, 0, 0}, {1, 1, 0}, {0, 1, 0}, {0, 1, 1}, {0, 0, 1}};
+    const double at = std::clamp(far, 0.0, 1.0) * 4.0;
+    const auto from = std::min<std::size_t>(static_cast<std::size_t>(at), 3);
+    const double share = at - static_cast<double>(from);
+    for (int c = 0; c < 3; ++c)
+        rows.push_back(static_cast<std::uint8_t>(std::lround(255.0 * std::lerp(stops[from][c], stops[from + 1][c], share))));
+}
+
+// What a person sees of 16-bit gray is black: this is for them, and black where there is no depth.
+void save_depth_preview(const std::filesystem::path& path, const std::vector<unsigned>& depth, const CameraInfo& camera) {
+    std::vector<unsigned> measured;
+    std::copy_if(depth.begin(), depth.end(), std::back_inserter(measured), [](unsigned mm) { return mm > 0; });
+    double nearest = 0, farthest = 0;
+    if (!measured.empty()) {  // but for a hundredth of outliers at each end, which would leave one colour for the rest
+        const auto cut = static_cast<std::ptrdiff_t>(measured.size() / 100);
+        std::nth_element(measured.begin(), measured.begin() + cut, measured.end());
+        nearest = measured[static_cast<std::size_t>(cut)];
+        std::nth_element(measured.begin(), measured.end() - 1 - cut, measured.end());
+        farthest = *(measured.end() - 1 - cut);
+    }
+    std::vector<std::uint8_t> rows;
+    rows.reserve(depth.size() * 3);
+    for (const unsigned mm : depth) {
+        if (mm == 0) rows.insert(rows.end(), 3, std::uint8_t{0});
+        else append_color(rows, farthest > nearest ? (mm - nearest) / (farthest - nearest) : 0.0);
+    }
+    const auto width = static_cast<std::size_t>(camera.depth_shape[1]);
+    save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(camera.depth_shape[0]), 8, PNG_COLOR_TYPE_RGB,
+                    width * 3, rows.data()});
+}
+
+void save_depth(const std::filesystem::path& path, const std::vector<unsigned>& depth, const CameraInfo& camera) {
+    std::vector<std::uint8_t> rows;
+    rows.reserve(depth.size() * 2);
+    for (const unsigned mm : depth) append_16(rows, mm);
+    const auto width = static_cast<std::size_t>(camera.depth_shape[1]);
+    save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(camera.depth_shape[0]), 16,
+                    PNG_COLOR_TYPE_GRAY, width * 2, rows.data()});
 }
 
 // Names come from the server: they must not lead out of the folder, nor meet in one file.
@@ -169,8 +210,10 @@ std::string file_name(const std::string& name, std::set<std::string>& taken) {
             c = '_';
     if (safe.empty()) safe = "camera";
     std::string unique = safe;
-    for (int i = 2; taken.contains(unique) || taken.contains(unique + "_depth"); ++i) unique = fmt::format("{}_{}", safe, i);
-    taken.insert({unique, unique + "_depth"});
+    const auto files = [&] { return std::array{unique, unique + "_depth", unique + "_depth_preview"}; };
+    const auto is_taken = [&](const std::string& file) { return taken.contains(file); };
+    for (int i = 2; std::ranges::any_of(files(), is_taken); ++i) unique = fmt::format("{}_{}", safe, i);
+    for (const std::string& file : files()) taken.insert(file);
     return unique;
 }
 
@@ -211,9 +254,15 @@ std::vector<std::filesystem::path> save_observation(const Observation& obs, cons
         }
         if (camera.has_depth && camera.depth_shape.size() == 2) {
             files.push_back(folder / (name + "_depth.png"));
-            save_depth(files.back(), camera);
+            const auto pixels =
+                static_cast<std::size_t>(camera.depth_shape[0]) * static_cast<std::size_t>(camera.depth_shape[1]);
+            const std::vector<unsigned> depth = millimetres_of(files.back(), camera, pixels);
+            save_depth(files.back(), depth, camera);
             entry["depth"] = name + "_depth.png";
             entry["depth_unit"] = "millimetre";
+            files.push_back(folder / (name + "_depth_preview.png"));
+            save_depth_preview(files.back(), depth, camera);
+            entry["depth_preview"] = name + "_depth_preview.png";
         }
         json["cameras"].push_back(entry);
     }

@@ -73,10 +73,26 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     RobotOptions& robot = options.robot;
     ServerOptions& server = options.server;
     AccessOptions& access = server.access;
-    const auto milliseconds = [](Duration duration) {
-        return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+    struct Limit {
+        const char* flag;
+        Duration& limit;
+        long long least;
+        const char* help;
+        long long milliseconds{0};
     };
-    auto action_timeout = milliseconds(server.action_timeout), heartbeat = milliseconds(server.heartbeat_timeout);
+    Limit limits[] = {
+        {"--action-timeout-ms", server.action_timeout, 0,
+         "The arm holds its position when no action has come for so long; 0: never [250]"},
+        {"--action-delay-ms", server.max_action_delay, 0,
+         "An action that has waited for longer when its turn comes is dropped; 0: none [500]"},
+        {"--heartbeat-ms", server.heartbeat_timeout, 1,
+         "A client whose machine is out of reach for so long is dropped: it is dead [1000]"},
+        {"--deaf-ms", server.deaf_timeout, 1,
+         "A client that takes nothing of an answer for so long is dropped: it is deaf [120000]"},
+        {"--idle-ms", server.idle_timeout, 0,
+         "A client that answers no ping for so long is closed; 0: never, policies infer [0]"},
+    };
+    for (Limit& each : limits) each.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(each.limit).count();
 
     CLI::Option* cameras =
         app.add_option("--cameras", robot.cameras, "Simulated cameras, cam_0 and so on [2; 0 with --camera]")
@@ -106,14 +122,15 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     for (CLI::Option* option : app.get_options())
         if (option != app.get_help_ptr()) option->group("Robot");
 
-    app.add_option("--action-timeout-ms", action_timeout,
-                   "The arm holds its position when no action has come for so long; 0: never [250]")
-        ->check(in_range<long long>(0, 86'400'000))
-        ->type_name("MS")
-        ->group("Control");
-    app.add_option("--heartbeat-ms", heartbeat, "A client whose machine is out of reach for so long is dropped [1000]")
-        ->check(in_range<long long>(1, 86'400'000))
-        ->type_name("MS")
+    for (Limit& each : limits)
+        app.add_option(each.flag, each.milliseconds, each.help)
+            ->check(in_range<long long>(each.least, 86'400'000))
+            ->type_name("MS")
+            ->group("Control");
+    app.add_option("--control-hz", robot.control_hz,
+                   "Rows of an action that the arm plays in a second: N of them cover their time [20]")
+        ->check(in_range(0.1, 10000.0))
+        ->type_name("HZ")
         ->group("Control");
     app.add_option("--gate", gate,
                    "What becomes of actions that are not for this arm's joints, go beyond 3.14 rad, or\n"
@@ -169,8 +186,8 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         if (access.tls_certificate_file.empty() != access.tls_private_key_file.empty())
             throw std::invalid_argument("--tls-cert and --tls-key: expected both, or neither for no TLS");
         access.bearer_token = bearer_token(token, token_file);
-        server.action_timeout = std::chrono::milliseconds(action_timeout);
-        server.heartbeat_timeout = std::chrono::milliseconds(heartbeat);
+        for (const Limit& each : limits) each.limit = std::chrono::milliseconds(each.milliseconds);
+        server.control_rate_hz = robot.control_hz;
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
         for (const std::string& command : commands) {

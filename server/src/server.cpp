@@ -42,7 +42,7 @@ struct PolicyServer::Impl {
           options(robot::checked(std::move(server_options), owner.configs_, log)),
           arena(options.local_socket.empty() ? nullptr : std::make_unique<local::ArenaFile>()),
           source(std::make_shared<robot::ObservationSource>(owner.configs_, owner.proprio_configs_, engine_options(),
-                                                            robot::seats_of(options))) {}
+                                                            robot::seats_of(options), options.log)) {}
 
     // With memory that clients on the same machine can look at, where there may be some.
     EngineOptions engine_options() {

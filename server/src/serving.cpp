@@ -43,8 +43,14 @@ void Serving::stop_on_signals() {
 }
 
 void Serving::take(net::Link::Socket socket) {
-    if (service_.make_room()) std::make_shared<websocket::FrontDoor>(std::move(socket), service_, tls_.get())->start();
-    else robot::count(robot_.stats.refused);  // closed with its socket
+    if (!service_.make_room()) return robot::count(robot_.stats.refused);  // closed with its socket
+    const auto door = std::make_shared<websocket::FrontDoor>(std::move(socket), service_, tls_.get());
+    try {
+        door->start();
+    } catch (const std::exception&) {
+        door->abort();  // it may have entered already, and would stay, with nobody to hear it
+        throw;
+    }
 }
 
 void Serving::join_hooks() {

@@ -126,32 +126,59 @@ TEST(AConversation, WantsNoMessageWhileTheActionQueueIsFullAndIsToldWhenThereIsR
     EXPECT_TRUE(talk->conversation->wants_message(talk->now));
 }
 
+// An action of so many bytes, in its values or in the name of a camera that it says it saw.
+Action large_action(std::size_t bytes, bool in_a_name) {
+    Action action = one_action(1, in_a_name ? 1 : bytes / sizeof(float));
+    if (in_a_name) action.obs_timestamps[std::string(bytes, 'n')] = 0.0;
+    return action;
+}
+
 TEST(AConversation, BoundsTheBytesOfQueuedActionsToo) {
-    Gate gate;
-    constexpr std::size_t kLimit = 1 << 20, kEach = kLimit / 4;
-    Stage stage([](ServerOptions& options) { options.max_queued_action_bytes = kLimit; },
-                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
-    const OpensAtEnd opener(gate);
-    const auto talk = Talk::in_control(stage.robot());
-    std::size_t taken = 0;
-    for (; talk->conversation->wants_message(talk->now) && taken < 100; ++taken)
-        talk->say(one_action(1, kEach / sizeof(float)));
-    EXPECT_LE(taken, kLimit / kEach) << "of at most 256";
-    gate.open();
-    talk->hear();
-    EXPECT_EQ(talk->read_ons, 1);
+    for (const bool in_a_name : {false, true}) {
+        Gate gate;
+        constexpr std::size_t kLimit = 1 << 20, kEach = kLimit / 4;
+        Stage stage([](ServerOptions& options) { options.max_queued_action_bytes = kLimit; },
+                    [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+        const OpensAtEnd opener(gate);
+        const auto talk = Talk::in_control(stage.robot());
+        std::size_t taken = 0;
+        for (; talk->conversation->wants_message(talk->now) && taken < 100; ++taken)
+            talk->say(large_action(kEach, in_a_name));
+        EXPECT_LE(taken, kLimit / kEach) << "of at most 256";
+        gate.open();
+        talk->hear();
+        EXPECT_EQ(talk->read_ons, 1);
+    }
 }
 
 TEST(AConversation, KeepsNoMemoryOfALargeAction) {
+    constexpr std::size_t kLarge = 1 << 18;
+    for (const bool in_a_name : {false, true}) {
+        Stage stage;
+        const auto talk = Talk::in_control(stage.robot());
+        talk->say(large_action(kLarge, in_a_name));
+        talk->say(one_action(2, 16));
+        ASSERT_TRUE(eventually([&] { return stage.applied() == 2; }));
+        std::size_t kept = 0;
+        for (int i = 0; i < 100; ++i) {
+            const Action used = stage.robot().hooks.used_action();
+            kept = std::max(kept, used.data.capacity());
+            for (const auto& [name, seconds] : used.obs_timestamps) kept = std::max(kept, name.size());
+        }
+        EXPECT_GE(kept, 16u) << "the memory of a small one serves again";
+        EXPECT_LT(kept, kLarge / sizeof(float));
+    }
+}
+
+TEST(AConversation, ThatIsDestroyedBeforeItBeganLeavesControlToTheNext) {
     Stage stage;
-    const auto talk = Talk::in_control(stage.robot());
-    talk->say(one_action(1, 1 << 16));
-    talk->say(one_action(2, 16));
-    ASSERT_TRUE(eventually([&] { return stage.applied() == 2; }));
-    std::size_t kept = 0;
-    for (int i = 0; i < 100; ++i) kept = std::max(kept, stage.robot().hooks.used_action().data.capacity());
-    EXPECT_GE(kept, 16u) << "the memory of a small one serves again";
-    EXPECT_LT(kept, std::size_t{1} << 16);
+    {
+        const auto first = Talk::with(stage.robot());
+        ASSERT_TRUE(first->conversation->take_control(false));
+    }
+    const auto next = Talk::in_control(stage.robot());
+    next->say(one_action(1));
+    EXPECT_TRUE(eventually([&] { return stage.applied() == 1; }));
 }
 
 TEST(AConversation, AppliesWhatWasSaidBeforeABadMessageAndEndsWithItsCause) {

@@ -25,7 +25,7 @@ public:
         : server(one_small_camera(), {}, "127.0.0.1", 0, quiet(log)),
           options_(robot::checked(adjusted(adjust), one_small_camera(), said_)),
           source_(std::make_shared<robot::ObservationSource>(one_small_camera(), std::vector<ProprioConfig>(),
-                                                             options_.engine, robot::seats_of(options_))) {
+                                                             options_.engine, robot::seats_of(options_), log.sink())) {
         prepare(server);
         robot_.emplace(server, options_, stats, source_);
     }

@@ -224,12 +224,19 @@ public:
         return frame;
     }
 
-    /// The next message; answers pings on the way. A close frame is a message here.
+    /// The next message, of however many fragments; answers pings on the way. A close frame is a message here.
     Frame receive() {
-        for (;;) {
+        Frame message;
+        for (bool begun = false;;) {
             Frame frame = read_frame();
             if (frame.opcode == kPing) send_frame(kPong, frame.payload);
-            else if (frame.opcode != kPong) return frame;
+            if (frame.opcode == kPing || frame.opcode == kPong) continue;
+            if (frame.opcode == kClose) return frame;
+            if (begun != (frame.opcode == kContinuation)) throw std::runtime_error("a fragment of no message");
+            message.payload.insert(message.payload.end(), frame.payload.begin(), frame.payload.end());
+            if (!begun) message.opcode = frame.opcode;
+            begun = true;
+            if (frame.last) return message;
         }
     }
     wire::Response receive_response() {

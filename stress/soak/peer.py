@@ -131,16 +131,22 @@ class Peer:
             (length,) = struct.unpack(">H", await self.read_exactly(2))
         elif length == 127:
             (length,) = struct.unpack(">Q", await self.read_exactly(8))
-        return head[0] & 15, await self.read_exactly(length)
+        return head[0] & 15, await self.read_exactly(length), bool(head[0] & 0x80)
 
     async def receive(self):
-        """The next message or close frame, as (opcode, payload); pings are answered on the way."""
+        """The next message, of however many fragments, or close frame, as (opcode, payload); pings are answered on the way."""
+        message, fragments = BINARY, []
         while True:
-            opcode, payload = await self.read_frame()
+            opcode, payload, last = await self.read_frame()
             if opcode == PING:
                 await self.send(frame(PONG, payload))
-            elif opcode != PONG:
+            elif opcode == CLOSE:
                 return opcode, payload
+            elif opcode != PONG:
+                message = opcode or message  # 0: goes on with what was begun
+                fragments.append(payload)
+                if last:
+                    return message, b"".join(fragments)
 
     async def message(self):
         opcode, payload = await self.receive()

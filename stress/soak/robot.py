@@ -13,7 +13,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -28,7 +28,7 @@ class Robot:
         # In a session of its own: Ctrl-C is for the soak, which then ends the robot in order.
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
+            stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
         self.description = (await self._line()).rstrip()
         while self.port is None:
             match = re.match(r"listening on ws://127\.0\.0\.1:(\d+)", await self._line())

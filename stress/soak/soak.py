@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import bystander
 import misbehaviour
 from messages import Incoherent, ask, frame_numbers
 from misbehaviour import Wrong
@@ -55,8 +56,9 @@ class Door:
 class Census:
     """What all clients share: where the server is, chance, and what has been counted."""
 
-    def __init__(self, robot, seed):
+    def __init__(self, robot, seed, serve, certificate):
         self.robot, self.port, self.rng = robot, robot.port, random.Random(seed)
+        self.serve, self.certificate = serve, certificate  # of robots beside it
         self.max_connections = 64  # ServerOptions::max_connections
         self.connections = self.reconnects = self.refused = self.dropped = 0
         self.half_open_made = self.half_open_found = 0
@@ -127,9 +129,9 @@ class WellBehaved:
 
 
 class Soak:
-    def __init__(self, options, robot):
+    def __init__(self, options, robot, certificate):
         self.options, self.robot = options, robot
-        self.census = Census(robot, options.seed)
+        self.census = Census(robot, options.seed, options.serve, certificate)
         self.control, self.seats = Door(), Door()
         self.stopping = asyncio.Event()
         self.clients = [WellBehaved(self.census, "client in control", "/", self.control),
@@ -164,7 +166,7 @@ class Soak:
         """All at once, until the time has come or the robot has died; returns when the last one has gone."""
         lanes = [client.live(self.stopping) for client in self.clients]
         lanes += [self._lane(misbehaviour.CONTROL, self.control), self._lane(misbehaviour.OBSERVERS, self.seats),
-                  self._lane(misbehaviour.FRONT_DOOR, None), *(self._storm() for _ in range(STORMERS))]
+                  self._lane(misbehaviour.FRONT_DOOR, None), self._lane(bystander.KINDS, None), *(self._storm() for _ in range(STORMERS))]
         tasks = [asyncio.create_task(lane) for lane in lanes]
         while time.monotonic() < until and not self.stopping.is_set() and self.robot.running():
             for task in tasks:
@@ -267,7 +269,7 @@ def judge(soak, code, result):
     least = int(LEAST_RECONNECTS * soak.seconds / 600)
     add("clients reconnect all the time", f"{census.reconnects} times without a goodbye, {least} are asked for; "
         f"{census.connections} connections in all", census.reconnects >= least)
-    kinds = misbehaviour.FRONT_DOOR + misbehaviour.CONTROL + misbehaviour.OBSERVERS
+    kinds = misbehaviour.FRONT_DOOR + misbehaviour.CONTROL + misbehaviour.OBSERVERS + bystander.KINDS
     missing = [kind.__name__ for kind in kinds if not census.happened[kind.__name__]]
     add("every kind of misbehaviour happens", f"{sum(census.happened.values())} times, {len(kinds) - len(missing)} of "
         f"{len(kinds)} kinds" + (f"; not in this time: {', '.join(missing)}" if missing else ""),
@@ -283,7 +285,7 @@ async def main(options):
                                         "--proprios", "2", "--reader-hz", "100", "--obs-hz", "15"],
                       os.path.join(folder, "stress.json"))
         await robot.start()
-        soak = Soak(options, robot)
+        soak = Soak(options, robot, bystander.make_certificate(folder))
         print(f"{robot.description}\nsoak of {options.seconds:g} s, seed {options.seed}", flush=True)
         try:
             await soak.run()
@@ -317,6 +319,7 @@ async def main(options):
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/soak")
     parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--size", default="640x480")

@@ -143,7 +143,7 @@ class Connection:
     # ---- frames ----
 
     def read_frame(self):
-        """(opcode, payload), or None at the end of the connection. The server sends whole messages in one frame, and empty
+        """(opcode, payload), or None at the end of the connection. The server sends small messages in one frame, and empty
         pings at any time, to see whether the client is there: they are left out."""
         while True:
             frame = self._read_any_frame()

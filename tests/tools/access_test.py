@@ -176,7 +176,8 @@ class AccessTest(unittest.TestCase):
 
     def test_help_shows_every_option(self):
         for program, words in ((SERVE, ("--token", "--token-file", "CHIRAL_TOKEN", "--tls-cert", "--tls-key", "--origin",
-                                        "--takeover", "--action-timeout-ms", "--heartbeat-ms", "--observers", "--gate",
+                                        "--takeover", "--action-timeout-ms", "--action-delay-ms", "--heartbeat-ms", "--deaf-ms",
+                                        "--idle-ms", "--control-hz", "--observers", "--gate",
                                         "Other users", "Robot:", "Control:", "Access:", "openssl")),
                                (PROBE, ("--token", "--token-file", "CHIRAL_TOKEN", "--ca", "--insecure", "Other users",
                                         "wss://"))):

@@ -82,7 +82,8 @@ class ProbeTest(unittest.TestCase):
             # Some frames must have come: initial buffers are black.
             self.probe(uri, "--count", "10", "--hz", "10", "--save", look)
         self.assertEqual(sorted(os.listdir(look)),
-                         ["cam_0.png", "cam_0_depth.png", "cam_1.png", "cam_1_depth.png", "observation.json"])
+                         sorted(f"cam_{i}{what}.png" for i in (0, 1) for what in ("", "_depth", "_depth_preview"))
+                         + ["observation.json"])
         with open(os.path.join(look, "observation.json"), encoding="utf-8") as text:
             observation = json.load(text)
         images = []
@@ -93,8 +94,19 @@ class ProbeTest(unittest.TestCase):
             images.append(image)
             millimetres = png.read(os.path.join(look, camera["depth"]))
             self.assertEqual((millimetres.shape, millimetres.dtype), ((48, 64, 1), numpy.uint16))
+            self.check_preview(png.read(os.path.join(look, camera["depth_preview"])), millimetres[..., 0])
             self.check_geometry(millimetres[..., 0], numpy.array(camera["intrinsics"]), numpy.array(camera["extrinsics"]))
         self.assertFalse(numpy.array_equal(*images))
+
+    def check_preview(self, preview, millimetres):
+        """Black where there is no depth, and from red to blue the farther it is."""
+        self.assertEqual((preview.shape, preview.dtype), ((48, 64, 3), numpy.uint8))
+        there = millimetres > 0
+        self.assertFalse(preview[~there].any())
+        self.assertTrue((preview[there].max(axis=1) == 255).all(), "each has a colour at its brightest")
+        near, far = (millimetres[there] == edge(millimetres[there]) for edge in (numpy.min, numpy.max))
+        self.assertTrue((preview[there][near] == (255, 0, 0)).all())
+        self.assertTrue((preview[there][far] == (0, 0, 255)).all())
 
     def check_geometry(self, millimetres, intrinsics, extrinsics):
         """Most depth values lead to the floor z = 0, the others to things that stand on it."""

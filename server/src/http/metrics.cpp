@@ -78,6 +78,8 @@ std::string metrics_text(const robot::StatCounters& stats, const std::vector<rob
                [](const robot::SourceReport& s) { return s.age; });
     per_source("source_missed_total", "counter", "Images or samples that the client in control was not shown.",
                [](const robot::SourceReport& s) { return static_cast<double>(s.missed); });
+    per_source("source_ahead_total", "counter", "Images or samples seen that were captured after they were published.",
+               [](const robot::SourceReport& s) { return static_cast<double>(s.ahead); });
     if (!sources.empty()) text.head("source_status", "gauge", "1 for the status that a source has.");
     for (const robot::SourceReport& source : sources)
         for (const SourceStatus status :

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "net/handler_memory.hpp"
+#include "net/unsent.hpp"
 
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/buffer.hpp>
@@ -32,15 +33,6 @@
 
 namespace chiral::net {
 
-/// A range of buffers that a write operation may copy freely: the buffers themselves stay where they are.
-struct BufferRange {
-    using value_type = boost::asio::const_buffer;
-    using const_iterator = const value_type*;
-    const_iterator first{nullptr}, last{nullptr};
-    const_iterator begin() const noexcept { return first; }
-    const_iterator end() const noexcept { return last; }
-};
-
 class GatherStream : public boost::beast::basic_stream<boost::asio::ip::tcp, boost::asio::io_context::executor_type> {
 public:
     using TcpStream = boost::beast::basic_stream<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
@@ -54,7 +46,7 @@ public:
     void async_write_some(const Buffers& buffers, Handler&& handler) {
         whole_.assign(boost::asio::buffer_sequence_begin(buffers), boost::asio::buffer_sequence_end(buffers));
         if (!append_rest()) return TcpStream::async_write_some(buffers, std::forward<Handler>(handler));
-        next_ = skipped_ = sent_ = 0;
+        unsent_.begin(BufferRange(whole_));
         Turn turn{*this, Pending::of(std::forward<Handler>(handler))};
         send(std::move(turn));
     }
@@ -90,28 +82,18 @@ private:
         Pending::Owner pending;
 
         void operator()(const error_code& error, std::size_t taken) {
-            stream.forget(taken);
-            if (error || stream.next_ == stream.whole_.size()) return pending.release()->complete(error, stream.sent_);
+            Unsent& unsent = stream.unsent_;
+            unsent.sent(taken);
+            if (error || unsent.left() == 0)
+                return pending.release()->complete(error, boost::asio::buffer_size(stream.whole_) - unsent.left());
             stream.send(std::move(*this));
         }
     };
 
     // Asio sends at once if the socket takes something, and otherwise when it does.
     void send(Turn&& turn) {
-        std::size_t room = std::size_t{2} << 20;
-        part_.clear();
-        for (std::size_t i = next_, skip = skipped_; i < whole_.size() && room > 0; ++i, skip = 0) {
-            part_.push_back(boost::asio::buffer(whole_[i] + skip, room));
-            room -= part_.back().size();
-        }
-        socket().async_write_some(BufferRange{part_.data(), part_.data() + part_.size()}, std::move(turn));
-    }
-
-    void forget(std::size_t taken) {
-        sent_ += taken;
-        for (; next_ < whole_.size() && taken >= whole_[next_].size() - skipped_; ++next_, skipped_ = 0)
-            taken -= whole_[next_].size() - skipped_;
-        skipped_ += taken;
+        constexpr std::size_t most = std::size_t{2} << 20;
+        socket().async_write_some(unsent_.front(most), std::move(turn));
     }
 
     // Memory that is sent twice does not tell where in the message it stands. Observations that borrow may do that.
@@ -143,9 +125,7 @@ private:
 
     BufferRange message_;
     std::vector<boost::asio::const_buffer> whole_;  // of the operation under way
-    std::vector<boost::asio::const_buffer> part_;   // of it, what the socket is given at a time
-    std::size_t next_{0}, skipped_{0};              // not sent yet: from byte `skipped_` of whole_[next_]
-    std::size_t sent_{0};
+    Unsent unsent_;                                 // of it
     HandlerMemory turn_memory_;
 };
 

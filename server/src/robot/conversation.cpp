@@ -12,10 +12,12 @@ Duration each(double per_second) {
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(1.0 / per_second));
 }
 
-// What an action holds of the bytes that may be queued: its values, and what a map takes for each name.
+// What an action holds of the bytes that may be queued: its values, its names, and what a map takes for each.
 std::size_t bytes_of(const Action& action) {
     constexpr std::size_t of_a_name = 96;
-    return sizeof(QueuedAction) + action.data.size() * sizeof(float) + action.obs_timestamps.size() * of_a_name;
+    std::size_t bytes = sizeof(QueuedAction) + action.data.size() * sizeof(float);
+    for (const auto& [name, seconds] : action.obs_timestamps) bytes += of_a_name + name.size();
+    return bytes;
 }
 
 }  // namespace
@@ -27,6 +29,14 @@ Conversation::Conversation(Robot& robot, Carrier& carrier, std::unique_ptr<Obser
       seat_(std::move(seat)),
       messages_(each(static_cast<double>(robot.options.max_messages_per_second)), std::chrono::milliseconds(100)),
       looks_(each(robot.options.max_observer_hz), Duration::zero()) {}
+
+Conversation::~Conversation() {
+    if (!lease_ || phase_ == Phase::over) return;
+    try {
+        robot_.control.end(lease_, Cause::dropped, "dropped", TimePoint{});
+    } catch (const std::exception&) {  // no memory to tell that it has ended: it has
+    }
+}
 
 bool Conversation::take_control(bool take_over) {
     lease_ = robot_.control.take(carrier_.weak_from_this(), take_over);

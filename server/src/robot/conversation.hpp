@@ -37,6 +37,9 @@ class Conversation {
 public:
     /// With a seat it observes; without one it is to be given control. The carrier owns it, and so outlives it.
     Conversation(Robot& robot, Carrier& carrier, std::unique_ptr<ObservationSource::Seat> seat);
+    /// Whoever could not begin, for want of memory, is not in control for ever.
+    ~Conversation();
+    Conversation(const Conversation&) = delete;
 
     bool observes() const noexcept { return observes_; }
     /// Before it begins: makes this the client in control. False: see Control::take().

@@ -200,8 +200,7 @@ void Hooks::applied(QueuedAction& job) noexcept {
 void Hooks::forget(QueuedAction& job) noexcept {
     queued_bytes_.fetch_sub(job.bytes, std::memory_order_seq_cst);
     Action action = std::move(job.action);
-    if (action.data.capacity() * sizeof(float) <= kMostKept && action.obs_timestamps.size() <= kMostKept / 64)
-        used_actions_.give(std::move(action));
+    if (job.bytes <= kMostKept && action.data.capacity() * sizeof(float) <= kMostKept) used_actions_.give(std::move(action));
 }
 
 void Hooks::run(ApplyAction& job) noexcept {

@@ -55,6 +55,8 @@ public:
     Action used_action() noexcept { return used_actions_.take(); }
     /// Whether the hooks are so far behind that nobody else should be given control.
     bool busy() const noexcept;
+    /// Whether so many looks at the sources wait that no stranger should cause another one.
+    bool many_looks_wait() const noexcept { return observers_.pending() >= 64; }
 
     // ---- any thread ----
 

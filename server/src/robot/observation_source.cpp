@@ -88,9 +88,11 @@ void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
 }
 
 ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
-                                     EngineOptions options, Seats seats)
-    : engine_((wire::check_sources(cameras, proprios), cameras), proprios,
+                                     EngineOptions options, Seats seats, LogLine log)
+    : log_(std::move(log)),
+      engine_((wire::check_sources(cameras, proprios), cameras), proprios,
               with_own_readers(checked_slots(std::move(options)), seats)),
+      ahead_(cameras.size() + proprios.size()),
       shown_(cameras.size() + proprios.size()),
       loans_(make_loans(kReaders - 1 + (seats.lends ? kMostHeld : 0))),
       observers_(static_cast<std::size_t>(seats.observers)),
@@ -173,6 +175,7 @@ std::vector<SourceReport> ObservationSource::report() {
     std::vector<SourceReport> reports;
     const auto add = [&](const std::string& name, bool camera, std::uint64_t sequence, Duration age, SourceStatus status) {
         const std::size_t i = reports.size();
+        look_at_clock(i, name, sequence, status);
         Rate& rate = rates_[i];
         const std::chrono::duration<double> since = snapshot.time() - rate.since;
         if (since.count() >= 0.5) {
@@ -180,7 +183,8 @@ std::vector<SourceReport> ObservationSource::report() {
             rate.since = snapshot.time();
             rate.sequence = sequence;
         }
-        reports.push_back({name, camera, sequence, shown_[i].missed.load(std::memory_order_relaxed), rate.hz,
+        reports.push_back({name, camera, sequence, shown_[i].missed.load(std::memory_order_relaxed),
+                           ahead_[i].count.load(std::memory_order_relaxed), rate.hz,
                            sequence > 0 ? std::chrono::duration<double>(age).count() : -1.0, status});
     };
     for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
@@ -192,6 +196,16 @@ std::vector<SourceReport> ObservationSource::report() {
         add(view.config().name, false, view.sequence(), view.age(), view.status());
     }
     return reports;
+}
+
+// A sample counts once, whoever looks at it and however often; what is said of its clock is said once.
+void ObservationSource::look_at_clock(std::size_t source, const std::string& name, std::uint64_t sequence,
+                                      SourceStatus status) {
+    if (status != SourceStatus::ahead) return;
+    Ahead& ahead = ahead_[source];
+    if (ahead.sequence.exchange(sequence, std::memory_order_relaxed) >= sequence) return;
+    if (ahead.count.fetch_add(1, std::memory_order_relaxed) > 0) return;
+    log_("source '" + name + "': captured after it was published, so not stamped by chiral::Clock; see ClockMap");
 }
 
 std::uint64_t ObservationSource::publications() {
@@ -234,6 +248,7 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
         camera.image_order = ColourOrder::rgb;
         camera.depth_encoding = DepthEncoding::raw;
+        look_at_clock(i, config.name, camera.sequence, camera.status);
         camera.image_shape.assign({config.height, config.width, config.channels});
         if (config.two_dimensional) camera.image_shape.pop_back();
         camera.image_dtype = to_string(config.image_dtype);
@@ -260,6 +275,7 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         proprio.timestamp = proprio.sequence > 0 ? to_seconds(view.captured()) : 0.0;
         proprio.missed = missed(snapshot.cameras() + i, proprio.sequence);
         proprio.status = view.status();
+        look_at_clock(snapshot.cameras() + i, proprio.name, proprio.sequence, proprio.status);
     }
 }
 

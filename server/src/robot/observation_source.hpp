@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,7 @@ struct SourceReport {
     bool camera{false};  // else a proprio stream
     std::uint64_t sequence{0};
     std::uint64_t missed{0};  // by the client in control, since start
+    std::uint64_t ahead{0};   // that somebody looked at and that were stamped by another clock, since start
     double hz{0};             // since the previous report, or the one before if that was a moment ago
     double age{0};            // seconds; negative: never published
     SourceStatus status{SourceStatus::never};
@@ -52,8 +54,11 @@ public:
     /// Observations that a client on the same machine may hold.
     static constexpr int kMostHeld = 2;
 
+    using LogLine = std::function<void(const std::string&)>;
+
+    /// `log` gets what is wrong with a source; it must not throw.
     ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
-                      EngineOptions options, Seats seats);
+                      EngineOptions options, Seats seats, LogLine log);
     ~ObservationSource();
 
     Engine& engine() noexcept { return engine_; }
@@ -127,12 +132,22 @@ private:
         ShownSources shown;
     };
 
+    // Of one source: samples that came with a capture time in the future.
+    struct Ahead {
+        std::atomic<std::uint64_t> sequence{0};  // of the newest that was looked at
+        std::atomic<std::uint64_t> count{0};
+    };
+
     Loans make_loans(int count);
     std::unique_ptr<Seat> take_seat(std::size_t first, std::size_t end);
-    void fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan, ShownSources& shown);
 
+    void fill(Observation& observation, const Snapshot& snapshot, double timestamp, Loan* loan, ShownSources& shown);
+    void look_at_clock(std::size_t source, const std::string& name, std::uint64_t sequence, SourceStatus status);
+
+    const LogLine log_;
     Engine engine_;
-    ShownSources shown_;  // to the client in control
+    std::vector<Ahead> ahead_;  // cameras, then streams
+    ShownSources shown_;        // to the client in control
     Recycler<Observation> recycled_{8};
     Loans loans_;
     std::vector<std::unique_ptr<SeatState>> seats_;  // local ones last

@@ -206,6 +206,9 @@ void FrontDoor::get(const AccessRequest& request) {
             "Without a token the figures are not shown under a domain, which may be a stranger's: ask at the robot's "
             "address or with its name in .local, set a token, or allow the origin http://" +
                 net::printable(request.host) + ".\n");
+    if (core_.robot.hooks.many_looks_wait())
+        return refuse(Status::service_unavailable, "too many ask for figures",
+                      "Too many ask for the figures: try again later.\n");
     // The sources are looked at on the observers' thread: that may take as long as a look at every pixel.
     robot::ReportSources job;
     job.deliver = [self = shared_from_this()](const std::vector<robot::SourceReport>& sources) {

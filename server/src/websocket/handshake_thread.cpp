@@ -4,6 +4,7 @@
 #include "net/thread_name.hpp"
 
 #include <chrono>
+#include <new>
 #include <utility>
 
 #ifdef __linux__
@@ -42,25 +43,32 @@ bool HandshakeThread::push(const std::string& address, Priority priority, Step s
         const std::lock_guard lock(mutex_);
         auto [place, first] = waiting_.try_emplace(address);
         if (priority == Priority::newcomer && place->second.size() >= kMostOfOneAddress) return false;
-        if (first) turns_.push_back(address);
-        place->second.push_back(std::move(step));
+        try {
+            place->second.push_back(std::move(step));
+            if (first) turns_.push_back(address);
+        } catch (const std::bad_alloc&) {  // as if it had not come: an address without a turn would never have one again
+            if (first) waiting_.erase(place);
+            throw;
+        }
     }
     changed_.notify_all();
     return true;
 }
 
-// Waits for it. Nothing at the end.
+// Waits for it. Nothing at the end. Needs no memory: nobody could be told here that there is none.
 std::optional<HandshakeThread::Step> HandshakeThread::next() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return over_ || !turns_.empty(); });
     if (over_) return std::nullopt;
-    std::string address = std::move(turns_.front());
-    turns_.pop_front();
-    const auto place = waiting_.find(address);
+    const auto place = waiting_.find(turns_.front());
     Step step = std::move(place->second.front());
     place->second.pop_front();
-    if (place->second.empty()) waiting_.erase(place);
-    else turns_.push_back(std::move(address));
+    if (place->second.empty()) {
+        waiting_.erase(place);
+        turns_.pop_front();
+    } else {
+        turns_.splice(turns_.end(), turns_, turns_.begin());
+    }
     return step;
 }
 

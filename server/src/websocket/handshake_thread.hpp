@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -32,7 +33,7 @@ public:
         newcomer,  ///< refused while too many of its address wait
         begun,     ///< never refused: it has had its signature
     };
-    /// False: refused. Any thread. `step` must not throw.
+    /// False: refused. Any thread. `step` must not throw. Throws std::bad_alloc, and has then taken nothing.
     bool push(const std::string& address, Priority priority, Step step);
 
 private:
@@ -42,7 +43,7 @@ private:
     std::mutex mutex_;  // guards what follows
     std::condition_variable changed_;
     std::map<std::string, std::deque<Step>> waiting_;  // by address; none is empty
-    std::deque<std::string> turns_;                    // each address that waits, once
+    std::list<std::string> turns_;                     // each address that waits, once
     bool over_{false};
 
     std::thread thread_;

@@ -30,6 +30,9 @@ Duration beat_of(const ServerOptions& options) {
     return std::min(health, std::max<Duration>(options.max_action_delay / 4, std::chrono::milliseconds(10)));
 }
 
+// What a ping, a pong or a close may have to wait for: a third of a second on a link of 3 MB/s, beside what the kernel holds.
+constexpr std::size_t kFragment = std::size_t{1} << 20;
+
 // A large message is seldom followed by another one: its memory goes back.
 constexpr std::size_t kMostKept = 64 * 1024;
 
@@ -72,7 +75,7 @@ void Session::start(const Upgrade& request) {
         if (kind != beast_ws::frame_type::close) on_control_frame(payload.size());
     });
     stream_.read_message_max(service_.options.max_message_bytes);
-    // Whole messages in one frame: with no mask and no compression, buffers then go to the socket as they are.
+    // Fragments are of our own making: with no mask and no compression, buffers then go to the socket as they are.
     stream_.auto_fragment(false);
     stream_.binary(true);
     stream_.async_accept(request, [self = self()](error_code error) { self->on_accept(error); });
@@ -241,19 +244,31 @@ void Session::send(robot::Reply& reply) {
         return conversation_.unsendable(error.what());
     }
     writing_ = true;
-    const net::BufferRange message{gather_.data(), gather_.data() + gather_.size()};
-    stream_.next_layer().expect(message);
-    stream_.async_write(message, net::PooledHandler(memory_.write, [self = self()](error_code error, std::size_t bytes) {
-                            self->on_write(error, bytes);
-                        }));
+    unsent_.begin(net::BufferRange(gather_));
+    write_fragment();
+}
+
+// Beast sends what else is waiting to be sent between two of them.
+void Session::write_fragment() {
+    const bool last = unsent_.left() <= kFragment;
+    const net::BufferRange fragment = unsent_.front(kFragment);
+    stream_.next_layer().expect(fragment);
+    stream_.async_write_some(last, fragment,
+                             net::PooledHandler(memory_.write, [self = self()](error_code error, std::size_t bytes) {
+                                 self->on_write(error, bytes);
+                             }));
 }
 
 void Session::on_write(error_code error, std::size_t bytes) {
-    writing_ = false;
     stream_.next_layer().expect({});
-    if (!error && phase_ != Phase::finished) return conversation_.sent(bytes, Clock::now());
-    conversation_.let_go();
-    if (phase_ != Phase::finished) finish(Cause::broken, why_ended(error));
+    unsent_.sent(bytes);
+    const bool whole = unsent_.left() == 0;
+    if (!error && !whole && phase_ == Phase::open) return write_fragment();
+    writing_ = false;
+    if (!error && whole && phase_ != Phase::finished)
+        return conversation_.sent(boost::asio::buffer_size(gather_), Clock::now());
+    conversation_.let_go();  // of an answer that was cut short, too: who is told goodbye needs no more of it
+    if (error && phase_ != Phase::finished) finish(Cause::broken, why_ended(error));
 }
 
 // ---- ending ----

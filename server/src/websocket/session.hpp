@@ -66,6 +66,7 @@ private:
     std::uint64_t received();
     std::uint64_t taken();
     void gather(const robot::Reply& reply);
+    void write_fragment();
     void on_write(boost::beast::error_code error, std::size_t bytes);
     /// `in_words`: what was said last is to arrive, so the connection itself ends a little later.
     void finish(robot::Cause cause, const std::string& why, bool in_words = false);
@@ -92,6 +93,7 @@ private:
     wire::ObservationEncoder encoder_;
     std::vector<std::uint8_t> metadata_message_;
     Buffers gather_;
+    net::Unsent unsent_;  // of the answer that is being written
 
     struct {
         net::HandlerMemory read, write, beat, ping, wake;
