@@ -220,6 +220,7 @@ TEST(TheActionGate, RejectsWhatRestsOnOldUnknownOrFutureImages) {
         {"the beginning of time", {{"wrist", 1e300}}, "1e+300 s old"},
         {"epoch time", {{"wrist", to_epoch}}, "s in the future"},
         {"unknown", {{"wrist", 0}, {"thumb", 0}}, "camera 'thumb' that this robot does not have"},
+        {"a name for the terminal", {{"\x1b[31mthumb", 0}}, "camera '?[31mthumb' that this robot does not have"},
     };
     for (const AgeCase& item : cases) {
         SCOPED_TRACE(item.what);

@@ -2,6 +2,7 @@
 #include "robot/action_gate.hpp"
 
 #include "net/number.hpp"
+#include "net/printable.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +17,8 @@ constexpr double no_limit = std::numeric_limits<double>::infinity();
 std::string text(double value) { return net::number_text(value, 6); }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+constexpr std::size_t kMostOfAName = 64;
 
 void require(bool sensible, const std::string& problem) {
     if (!sensible) throw std::invalid_argument("chiral::ActionGateOptions: " + problem);
@@ -89,7 +92,10 @@ std::optional<std::string> ActionGate::shape_objection(const Action& action) con
 std::optional<std::string> ActionGate::age_objection(const Action& action, TimePoint now) const {
     const double tolerance = seconds(options_.future_tolerance);
     for (const auto& [name, captured] : action.obs_timestamps) {
-        const auto rests_on = [&, &name = name] { return "action rests on an image of camera '" + name + "' "; };
+        // The name is what a client says: it goes into logs and figures.
+        const auto rests_on = [&, &name = name] {
+            return "action rests on an image of camera '" + net::printable(name, kMostOfAName) + "' ";
+        };
         const auto camera = std::find_if(cameras_.begin(), cameras_.end(),
                                          [&, &name = name](const Camera& known) { return known.name == name; });
         if (camera == cameras_.end()) return rests_on() + "that this robot does not have";

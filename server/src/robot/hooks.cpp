@@ -27,6 +27,15 @@ std::string milliseconds(Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()) + " ms";
 }
 
+// Why there is no answer: in a word, if there is no memory for more.
+void refuse(Reply& reply, const char* why) noexcept {
+    try {
+        reply.error = why;
+    } catch (const std::exception&) {
+        reply.error = "no memory";
+    }
+}
+
 Duration covered_by(const Action& action, double control_rate_hz) {
     if (control_rate_hz <= 0.0) return Duration::zero();
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(action.N / control_rate_hz));
@@ -89,15 +98,24 @@ void Hooks::done(ActionJob&) noexcept {
 
 // ---- calling ----
 
+// For the log, from where nothing may be thrown: left out if there is no memory for the words.
+template <class Words>
+void Hooks::say(Words&& words) noexcept {
+    try {
+        options_.log(words());
+    } catch (const std::exception&) {  // what they are about has been done, and counted
+    }
+}
+
 // What an exception that leaves a hook means: the lease ends here and now, then it is counted and said. Returns its text, or
 // nothing.
 template <class Call>
 std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept {
     std::string problem;
-    const auto failed = [&](const char* what) noexcept {
+    const auto failed = [&](const char* how, const char* what) noexcept {
         stage.leave();
         try {
-            problem = std::string(hook) + "() failed" + what;
+            problem = std::string(hook) + "() failed" + how + what;
         } catch (const std::exception&) {
             problem = "a hook failed";  // fits without memory
         }
@@ -109,12 +127,12 @@ std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& cal
         stage.leave();
         return problem;
     } catch (const std::exception& error) {
-        failed((std::string(": ") + error.what()).c_str());
+        failed(": ", error.what());
     } catch (...) {
-        failed(" with an unknown exception");
+        failed(" with an unknown exception", "");
     }
     count(stats_.hook_errors);
-    options_.log(problem);
+    say([&] { return problem; });
     return problem;
 }
 
@@ -132,8 +150,10 @@ void Hooks::call_action_timeout() noexcept {
     keep_longest(stats_.longest_timeout_delay_ns, late);
     count(stats_.action_timeouts);
     call(action_stage_, "on_action_timeout", nullptr, [&] { robot_.on_action_timeout(); });
-    options_.log("no action came in time: on_action_timeout() was called" +
-                 (late > options_.action_timeout ? ", " + milliseconds(late) + " late" : std::string()));
+    say([&] {
+        return "no action came in time: on_action_timeout() was called" +
+               (late > options_.action_timeout ? ", " + milliseconds(late) + " late" : std::string());
+    });
 }
 
 Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
@@ -214,7 +234,7 @@ void Hooks::run(ApplyAction& job) noexcept {
 void Hooks::run(Step& job) noexcept {
     Reply& reply = *job.reply;
     switch (admit(job, reason_)) {
-        case Admission::over: reply.error = "the client is no longer in control"; break;
+        case Admission::over: refuse(reply, "the client is no longer in control"); break;
         case Admission::refused:
             reply.error = call(action_stage_, "make_obs", job.lease.get(), [&] {
                 reply.result = StepResult{};
@@ -237,7 +257,7 @@ void Hooks::run(Step& job) noexcept {
 void Hooks::run(Reset& job) noexcept {
     Reply& reply = *job.reply;
     if (!job.lease->holds(Clock::now()) || job.lease->left) {
-        reply.error = "the client is no longer in control";
+        refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
     watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
@@ -275,7 +295,7 @@ void Hooks::run(RequestJob& job) noexcept {
 }
 
 void Hooks::run(Observe& job) noexcept {
-    if (job.reply.unwanted()) job.reply->error = "the client has gone";
+    if (job.reply.unwanted()) refuse(*job.reply, "the client has gone");
     else
         job.reply->error = call(request_stage_, "get_obs", job.lease.get(), [&] {
             job.reply->result.obs = robot_.get_obs();
@@ -302,17 +322,17 @@ void Hooks::observed(ReplyTicket& ticket) noexcept {
     if (!reply.want || !reply.error.empty()) return ticket.ready();
     try {
         wants_.fulfil(reply.result.obs, reply.want, reply.reduction, [ticket](const std::string& problem) mutable {
-            ticket->error = problem;
+            if (!problem.empty()) refuse(*ticket, problem.c_str());
             ticket.ready();
         });
     } catch (const std::exception& error) {  // no memory, or no threads
-        reply.error = error.what();
+        refuse(reply, error.what());
         ticket.ready();
     }
 }
 
 void Hooks::run(Metadata& job) noexcept {
-    if (job.reply.unwanted()) job.reply->error = "the client has gone";
+    if (job.reply.unwanted()) refuse(*job.reply, "the client has gone");
     else
         job.reply->error = call(request_stage_, "get_metadata", job.lease.get(), [&] {
             job.reply->metadata = robot_.get_metadata();
@@ -334,8 +354,8 @@ void Hooks::run(ObserverLook& job) noexcept {
         reply.result.obs = job.seat->observe();
         if (!reply.want) make_plain(reply.result.obs, observer_decoder_);
     } catch (const std::exception& error) {
-        reply.error = error.what();
-        options_.log("observation for an observer failed: " + reply.error);
+        refuse(reply, error.what());
+        say([&] { return "observation for an observer failed: " + reply.error; });
     }
     observed(job.reply);
 }
@@ -344,7 +364,7 @@ void Hooks::run(ReportSources& job) noexcept {
     try {
         job.deliver(source_->report());
     } catch (const std::exception& error) {
-        options_.log(std::string("no figures: ") + error.what());
+        say([&] { return std::string("no figures: ") + error.what(); });
     }
 }
 

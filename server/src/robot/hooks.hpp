@@ -93,6 +93,8 @@ private:
 
     Admission admit(QueuedAction& job, std::string& reason) noexcept;
     Admission judge(QueuedAction& job, std::string& reason);
+    template <class Words>
+    void say(Words&& words) noexcept;
     void say_objection(const char* verdict, std::atomic<std::uint64_t>& counter, const std::string& reason);
     void applied(QueuedAction& job) noexcept;
     void leave(Lease& lease, const std::string& reason) noexcept;

@@ -268,7 +268,7 @@ void Session::on_write(error_code error, std::size_t bytes) {
     if (!error && whole && phase_ != Phase::finished)
         return conversation_.sent(boost::asio::buffer_size(gather_), Clock::now());
     conversation_.let_go();  // of an answer that was cut short, too: who is told goodbye needs no more of it
-    if (error && phase_ != Phase::finished) finish(Cause::broken, why_ended(error));
+    if (error && phase_ == Phase::open) finish(Cause::broken, why_ended(error));
 }
 
 // ---- ending ----
