@@ -167,16 +167,17 @@ void FrontDoor::upgrade(const AccessRequest& request) {
         return refuse(Status::service_unavailable, "the hooks are busy with former clients",
                       "The robot is still busy with what former clients asked for: try again later.\n");
 
+    finished_ = true;  // the link is the session's, or gone if there is no memory for one
     const auto session = std::make_shared<Session>(std::move(link_), peer_, core_, std::move(seat));
     if (!observes && !session->take_control(take_over && core_.options.allow_takeover)) {
         link_ = session->give_back();
+        finished_ = false;
         if (take_over)
             return refuse(Status::forbidden, "takeover is not allowed here",
                           "This robot does not let a client take over from another one.\n");
         return refuse(Status::service_unavailable, "a client is connected already",
                       "Another client controls this robot. One client at a time: try again when it has gone.\n");
     }
-    finished_ = true;
     session->start(request_->get());
     core_.leave(this);
 }
