@@ -181,6 +181,19 @@ TEST(AConversation, ThatIsDestroyedBeforeItBeganLeavesControlToTheNext) {
     EXPECT_TRUE(eventually([&] { return stage.applied() == 1; }));
 }
 
+TEST(LooksAtTheSources, ThatStrangersCauseAreBoundedInNumber) {
+    Gate gate;
+    Stage stage;
+    const OpensAtEnd opener(gate);
+    robot::Hooks& hooks = stage.robot().hooks;
+    int asked = 0;
+    for (; !hooks.many_looks_wait() && asked < 1000; ++asked)
+        hooks.push(robot::ObserverJob(robot::ReportSources{[&](const auto&) { gate.pass(); }}));
+    EXPECT_LT(asked, 100);
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return !hooks.many_looks_wait(); }));
+}
+
 TEST(AConversation, AppliesWhatWasSaidBeforeABadMessageAndEndsWithItsCause) {
     Stage stage;
     const auto talk = Talk::in_control(stage.robot());
