@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is cited exists: promises (I1, R5) that code and documents name, and files and headings that documents link to.
+"""What is cited exists: promises (I1, R5) that code and documents name, files and headings that documents link to, and the names of
+threads, all of them, in the page for whoever looks at them with top -H.
 
     promises_and_links.py ROOT
 """
@@ -11,6 +12,8 @@ PROMISES = "docs/GUARANTEES.md"
 FOLDERS = ("engine", "server", "stress", "tools", "bench", "tests", "examples", "python")
 # "(I1)", "I2, I3", "(guarantees I1 to I8)": in comments and messages; a bare letter and digit elsewhere is somebody's variable.
 CITED = re.compile(r"\((?:[a-z.\w/]+ )?((?:[IR][1-9](?:, | and | to )?)+)\)|[Gg]uarantees:? ((?:[IR][1-9](?:, | and | to )?)+)")
+THREADS = "docs/ROBOT.md"
+THREAD_NAMED = re.compile(r'"(chiral-[a-z]+)"(?=\);|, \*this\))')  # name_this_thread("..."); or a HookThread's name
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
@@ -37,6 +40,10 @@ def main():
                     cited += 1
                     if name not in known:
                         wrong.append(f"{path.relative_to(root)}: cites {name}, which {PROMISES} does not have")
+    named = {name for path in (root / "server" / "src").rglob("*.cpp") for name in THREAD_NAMED.findall(path.read_text(encoding="utf-8"))}
+    told = set(re.findall(r"^\| [^|]* \| `(chiral-[a-z]+)` \|", (root / THREADS).read_text(encoding="utf-8"), re.MULTILINE))
+    if named != told or not named:
+        wrong.append(f"{THREADS}: threads named there and not in the code: {sorted(told - named)}; the other way round: {sorted(named - told)}")
     documents = [path for path in root.rglob("*.md") if not {"build", ".git", "node_modules"} & set(path.relative_to(root).parts)]
     for path in documents:
         text = path.read_text(encoding="utf-8")
