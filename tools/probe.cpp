@@ -61,6 +61,8 @@ Examples:
   chiral-probe ws://robot:8765 --hz 30 --seconds 60 --json minute.json
                                                   is it current at the rate of a policy, for a minute?
   chiral-probe ws://127.0.0.1:8765 --legacy       steps instead of observation requests
+  chiral-probe ws://robot:8765 --want 224x224,jpeg,depth:millimetres
+                                                  what would small pictures bring, and cost?
   chiral-probe ws://robot:8765/observe            look on while another client is in control
   chiral-probe wss://robot:8765 --ca cert.pem --token-file token
                                                   over TLS, to a robot that asks for a token
@@ -351,6 +353,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     Interruption interruption;
     result.uri = without_token(options.uri);
     result.legacy = options.legacy;
+    result.want = options.want_text;
 
     ClientOptions client_options;
     client_options.connect_timeout = duration_of(options.timeout);
@@ -366,7 +369,6 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     PolicyClient client(options.uri, client_options);
     bool connected = false;
     ExitCode ended = kOk;
-    std::optional<Cost> documented;
     try {
         const TimePoint start = Clock::now();
         client.connect();
@@ -377,7 +379,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
         std::fflush(stdout);
         result.metadata = client.get_metadata();
         fmt::print("{}\n", metadata_table(result.metadata));
-        if (options.want) documented = cost_as_documented(client, interruption.token());
+        if (options.want) result.documented = cost_as_documented(client, interruption.token());
         measure(client, options, interruption, result);
     } catch (const std::invalid_argument& error) {
         if (connected) throw;
@@ -395,7 +397,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     interruption.guard(nullptr);
     client.close();
     if (connected) fmt::print("{}", summary(result));
-    if (documented) fmt::print("{}", comparison(*documented, result));
+    if (connected) fmt::print("{}", comparison(result));
     // Without a limit, Ctrl-C is how it is done.
     const bool limited = options.count > 0 || options.seconds > 0.0;
     return ended == kOk && limited && interruption.happened() ? kInterrupted : ended;

@@ -24,9 +24,10 @@ Cost cost_as_documented(PolicyClient& client, const std::stop_token& stop) {
             quantiles_of(round_trips).value_or(Quantiles{}).p50};
 }
 
-std::string comparison(const Cost& documented, const ProbeResult& wanted) {
+std::string comparison(const ProbeResult& wanted) {
     const auto round_trips = wanted.statistics.round_trips();
-    if (!round_trips || wanted.statistics.observations() == 0) return {};
+    if (!round_trips || !wanted.documented) return {};
+    const Cost& documented = *wanted.documented;
     const double bytes = static_cast<double>(wanted.bytes) / static_cast<double>(wanted.statistics.observations());
     const double megabits_per_hz = 8 * 30 / 1e6;  // at the rate of most policies
     return fmt::format(

@@ -11,15 +11,10 @@
 
 namespace chiral::tools {
 
-/// Of an observation: bytes, and seconds from asked to decoded, in the median.
-struct Cost {
-    double bytes, seconds;
-};
-
 /// Asks for a few documented observations; fewer if it is to stop.
 Cost cost_as_documented(PolicyClient& client, const std::stop_token& stop);
 
-/// Bandwidth and added latency in words; empty if nothing came.
-std::string comparison(const Cost& documented, const ProbeResult& wanted);
+/// Bandwidth and added latency in words; empty if nothing came, or nothing else was wanted.
+std::string comparison(const ProbeResult& wanted);
 
 }  // namespace chiral::tools

@@ -173,6 +173,11 @@ std::string to_json(const ProbeResult& result) {
                  {"megabytes_per_s", static_cast<double>(result.bytes) / 1e6 / seconds},
                  {"actions", result.actions},
                  {"round_trip_ms", quantiles_json(statistics.round_trips())}};
+    if (result.documented)
+        json["want"] = {{"words", result.want},
+                        {"documented_bytes", result.documented->bytes},
+                        {"documented_round_trip_ms", 1e3 * result.documented->seconds}};
+    else json["want"] = nullptr;
     json["metadata"] = std::map<std::string, std::string>(result.metadata.begin(), result.metadata.end());
 
     json["cameras"] = Json::array();

@@ -12,6 +12,11 @@
 namespace chiral::tools {
 
 /// Everything that one run of the probe learned.
+/// Of an observation: bytes, and seconds from asked to decoded, in the median.
+struct Cost {
+    double bytes, seconds;
+};
+
 struct ProbeResult {
     std::string uri;
     bool legacy{false};
@@ -19,10 +24,12 @@ struct ProbeResult {
     InfoMap metadata;
     Observation last;  ///< empty before the first
     ProbeStatistics statistics;
-    double seconds{0.0};       ///< from the first request to the last answer
-    std::uint64_t bytes{0};    ///< of the observations' messages
-    std::uint64_t actions{0};  ///< sent
-    std::string error;         ///< why the run ended early; empty if it did not
+    double seconds{0.0};             ///< from the first request to the last answer
+    std::uint64_t bytes{0};          ///< of the observations' messages
+    std::uint64_t actions{0};        ///< sent
+    std::string want;                ///< what was asked for, in words; empty: the documented observation
+    std::optional<Cost> documented;  ///< of that, where something else was asked for
+    std::string error;               ///< why the run ended early; empty if it did not
 };
 
 /// Text from a server as it may be shown on a terminal: no control characters, not endless.

@@ -93,6 +93,7 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
          "A client that answers no ping for so long is closed; 0: never, policies infer [0]"},
     };
     for (Limit& each : limits) each.milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(each.limit).count();
+    std::size_t want_megabytes = server.wants.max_bytes / 1'000'000;
 
     CLI::Option* cameras =
         app.add_option("--cameras", robot.cameras, "Simulated cameras, cam_0 and so on [2; 0 with --camera]")
@@ -147,6 +148,16 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->type_name("N")
         ->group("Control");
 
+    app.add_option("--want-threads", server.wants.threads,
+                   "Threads of low priority that scale and encode for clients that want something\nelse than everything [2]")
+        ->check(in_range(1, 64))
+        ->type_name("N")
+        ->group("Pictures");
+    app.add_option("--want-mb", want_megabytes, "Megabytes that such a want may take before they are encoded [134]")
+        ->check(in_range<std::size_t>(1, 65536))
+        ->type_name("MB")
+        ->group("Pictures");
+
     app.add_option("--host", options.host, "Address to listen on; 0.0.0.0: all [127.0.0.1]")
         ->type_name("ADDRESS")
         ->group("Access");
@@ -188,6 +199,7 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         access.bearer_token = bearer_token(token, token_file);
         for (const Limit& each : limits) each.limit = std::chrono::milliseconds(each.milliseconds);
         server.control_rate_hz = robot.control_hz;
+        server.wants.max_bytes = want_megabytes * 1'000'000;
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
         for (const std::string& command : commands) {

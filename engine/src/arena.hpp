@@ -6,6 +6,7 @@
 #include <chiral/engine.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include <sys/types.h>
@@ -26,6 +27,10 @@ public:
     Arena& operator=(const Arena&) = delete;
 
     std::byte* base() const noexcept { return base_; }
+    bool holds(const void* byte) const noexcept {
+        const std::less<const void*> before;  // also of pointers into different objects
+        return !before(byte, base_) && before(byte, base_ + mapped_);
+    }
     const ArenaReport& report() const noexcept { return report_; }
 
     /// Touches every page of a range of the spare bytes that nobody uses yet, and locks it where the rest is locked.

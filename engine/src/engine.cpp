@@ -249,5 +249,6 @@ const std::vector<ProprioConfig>& Engine::proprios() const noexcept { return sta
 const std::vector<SlotConfig>& Engine::slots() const noexcept { return state_->options.slots; }
 const EngineOptions& Engine::options() const noexcept { return state_->options; }
 const ArenaReport& Engine::arena() const noexcept { return state_->arena.report(); }
+bool Engine::holds(const void* byte) const noexcept { return state_->arena.holds(byte); }
 
 }  // namespace chiral

@@ -23,6 +23,7 @@ from .aio import AsyncPolicyClient
 from .client import PolicyClient
 from .server import Frame, PolicyServer
 from .types import CameraConfig, CameraInfo, Observation, ProprioConfig, Stamp
+from .want import Budget, CameraWish, Want
 
 try:
     __version__ = _version("chiral")
@@ -31,8 +32,10 @@ except _PackageNotFoundError:  # in a build folder
 
 __all__ = [
     "AsyncPolicyClient",
+    "Budget",
     "CameraConfig",
     "CameraInfo",
+    "CameraWish",
     "ConnectionError",
     "Frame",
     "LoanError",
@@ -41,6 +44,7 @@ __all__ = [
     "PolicyServer",
     "ProprioConfig",
     "Stamp",
+    "Want",
     "__version__",
 ]
 

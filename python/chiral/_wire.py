@@ -41,9 +41,9 @@ def unpack_map(values: dict[str, Any] | bytes) -> dict[Any, Any]:
 
 def _camera(
     name: str, K: Array, T: Array, image: Array, depth: Array | None, time: float, sequence: int, missed: int, status: int,
-    depth_unit: float,
+    depth_unit: float, depth_sequence: int, unchanged: tuple[str, ...],
 ) -> CameraInfo:
-    return CameraInfo(name, K, T, image, depth, time, sequence, missed, STATUS[status], depth_unit)
+    return CameraInfo(name, K, T, image, depth, time, sequence, missed, STATUS[status], depth_unit, depth_sequence, unchanged)
 
 
 def observation(values: tuple[Any, ...]) -> Observation:
@@ -85,6 +85,7 @@ def observation_values(obs: Any) -> tuple[Any, ...]:
             camera.missed,
             STATUS.index(camera.status),
             float(camera.depth_unit),
+            camera.depth_sequence,
         )
         for camera in obs.cameras
     ]

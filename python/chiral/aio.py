@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .client import PolicyClient
 from .types import Observation
+from .want import Want
 
 __all__ = ["AsyncPolicyClient"]
 
@@ -61,8 +62,8 @@ class AsyncPolicyClient:
     async def reset(self) -> tuple[Observation, dict[Any, Any]]:
         return await self._wait_for(self._client.reset)
 
-    async def get_obs(self) -> Observation:
-        return await self._wait_for(self._client.get_obs)
+    async def get_obs(self, want: Want | Mapping[str, Any] | None = None) -> Observation:
+        return await self._wait_for(self._client.get_obs, want)
 
     async def step(self, action: npt.ArrayLike) -> tuple[Observation, float, bool, bool, dict[Any, Any]]:
         return await self._wait_for(self._client.step, action)
@@ -70,8 +71,8 @@ class AsyncPolicyClient:
     async def wait_obs(self, timeout: float) -> Observation | None:
         return await self._wait_for(self._client.wait_obs, timeout)
 
-    async def start_obs_stream(self, hz: float = 30.0) -> None:
-        await self._wait_for(self._client.start_obs_stream, hz)
+    async def start_obs_stream(self, hz: float = 30.0, want: Want | Mapping[str, Any] | None = None) -> None:
+        await self._wait_for(self._client.start_obs_stream, hz, want)
 
     async def stop_obs_stream(self) -> None:
         await self._wait_for(self._client.stop_obs_stream)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from . import _native, _wire
 from ._observe import ObservedBlock, lent
 from .types import Array, Observation
+from .want import Want, request_for
 
 __all__ = ["PolicyClient"]
 
@@ -80,9 +82,11 @@ class PolicyClient:
         self._latest = observation
         return observation, _wire.unpack_map(info)
 
-    def get_obs(self) -> Observation:
-        """Asks for one observation; beside a running stream, too."""
-        return self._observation(self._native.get_obs())
+    def get_obs(self, want: Want | Mapping[str, Any] | None = None) -> Observation:
+        """Asks for one observation; beside a running stream, too. `want`: what of it, a Want or a dict of its fields; arrays are
+        plain and in the size that was asked for. A server that knows no wants sends everything. ValueError says what of a want
+        is out of bounds."""
+        return self._observation(self._native.get_obs(request_for(want)))
 
     def observe(self) -> ObservedBlock:
         """One observation for the length of a block, given back at its end:
@@ -101,9 +105,10 @@ class PolicyClient:
 
     # ---- observation stream ----
 
-    def start_obs_stream(self, hz: float = 30.0) -> None:
-        """Requests observations at `hz` in the background. RuntimeError if a stream runs already."""
-        self._native.start_obs_stream(hz)
+    def start_obs_stream(self, hz: float = 30.0, want: Want | Mapping[str, Any] | None = None) -> None:
+        """Requests observations at `hz` in the background, `want` as in get_obs(); pictures are decoded there, too, without the
+        GIL and into memory that is used again. RuntimeError if a stream runs already."""
+        self._native.start_obs_stream(hz, request_for(want))
 
     def stop_obs_stream(self) -> None:
         """Waits for the outstanding answer. No effect if no stream runs."""

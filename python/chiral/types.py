@@ -74,8 +74,10 @@ class CameraInfo:
     """One camera in an observation.
 
     intrinsics (3, 3) and extrinsics (4, 4) are float64, image is (H, W, C) or (H, W), depth is (H, W) or None. timestamp is the
-    capture time of the image in seconds. sequence, missed and status (see Stamp) are beyond the documented fields, and so is
-    depth_unit: metres that one unit of depth stands for, 0 where nobody says; then float types are metres.
+    capture time of the image in seconds. sequence, missed and status (see Stamp) are beyond the documented fields, and so are
+    depth_unit: metres that one unit of depth stands for, 0 where nobody says; then float types are metres; depth_sequence, the
+    number of the depth map; and unchanged, which only answers to a Want have: "image" and "depth" where they are those that came
+    before.
     """
 
     name: str
@@ -88,6 +90,8 @@ class CameraInfo:
     missed: int = 0
     status: str = "never"
     depth_unit: float = 0.0
+    depth_sequence: int = 0
+    unchanged: tuple[str, ...] = ()
 
 
 @dataclass

@@ -5,6 +5,7 @@
 #include "options.hpp"
 
 #include <chiral/client.hpp>
+#include <chiral/wire.hpp>
 
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
@@ -94,10 +95,34 @@ nb::object reset(const ClientHandle& self) {
     return nb::make_tuple(received(std::move(observation)), to_python(info));
 }
 
-nb::object get_obs(const ClientHandle& self) {
+/// What an encoded obs_request wants; nothing asks for the documented observation.
+std::optional<Want> want_of(const std::optional<nb::bytes>& request) {
+    if (!request) return std::nullopt;
+    wire::Request decoded;
+    try {
+        wire::decode_request({reinterpret_cast<const std::uint8_t*>(request->c_str()), request->size()}, decoded);
+    } catch (const wire::DecodeError& error) {
+        throw nb::value_error(error.what());
+    }
+    return decoded.want ? std::optional<Want>(decoded.want->want) : std::nullopt;
+}
+
+nb::object get_obs(const ClientHandle& self, const std::optional<nb::bytes>& request) {
+    const std::optional<Want> want = want_of(request);
     auto observation = std::make_shared<Observation>();
-    self.block([&](PolicyClient& client) { client.get_obs(*observation); });
+    self.block([&](PolicyClient& client) {
+        if (want) client.get_obs(*observation, *want);
+        else client.get_obs(*observation);
+    });
     return received(std::move(observation));
+}
+
+void start_obs_stream(const ClientHandle& self, double hz, const std::optional<nb::bytes>& request) {
+    const std::optional<Want> want = want_of(request);
+    self.block([&](PolicyClient& client) {
+        if (want) client.start_obs_stream(hz, *want);
+        else client.start_obs_stream(hz);
+    });
 }
 
 nb::object step(const ClientHandle& self, nb::handle values, int n, int d, const Times& times) {
@@ -159,7 +184,7 @@ void bind_client(nb::module_& module) {
         .def_prop_ro("connected", [](const ClientHandle& self) { return self.client().connected(); })
         .def("get_metadata", &get_metadata)
         .def("reset", &reset)
-        .def("get_obs", &get_obs)
+        .def("get_obs", &get_obs, nb::arg("request").none())
         .def("step", &step, nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
         .def(
             "apply_action",
@@ -184,8 +209,7 @@ void bind_client(nb::module_& module) {
             },
             nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
         .def("clear_actions", [](const ClientHandle& self) { self.client().clear_actions(); })
-        .def("start_obs_stream", [](const ClientHandle& self,
-                                    double hz) { self.block([&](PolicyClient& client) { client.start_obs_stream(hz); }); })
+        .def("start_obs_stream", &start_obs_stream, nb::arg("hz"), nb::arg("request").none())
         .def("stop_obs_stream",
              [](const ClientHandle& self) { self.block([](PolicyClient& client) { client.stop_obs_stream(); }); })
         .def("start_action_dispatch",

@@ -54,6 +54,12 @@ nb::object extra_of(const ExtraMap& extra) {
     return dict;
 }
 
+nb::tuple names_of_unchanged(const CameraInfo& camera) {
+    if (camera.image_unchanged && camera.depth_unchanged) return nb::make_tuple("image", "depth");
+    if (camera.image_unchanged) return nb::make_tuple("image");
+    return camera.depth_unchanged ? nb::make_tuple("depth") : nb::tuple();
+}
+
 SourceStatus status_of(nb::handle number) { return static_cast<SourceStatus>(nb::cast<int>(number)); }
 
 std::vector<int> shape_of(nb::handle array) {
@@ -118,7 +124,8 @@ nb::object to_python(const Observation& observation, nb::handle owner) {
             array_copy(T.data(), nb::dtype<double>(), std::array<std::size_t, 2>{4, 4}),
             pixels(camera.image, camera.image_dtype, camera.image_shape, owner),
             camera.has_depth ? pixels(camera.depth_data, camera.depth_dtype, camera.depth_shape, owner) : nb::none(),
-            camera.timestamp, camera.sequence, camera.missed, static_cast<int>(camera.status), camera.depth_unit));
+            camera.timestamp, camera.sequence, camera.missed, static_cast<int>(camera.status), camera.depth_unit,
+            camera.depth_sequence, names_of_unchanged(camera)));
     }
     nb::list proprios;
     for (const ProprioInfo& proprio : observation.proprios)
@@ -172,6 +179,7 @@ Observation to_observation(nb::handle python) {
         camera.missed = nb::cast<std::uint64_t>(from[7]);
         camera.status = status_of(from[8]);
         camera.depth_unit = nb::cast<double>(from[9]);
+        camera.depth_sequence = nb::cast<std::uint64_t>(from[10]);
     }
     for (const nb::handle from : python[4]) {
         ProprioInfo& proprio = observation.proprios.emplace_back();

@@ -72,6 +72,16 @@ const Setters<ActionGateOptions>& gate_setters() {
     return setters;
 }
 
+const Setters<WantOptions>& want_setters() {
+    using Wants = WantOptions;
+    static const Setters<Wants> setters{
+        {"threads", plain(&Wants::threads)},
+        {"max_bytes", plain(&Wants::max_bytes)},
+        {"max_kept_bytes", plain(&Wants::max_kept_bytes)},
+    };
+    return setters;
+}
+
 const Setters<ServerOptions>& server_setters() {
     using Server = ServerOptions;
     static const Setters<Server> setters{
@@ -94,6 +104,7 @@ const Setters<ServerOptions>& server_setters() {
         {"local_socket", plain(&Server::local_socket)},
         {"local_users", [](Server& o, nb::handle v) { o.access.local.users = nb::cast<std::vector<unsigned>>(v); }},
         {"local_observers", [](Server& o, nb::handle v) { o.access.local.max_observers = nb::cast<int>(v); }},
+        {"wants", [](Server& o, nb::handle v) { apply(want_setters(), nb::cast<nb::dict>(v), o.wants, "wants"); }},
         {"bearer_token", [](Server& o, nb::handle v) { o.access.bearer_token = nb::cast<std::string>(v); }},
         {"allowed_origins",
          [](Server& o, nb::handle v) { o.access.allowed_origins = nb::cast<std::vector<std::string>>(v); }},

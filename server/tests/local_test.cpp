@@ -104,6 +104,27 @@ TEST(Local, WhatAHookMadeItselfGoesAlong) {
     EXPECT_GT(robot.server.stats().bytes_sent, large);
 }
 
+TEST(Local, WhatIsWantedComesBesideWhatIsLent) {
+    Fixture robot;
+    robot.publish(9);
+    PolicyClient client(robot.uri());
+    client.connect();
+    Want want;
+    want.all.size = {12, 16};
+    want.all.image = ImageEncoding::png;
+    const Observation small = client.get_obs(want);
+    EXPECT_EQ(small["wrist"].image_shape, (std::vector<int>{12, 16, 3}));
+    EXPECT_EQ(small["wrist"].image[0], 9);
+    want = {};
+    want.all.depth = DepthEncoding::millimetres;
+    const Observation mixed = client.get_obs(want);  // the image stays where it is, the depth is made
+    EXPECT_EQ(mixed["wrist"].image.size(), kPixels);
+    float depth = 0;
+    std::memcpy(&depth, mixed["wrist"].depth_data.data(), sizeof depth);
+    EXPECT_EQ(depth, 9);
+    expect_shows(client.get_obs(), 9);
+}
+
 TEST(Local, OneIsInControlWhateverItCameThrough) {
     LocalRobot robot([](ServerOptions& options) { options.allow_takeover = true; });
     robot.publish(1);

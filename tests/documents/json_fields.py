@@ -47,7 +47,7 @@ def main():
         robot = subprocess.Popen([serve, "--port", "0", "--size", "64x48", "--depth"], stdout=subprocess.PIPE, text=True)
         try:
             uri = robot.stdout.readline().split()[-1]
-            written["chiral-probe"] = written_by([probe, uri, "--count", "3"], file)
+            written["chiral-probe"] = written_by([probe, uri, "--count", "3", "--want", "32x24,jpeg"], file)
         finally:
             robot.kill()
             robot.communicate()

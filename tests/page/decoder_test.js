@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The live page's decoder on the golden vectors, in node: decoder_test.js MESSAGE_PACK_JS VECTORS
+// The live page's reading and writing on golden vectors and on what node's own libraries make, in node:
+//     decoder_test.js PAGE_FOLDER VECTORS
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const vm = require('node:vm');
+const zlib = require('node:zlib');
 
-const [script, vectors] = process.argv.slice(2);
-const names = '({MessagePackReader, decodeFrame, slice, floats, numbers, number})';
-const {MessagePackReader, decodeFrame, slice, floats, numbers, number} =
-    vm.runInThisContext(`'use strict';\n${fs.readFileSync(script, 'utf8')}\n${names}`, {filename: script});
+const [page, vectors] = process.argv.slice(2);
+const scripts = ['message_pack.js', 'png.js'].map(name => fs.readFileSync(path.join(page, name), 'utf8')).join('\n');
+const names = '({MessagePackReader, decodeFrame, encodeFrame, slice, floats, numbers, number, metresOfPng})';
+const {MessagePackReader, decodeFrame, encodeFrame, slice, floats, numbers, number, metresOfPng} =
+    vm.runInThisContext(`'use strict';\n${scripts}\n${names}`, {filename: 'page.js'});
 const manifest = JSON.parse(fs.readFileSync(path.join(vectors, 'manifest.json'), 'utf8'));
 
 function bytesOf(name) {
@@ -116,4 +119,53 @@ for (const bytes of [[0xc1], [0xa2, 0x61], [0xdd, 255, 255, 255, 255], [0xdf, 25
                      Array(40).fill(0x91)])
   assert.throws(() => value(...bytes), RangeError, bytes.join(' '));
 
-console.log(`${Object.keys(manifest).length} vectors decoded`);
+// What the page says is read as it was meant, the request as the client of the vectors writes it.
+assert.equal(hex(encodeFrame(new Map([['type', 'obs_request']]))), hex(new Uint8Array(bytesOf('client_obs_request'))));
+const said = new Map([['text', '\u00e4'.repeat(40)], ['__proto__', [0, 127, 128, 65535, Array(20).fill(1), new Map()]],
+                      ...Array.from({length: 20}, (_, i) => [`key ${i}`, i])]);
+assert.deepEqual(decodeFrame(encodeFrame(said).buffer).header, said);
+for (const bad of [-1, 65536, 0.5, null, {}]) assert.throws(() => encodeFrame(new Map([['key', bad]])), RangeError);
+
+// A PNG of 16-bit grey pixels, each row with the filter that is given.
+function pngOf(width, height, filters, {bits = 16, colours = 0, rows = height} = {}) {
+  const chunk = (type, data) => {
+    const head = Buffer.alloc(8);
+    head.writeUInt32BE(data.length);
+    head.write(type, 4, 'latin1');
+    return Buffer.concat([head, data, Buffer.alloc(4)]);  // the checksum is not looked at
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width);
+  header.writeUInt32BE(height, 4);
+  header.set([bits, colours], 8);
+  const stride = 2 * width, raw = Buffer.alloc(height * stride), filtered = Buffer.alloc(rows * (stride + 1));
+  for (let i = 0; i < width * height; ++i) raw.writeUInt16BE((i * 977 + 513) % 65536, 2 * i);
+  for (let y = 0; y < rows; ++y) {
+    const kind = filters[y % filters.length];
+    filtered[y * (stride + 1)] = kind;
+    for (let x = 0; x < stride; ++x) {
+      const at = (dx, dy) => x < dx || y < dy ? 0 : raw[(y - dy) * stride + x - dx];
+      const [a, b, c] = [at(2, 0), at(0, 1), x < 2 || y < 1 ? 0 : at(2, 1)], p = a + b - c;
+      const nearest = [a, b, c].sort((m, n) => Math.abs(p - m) - Math.abs(p - n))[0];  // stable: a before b before c
+      filtered[y * (stride + 1) + 1 + x] = (y < height ? raw[y * stride + x] : 0) - [0, a, b, a + b >> 1, nearest][kind];
+    }
+  }
+  const pixels = zlib.deflateSync(filtered), half = pixels.length >> 1;
+  return Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', header), chunk('teXt', Buffer.from('x')),
+                        chunk('IDAT', pixels.subarray(0, half)), chunk('IDAT', pixels.subarray(half)),
+                        chunk('IEND', Buffer.alloc(0))]);
+}
+
+async function checkPng() {
+  const metres = await metresOfPng(pngOf(7, 11, [0, 1, 2, 3, 4]), 11, 7);
+  assert.deepEqual([...metres], Array.from({length: 77}, (_, i) => Math.fround((i * 977 + 513) % 65536 / 1000)));
+  const whole = pngOf(4, 4, [1]);
+  for (const [png, height, width] of [
+    [whole, 4, 5], [whole, 5, 4], [pngOf(4, 4, [1], {bits: 8}), 4, 4], [pngOf(4, 4, [1], {colours: 2}), 4, 4],
+    [pngOf(4, 4, [1], {rows: 3}), 4, 4], [pngOf(4, 4, [1], {rows: 5}), 4, 4], [Buffer.alloc(40), 4, 4],
+  ]) await assert.rejects(metresOfPng(png, height, width), RangeError);
+  for (let length = 0; length < whole.length - 12; ++length)
+    await assert.rejects(metresOfPng(whole.subarray(0, length), 4, 4), undefined, `the first ${length} bytes`);
+}
+
+checkPng().then(() => console.log(`${Object.keys(manifest).length} vectors decoded`));

@@ -131,6 +131,31 @@ class LivePageTest(PageTest):
             self.screenshot("page.png")
             self.assert_quiet_console()
 
+    def test_asks_for_small_pictures_unless_the_whole_is_to_be_seen(self):
+        with programs.serve("--cameras", "1", "--depth", "--size", "640x480") as (_, uri):
+            def bytes_of_one():
+                names = ("chiral_sent_bytes_total", "chiral_observations_total")
+                before = [metric(uri, name) for name in names]
+                self.assertTrue(programs.becomes_true(lambda: metric(uri, names[1]) >= before[1] + 5))
+                sent, count = (metric(uri, name) - old for name, old in zip(names, before))
+                return sent / count
+
+            def show(what, width, height):
+                self.run_js("document.getElementById('pictures').value = arguments[0]", what)
+                self.until("return pictures().length === 2 && pictures().every(canvas => canvas.dataset.drawn >= 3 && "
+                           "canvas.width === arguments[0] && canvas.height === arguments[1])", width, height)
+                # Both are pictures of the scene: many colours, and the depth of something.
+                colours = self.run_js("return pictures().map(canvas => new Set(pixels(canvas)).size)")
+                self.assertTrue(all(count > 50 for count in colours), colours)
+                return bytes_of_one()
+
+            self.browser.open(page_of(uri))
+            small, whole = show("small", 320, 240), show("whole", 640, 480)
+            self.assertLess(10 * small, whole)
+            self.screenshot("whole.png")
+            self.assertLess(show("small", 320, 240), whole)
+            self.assert_quiet_console()
+
     def test_fits_narrow_and_wide_windows(self):
         with programs.serve(*ROBOT) as (_, uri):
             self.browser.open(page_of(uri))
@@ -147,7 +172,7 @@ class LivePageTest(PageTest):
             self.browser.open(page_of(uri))
             self.until("return document.body.dataset.drawn >= 3")
             self.run_js("document.getElementById('pause').click()")
-            self.until("return !inFlight && !queued")
+            self.until("return !inFlight && !queued && !drawing")
             sent = metric(uri, "chiral_observations_total")
             drawn = self.run_js("return document.body.dataset.drawn")
             # Meanwhile the robot goes on, which is what there is to wait for.

@@ -48,6 +48,22 @@ class ProbeTest(unittest.TestCase):
                          ["joint_pos", "joint_vel", "joint_effort", "proprio_3"])
         self.assertEqual([stream["size"] for stream in numbers["proprios"]], [5] * 4)
 
+    def test_asks_for_what_is_wanted_and_says_what_that_brings(self):
+        with programs.serve(*SMALL) as (_, uri):
+            text, numbers = self.probe(uri, "--count", "5", "--want", "32x24,crop,jpeg:80,depth:millimetres")
+            self.assertEqual([camera["image_shape"] for camera in numbers["cameras"]], [[24, 32, 3]] * 2)
+            self.assertEqual([camera["depth_shape"] for camera in numbers["cameras"]], [[24, 32]] * 2)
+            self.assertLess(numbers["bytes"] / 5, numbers["want"]["documented_bytes"] / 3)
+            for words in ("as documented", "as wanted", "Mbit/s", "round trip"):
+                self.assertIn(words, text)
+            plain, numbers = self.probe(uri, "--count", "2")
+            self.assertIsNone(numbers["want"])
+            self.assertNotIn("as wanted", plain)
+            for words in ("32", "0x24", "jpeg:0x", "webp", "jpeg:101"):
+                result = programs.run(PROBE, uri, "--count", "2", "--want", words)
+                self.assertNotEqual(result.returncode, 0, words)
+                self.assertIn("want", result.stderr)
+
     def test_measures_a_server_in_both_dialects_and_of_both_kinds(self):
         for serve_options in ([], ["--legacy"]):
             with programs.serve(*SMALL, *serve_options) as (_, uri):

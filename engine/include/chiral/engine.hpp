@@ -184,6 +184,8 @@ public:
     /// As given, but proprio_history as it is.
     const EngineOptions& options() const noexcept;
     const ArenaReport& arena() const noexcept;
+    /// Whether a byte lies in the memory of this engine, as the pixels of a snapshot do.
+    bool holds(const void* byte) const noexcept;
     /// Most steps that any update, commit or snapshot can take.
     std::uint32_t writer_step_bound() const noexcept;
     std::uint32_t reader_step_bound() const noexcept;

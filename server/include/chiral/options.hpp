@@ -69,6 +69,17 @@ struct AccessOptions {
     LocalAccess local;
 };
 
+/// What a server does for clients that want something else than the documented observation: see Want.
+struct WantOptions {
+    /// Threads of low priority that scale and encode. They start with the first want.
+    int threads = 2;
+    /// Bytes that a want may take to be made of all cameras together, before they are encoded. A client that wants more is closed
+    /// with code 1007.
+    std::size_t max_bytes = std::size_t{128} << 20;
+    /// Bytes of pictures and depth maps that are kept for others who want the same of the same samples.
+    std::size_t max_kept_bytes = std::size_t{32} << 20;
+};
+
 struct ServerOptions {
     /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(), possibly 0; the server adds its
     /// own three and one for each observer, and where there is a local socket two and two for each local observer, at most 14
@@ -122,11 +133,7 @@ struct ServerOptions {
     int max_observers = 2;
     /// Observations a second for each observer; its requests wait until then.
     double max_observer_hz = 30.0;
-    /// Threads of low priority that scale and encode for clients that want something else than the documented observation (see
-    /// Want); they start with the first that does.
-    int want_threads = 2;
-    /// Pictures and depth maps that are kept for others who want the same: of the newest version of each camera.
-    std::size_t max_kept_pictures = 64;
+    WantOptions wants;
     /// Path of a socket for clients on the same machine, which look at the images where they are instead of getting copies:
     /// PolicyClient("unix:///run/robot.sock"). Empty: none. docs/LOCAL.md says what is promised, and against whom.
     std::string local_socket;

@@ -74,8 +74,9 @@ struct CameraInfo {
     double depth_unit{0.0};
 
     // Of a client that wants something (see Want).
-    std::uint64_t version{0};  ///< publications of any field of this camera; 0 where a peer does not say
-    bool unchanged{false};     ///< nothing was published since the answer before, so the pixels were not sent again
+    std::uint64_t depth_sequence{0};  ///< number of the depth map since start; 0 where a peer does not say
+    bool image_unchanged{false};      ///< it is that of an answer before, so the pixels were not sent again
+    bool depth_unchanged{false};
     ImageEncoding image_encoding{ImageEncoding::raw};  ///< how they travelled; from a PolicyClient the image is plain bytes
     ColourOrder image_order{ColourOrder::rgb};
     DepthEncoding depth_encoding{DepthEncoding::raw};

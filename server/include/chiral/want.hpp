@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a client wants of an observation: which cameras, how large, how encoded. docs/PROTOCOL.md has its form on the
-// wire. PolicyServer checks a want and answers with the documented observation: it makes nothing smaller yet.
+// What a client wants of an observation: which cameras, how large, how encoded. docs/WANT.md says what comes of it,
+// docs/PROTOCOL.md has its form on the wire.
 //
 // A Want that is left as it is asks for the documented observation: every camera as it is, raw, and every proprio.
 #pragma once
@@ -68,7 +68,7 @@ struct CameraWish {
 /// says so in `extra`: chiral.want_quality, chiral.want_scale, chiral.want_hz. It raises them again when there is room.
 struct WantBudget {
     double bytes_per_second{0.0};  ///< 0: any
-    double latency{0.0};           ///< seconds from the request's arrival until the answer is with the network; 0: any
+    double latency{0.0};           ///< seconds from a request until its answer is there; 0: any
     int min_quality{30};           ///< 1 to 100
     double min_scale{0.5};         ///< of the sides that were asked for, 0.05 to 1
     double min_hz{5.0};            ///< answers a second, 0.1 to 1000
@@ -80,8 +80,8 @@ struct Want {
     CameraWish all;                                      ///< of every camera that `cameras` does not name
     std::map<std::string, CameraWish> cameras;           ///< by name; names that the robot does not have are ignored
     std::optional<std::vector<std::string>> proprios{};  ///< nothing: every stream
-    /// A camera of which nothing was published since the previous answer is named, but its pixels are not sent again. The
-    /// client puts the ones there that it has.
+    /// An image or depth map that is still that of a previous answer is named, but not sent again. The client puts the one
+    /// there that it has.
     bool only_if_newer{false};
     std::optional<WantBudget> budget{};
 

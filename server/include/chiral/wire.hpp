@@ -81,10 +81,18 @@ constexpr const char* to_string(RequestType type) noexcept {
     return names[static_cast<int>(type)];
 }
 
+/// What a client has of a camera: CameraInfo::sequence and depth_sequence of what it got last; 0: nothing.
+struct Have {
+    std::uint64_t image{0}, depth{0};
+
+    friend bool operator==(const Have&, const Have&) = default;
+};
+
 /// A want as it is sent: with what the client has of each camera, where it wants only what is newer.
 struct WantRequest {
     Want want;
-    std::map<std::string, std::uint64_t> have;  ///< camera -> CameraInfo::version of what it got last
+    std::map<std::string, Have> have;
+    double took{0.0};  ///< seconds from the request before until its answer was there; 0: not known. Of a want with a budget
 };
 
 /// A decoded request. `action` is filled for apply_action and action only, and left alone otherwise. Actions with a

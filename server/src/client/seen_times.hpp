@@ -33,11 +33,15 @@ public:
     }
 
 private:
+    // A camera that was not wanted has nothing that an action could rest on.
+    static bool shows(const CameraInfo& camera) noexcept {
+        return camera.image_encoding != ImageEncoding::none || camera.has_depth;
+    }
     // False if there are others in the map.
     bool update(const Observation& obs) {
         std::size_t cameras = 0;
         for (const CameraInfo& camera : obs.cameras) {
-            if (!std::isfinite(camera.timestamp)) continue;
+            if (!std::isfinite(camera.timestamp) || !shows(camera)) continue;
             times_[camera.name] = camera.timestamp;
             ++cameras;
         }

@@ -3,13 +3,21 @@
 
 #include "client/requests.hpp"
 
+#include <algorithm>
+#include <chrono>
+
 namespace chiral::client {
 
 void WantedObservations::get(Observation& obs) {
     const std::lock_guard lock(mutex_);
     const bool keep = request_.want.only_if_newer;
     if (keep) request_.have = unpacker_.have();
-    ask_wanted(*connection_, request_, obs, [&] { unpacker_.unpack(obs, keep); });
+    const TimePoint asked = Clock::now();
+    ask_wanted(*connection_, request_, obs, [&] {
+        // A server cannot see how long its answers are under way: the system takes them at once.
+        request_.took = std::min(std::chrono::duration<double>(Clock::now() - asked).count(), 3600.0);
+        unpacker_.unpack(obs, keep);
+    });
 }
 
 }  // namespace chiral::client

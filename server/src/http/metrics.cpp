@@ -62,7 +62,8 @@ std::string labels_of(const robot::SourceReport& source) {
 }  // namespace
 
 std::string metrics_text(const robot::StatCounters& stats, const std::vector<robot::SourceReport>& sources,
-                         std::uint64_t copied_observations, const std::optional<robot::Control::Holder>& controller) {
+                         std::uint64_t copied_observations, const std::optional<robot::Control::Holder>& controller,
+                         const imaging::WantPool& pictures) {
     Text text;
     const auto per_source = [&](const char* name, const char* type, const char* help,
                                 const std::function<double(const robot::SourceReport&)>& of) {
@@ -106,6 +107,10 @@ std::string metrics_text(const robot::StatCounters& stats, const std::vector<rob
     total("observations_total", "Observations sent, to all.", stats.observations);
     text.single("copied_observations_total", "counter", "Observations for which pixels had to be copied.",
                 static_cast<double>(copied_observations));
+    text.single("pictures_made_total", "counter", "Pictures and depth maps that were made for clients that want something.",
+                static_cast<double>(pictures.made()));
+    text.single("kept_picture_bytes", "gauge", "Bytes of them that are kept for others who want the same.",
+                static_cast<double>(pictures.kept_bytes()));
     total("sent_bytes_total", "Bytes of answers sent, to all.", stats.bytes_sent);
     total("actions_received_total", "Well-formed actions.", stats.actions_received);
     total("actions_applied_total", "Actions whose hook has returned.", stats.actions_applied);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a client does with an answer to its want: encoded pixels become plain arrays, and cameras that came without any, because
-// nothing has changed, get those that came last.
+// What a client does with an answer to its want: encoded pixels become plain arrays, and those that did not come, because
+// nothing has changed, are those that came last.
 //
 // Thread rule: one thread at a time.
 #pragma once
@@ -8,8 +8,8 @@
 #include "imaging/transform.hpp"
 
 #include <chiral/types.hpp>
+#include <chiral/wire.hpp>
 
-#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,27 +19,30 @@ namespace chiral::imaging {
 class Unpacker {
 public:
     /// Everything that `observation` borrows must stay readable meanwhile. Memory of its buffers is used again. `keep`: what
-    /// comes is remembered for answers that leave it out. Throws wire::DecodeError.
+    /// comes is remembered for answers that leave it out, of the cameras in this one. Throws wire::DecodeError.
     void unpack(Observation& observation, bool keep);
-    /// The version of each camera of which the pixels are remembered.
-    const std::map<std::string, std::uint64_t>& have() const noexcept { return have_; }
+    /// What is remembered of each camera.
+    const std::map<std::string, wire::Have>& have() const noexcept { return have_; }
 
 private:
-    // Image, depth and the camera matrix that belongs to their size.
     struct Kept {
         ByteBuffer image, depth;
         std::vector<int> image_shape, depth_shape;
-        Eigen::Matrix3d intrinsics;
+        Eigen::Matrix3d intrinsics;  // of pictures of these shapes
     };
 
     void unpack_image(CameraInfo& camera);
     void unpack_depth(CameraInfo& camera);
     void remember(const CameraInfo& camera);
-    void recall(CameraInfo& camera) const;
+    void recall_image(CameraInfo& camera) const;
+    void recall_depth(CameraInfo& camera) const;
+    const Kept& kept_of(const CameraInfo& camera, const char* what, std::uint64_t wire::Have::*field,
+                        std::uint64_t sequence) const;
+    void forget_others(const Observation& observation);
 
     ImageDecoder decoder_;
     std::map<std::string, Kept> kept_;
-    std::map<std::string, std::uint64_t> have_;
+    std::map<std::string, wire::Have> have_;
 };
 
 }  // namespace chiral::imaging

@@ -1,29 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "imaging/want_pool.hpp"
 
-#include "imaging/plain.hpp"
-
 #include <algorithm>
-#include <cmath>
 #include <exception>
-#include <optional>
+#include <initializer_list>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
 #ifdef __linux__
-#include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
-#include <csignal>
 #endif
+#include <pthread.h>
+#include <csignal>
 
 namespace chiral::imaging {
 
-/// What is made, and of what. Two are the same if their keys are, and the version is known.
+namespace {
+
+// Finding one means looking at all, which must stay a matter of microseconds.
+constexpr std::size_t most_kept = 256;
+
+// Behind what the robot's own threads have to do, and no signal's business. The hook's thread, which starts these, may be one of
+// real time; its policy is not for them.
+void enter_background() noexcept {
+    ::sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+#ifdef __linux__
+    ::pthread_setname_np(::pthread_self(), "chiral-encode");
+    const ::sched_param ordinary{};
+    ::sched_setscheduler(0, SCHED_OTHER, &ordinary);
+    ::setpriority(PRIO_PROCESS, 0, 10);  // of this thread alone, on Linux; one that may not be nicer stays as it is
+#endif
+}
+
+// Where there is no memory for words either, a few that need none.
+void say(std::string& problem, std::initializer_list<const char*> parts) noexcept {
+    try {
+        problem.clear();
+        for (const char* part : parts) problem += part;
+    } catch (const std::exception&) {
+        problem = "out of memory";
+    }
+}
+
+}  // namespace
+
+/// What is made, and of what. Two are the same if their keys are, and the sample is known.
 struct WantPool::Key {
     std::string camera;
     bool depth{false};
-    CameraWish wish;           // without what makes no difference to this piece
-    std::uint64_t version{0};  // 0: pixels that are nobody else's
+    CameraWish wish;              // as in Piece
+    std::uint64_t sequence{0};    // as in Piece
+    const void* pixels{nullptr};  // of one sample there is one place, but a hook may have put that of another here
+
+    bool replaces(const Key& older) const noexcept {
+        return camera == older.camera && depth == older.depth && wish == older.wish;
+    }
+    bool same(const Key& other) const noexcept {
+        return sequence == other.sequence && pixels == other.pixels && replaces(other);
+    }
 };
 
 /// One picture or depth map for those who want it. References: of the list of those that are kept, of orders, of the queue, and
@@ -41,19 +79,21 @@ public:
     }
     /// By others than its one owner. acquire pairs with drop_ref(): their reads come before what is written next.
     bool shared() const noexcept { return references_.load(std::memory_order_acquire) > 1; }
+    std::size_t capacity() const noexcept { return image.bytes.capacity() + depth.bytes.capacity(); }
 
     Key key;
 
     // Of the thread that makes it, until it is ready.
-    const std::uint8_t* source{nullptr};
-    ImageFormat camera;
+    Piece piece{};  // the pixels that it is made of
+    std::size_t stored_bytes{0};
+    bool broken{false};  // they were a stream that is none
     EncodedImage image;
     EncodedDepth depth;
 
     // Guarded by the pool's mutex.
     bool ready{false};
     std::string problem;
-    std::vector<std::shared_ptr<Order>> waiting;  // the first one owns the source
+    std::vector<std::shared_ptr<Order>> waiting;  // the first one holds the pixels
     std::uint64_t used{0};
 
 private:
@@ -64,301 +104,274 @@ void WantPool::Drop::operator()(Encoding* encoding) const noexcept { encoding->d
 
 /// An observation on its way.
 struct WantPool::Order {
-    Observation& observation;
-    std::shared_ptr<const wire::WantRequest> want;
-    Reduction reduction;
-    Done done;
+    Order(Observation& obs, std::shared_ptr<const wire::WantRequest> wanted, const Reduction& reduced_to,
+          std::unique_ptr<Customer> whose)
+        : observation(obs), want(std::move(wanted)), reduction(reduced_to), customer(std::move(whose)) {}
 
-    struct Piece {
+    Observation& observation;
+    const std::shared_ptr<const wire::WantRequest> want;
+    const Reduction reduction;
+    const std::unique_ptr<Customer> customer;
+
+    struct Part {
         std::size_t camera;
         bool depth;
         Owner encoding;
     };
-    std::vector<Piece> pieces;
-    std::atomic<std::size_t> missing{1};  // pieces, and one while the order is being read
-    std::string problem;                  // guarded by the pool's mutex until nothing is missing
+    std::vector<Part> parts;
+    std::atomic<std::size_t> missing{1};  // parts, and one while the order is being read
+    std::string problem;                  // of the thread that reads it; then of the one that finishes it
 };
 
-namespace {
+/// What a thread of the pool works with.
+struct WantPool::Tools {
+    ImageEncoder encoder;
+    ImageDecoder decoder;
+    std::vector<std::uint8_t> pixels;
+    std::vector<float> metres;
 
-// Behind what the robot's own threads have to do, and no signal's business.
-void enter_background() noexcept {
-#ifdef __linux__
-    ::sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    ::pthread_setname_np(::pthread_self(), "chiral-encode");
-    ::setpriority(PRIO_PROCESS, 0, 10);  // of this thread alone, on Linux; one that may not be nicer stays as it is
-#endif
-}
+    /// Of a camera that delivers streams. Zeros, and false, if this is none.
+    bool decode(const std::uint8_t* stream, std::size_t size, const Piece& piece) {
+        pixels.assign(piece.format.bytes(), 0);
+        if (size == 0) return false;
+        try {
+            decoder.image({stream, size}, piece.stored, piece.format, pixels.data());
+            return true;
+        } catch (const wire::DecodeError&) {
+            std::fill(pixels.begin(), pixels.end(), std::uint8_t{0});
+            return false;
+        }
+    }
+    const float* in_metres(const void* depth, const Piece& piece) {
+        if (piece.depth_unit == 0) return static_cast<const float*>(depth);
+        const auto* const units = static_cast<const std::uint16_t*>(depth);
+        metres.resize(piece.format.pixels());
+        std::transform(units, units + metres.size(), metres.begin(),
+                       [&](std::uint16_t value) { return static_cast<float>(value * piece.depth_unit); });
+        return metres.data();
+    }
+};
 
-// The image as the pool understands it: eight-bit pixels that are as many as their shape says.
-std::optional<ImageFormat> image_format_of(const CameraInfo& camera) {
-    if (camera.image_shape.size() != 3 || !(camera.image_dtype.empty() || camera.image_dtype == "uint8"))
-        return std::nullopt;
-    if (std::any_of(camera.image_shape.begin(), camera.image_shape.end(), [](int side) { return side <= 0; }))
-        return std::nullopt;
-    const ImageFormat format{{camera.image_shape[0], camera.image_shape[1]}, camera.image_shape[2], ColourOrder::rgb};
-    return is_encoded(camera.image_encoding) || format.bytes() == camera.image.size() ? std::optional(format) : std::nullopt;
-}
-
-std::optional<ImageSize> depth_size_of(const CameraInfo& camera) {
-    if (!camera.has_depth || camera.depth_shape.size() != 2 ||
-        !(camera.depth_dtype.empty() || camera.depth_dtype == "float32"))
-        return std::nullopt;
-    const ImageSize size{camera.depth_shape[0], camera.depth_shape[1]};
-    if (size.height <= 0 || size.width <= 0) return std::nullopt;
-    const std::size_t bytes = sizeof(float) * size.height * size.width;
-    return bytes == camera.depth_data.size() ? std::optional(size) : std::nullopt;
-}
-
-CameraWish reduced(CameraWish wish, ImageSize camera, const Reduction& reduction) {
-    wish.quality = std::min(wish.quality, reduction.quality);
-    if (reduction.scale >= 1.0) return wish;
-    if (wish.size == ImageSize{}) wish.size = camera;
-    const auto less = [&](int side) { return std::max(1, static_cast<int>(std::lround(side * reduction.scale))); };
-    wish.size = {less(wish.size.height), less(wish.size.width)};
-    return wish;
-}
-
-CameraWish of_image(CameraWish wish) {
-    wish.depth = DepthEncoding::none;
-    if (wish.image != ImageEncoding::jpeg) wish.quality = 0;
-    if (wish.image == ImageEncoding::png) wish.order = ColourOrder::rgb;
-    return wish;
-}
-
-CameraWish of_depth(CameraWish wish) {
-    wish.image = ImageEncoding::none;
-    wish.quality = 0;
-    wish.order = ColourOrder::rgb;
-    return wish;
-}
-
-void drop_image(CameraInfo& camera) {
-    camera.image.clear();
-    camera.image_shape.clear();
-    camera.image_encoding = ImageEncoding::none;
-}
-
-void drop_depth(CameraInfo& camera) {
-    camera.has_depth = false;
-    camera.depth_data.clear();
-    camera.depth_shape.clear();
-    camera.depth_encoding = DepthEncoding::none;
-}
-
-void drop_proprios(Observation& observation, const wire::WantRequest& request) {
-    const auto& wanted = request.want.proprios;
-    if (!wanted) return;
-    std::erase_if(observation.proprios, [&](const ProprioInfo& proprio) {
-        return std::find(wanted->begin(), wanted->end(), proprio.name) == wanted->end();
-    });
-}
-
-// Nothing was published since: the client has the pixels, and is told whose they are.
-void leave_out(CameraInfo& camera, const CameraWish& wish, ImageSize wanted) {
-    camera.unchanged = true;
-    camera.image.clear();
-    camera.image_shape[0] = wanted.height;
-    camera.image_shape[1] = wanted.width;
-    camera.image_encoding = wish.image;
-    if (!camera.has_depth) return;
-    camera.depth_data.clear();
-    camera.depth_shape = {wanted.height, wanted.width};
-    camera.depth_encoding = wish.depth;
-}
-
-}  // namespace
-
-WantPool::WantPool(int threads, std::size_t kept) : thread_count_(threads), kept_most_(kept) {
+WantPool::WantPool(int threads, std::size_t kept_bytes, IsEngines is_engines)
+    : thread_count_(threads), most_kept_bytes_(kept_bytes), is_engines_(std::move(is_engines)) {
     if (threads < 1)
         throw std::invalid_argument("the pool has " + std::to_string(threads) + " threads, expected at least 1");
+    threads_.reserve(static_cast<std::size_t>(threads));
+    kept_.reserve(most_kept);
 }
 
+// One thread does as well, more slowly, where the system gives no more.
 void WantPool::start() {
-    for (int i = 0; i < thread_count_; ++i) threads_.emplace_back([this] { work(); });
+    while (threads_.size() < static_cast<std::size_t>(thread_count_)) try {
+            threads_.emplace_back([this, tools = std::make_unique<Tools>()] { work(*tools); });
+        } catch (const std::exception&) {
+            if (threads_.empty()) throw;
+            return;
+        }
 }
 
-void WantPool::fulfil(Observation& observation, std::shared_ptr<const wire::WantRequest> want, Reduction reduction,
-                      Done done) {
+// False if there is no memory for it.
+bool WantPool::push(Task&& task) noexcept {
+    if (!tasks_.enqueue(std::move(task))) return false;
+    due_.signal();
+    return true;
+}
+
+void WantPool::fulfil(Observation& observation, std::shared_ptr<const wire::WantRequest> want, const Reduction& reduction,
+                      std::unique_ptr<Customer> customer) {
     std::call_once(started_, [this] { start(); });
     Task task;
-    task.begin = std::make_shared<Order>(observation, std::move(want), reduction, std::move(done));
-    tasks_.enqueue(std::move(task));
-}
-
-void WantPool::end_one() {
-    Task last;
-    last.last = true;
-    tasks_.enqueue(std::move(last));
+    task.begin = std::make_shared<Order>(observation, std::move(want), reduction, std::move(customer));
+    if (!push(std::move(task))) throw std::bad_alloc();
 }
 
 void WantPool::join() {
-    for (std::size_t i = 0; i < threads_.size(); ++i) end_one();
+    ending_.store(true, std::memory_order_release);  // pairs with the load in work()
+    due_.signal(static_cast<moodycamel::LightweightSemaphore::ssize_t>(threads_.size()));
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
 }
 
-void WantPool::work() {
-    enter_background();
-    ImageEncoder encoder;
-    ImageDecoder decoder;
-    int ends = 0;
-    for (;;) {
-        Task task;
-        if (ends == 0) tasks_.wait_dequeue(task);
-        else if (!tasks_.try_dequeue(task)) break;  // what was begun before is made
-        if (task.begin) begin(task.begin, decoder);
-        if (task.encode) encode(*task.encode, encoder);
-        ends += task.last;
-    }
-    for (; ends > 1; --ends) end_one();  // which this thread has taken from others
+std::size_t WantPool::kept_bytes() const {
+    const std::lock_guard lock(mutex_);
+    std::size_t bytes = 0;
+    for (const Owner& kept : kept_)
+        if (kept->ready) bytes += kept->capacity();
+    return bytes;
 }
 
-void WantPool::begin(const std::shared_ptr<Order>& order, ImageDecoder& decoder) {
+// A thread that finds nothing to do when they are to end has used up one of the signals for that, whichever it took.
+void WantPool::work(Tools& tools) {
+    enter_background();
+    for (;;) {
+        due_.wait();
+        Task task;
+        if (tasks_.try_dequeue(task)) {
+            if (task.begin) begin(task.begin, tools);
+            if (task.encode) encode(*task.encode, tools);
+        } else if (ending_.load(std::memory_order_acquire)) {
+            return;
+        }
+    }
+}
+
+void WantPool::begin(const std::shared_ptr<Order>& order, Tools& tools) {
     try {
-        drop_proprios(order->observation, *order->want);
-        for (std::size_t i = 0; i < order->observation.cameras.size(); ++i) order_camera(order, i, decoder);
+        if (!order->customer->gone()) {
+            const std::vector<Piece> pieces = plan(order->observation, *order->want, order->reduction, is_engines_);
+            order->parts.reserve(pieces.size());
+            for (const Piece& piece : pieces) order_piece(order, piece, tools);
+        }
     } catch (const std::exception& error) {
-        const std::lock_guard lock(mutex_);
-        order->problem = error.what();
+        say(order->problem, {error.what()});
     }
     finish(order);
 }
 
-void WantPool::order_camera(const std::shared_ptr<Order>& order, std::size_t index, ImageDecoder& decoder) {
-    CameraInfo& camera = order->observation.cameras[index];
-    const auto image = image_format_of(camera);
-    if (!image) return;  // no picture that could be made another: sent as it is, or refused with its reason
-    const auto depth = depth_size_of(camera);
-    const wire::WantRequest& request = *order->want;
-    const CameraWish wish = reduced(request.want.of(camera.name), image->size, order->reduction);
-    const Placement placement = place(image->size, wish.size, wish.fit);
-    // What the camera has encoded itself goes on as it is to who wants it so. Else it is pixels first.
-    const bool passes = wish.image == camera.image_encoding && placement.size == image->size && camera.image.size() > 0;
-    if (is_encoded(camera.image_encoding) && !passes && wish.image != ImageEncoding::none)
-        if (const std::string problem = make_plain(camera, decoder); !problem.empty())
-            throw std::runtime_error("camera '" + camera.name + "': its encoded image cannot be shown: " + problem);
-    const bool own = camera.image.borrowed();  // from the engine, of which the version counts
-    camera.intrinsics = placed_intrinsics(camera.intrinsics, placement);
-    if (image->channels == 3) camera.image_order = wish.order;
-    if (wish.image == ImageEncoding::none) drop_image(camera);
-    if (wish.depth == DepthEncoding::none) drop_depth(camera);
-    const auto had = request.have.find(camera.name);
-    if (request.want.only_if_newer && own && camera.version > 0 && had != request.have.end() &&
-        had->second == camera.version && wish.image != ImageEncoding::none)
-        return leave_out(camera, wish, placement.size);
-    const std::uint64_t version = own ? camera.version : 0;
-    if (wish.image != ImageEncoding::none && !is_encoded(camera.image_encoding) && !is_as_wished(*image, wish))
-        order_piece(order, index, false, {camera.name, false, of_image(wish), version});
-    if (depth && wish.depth != DepthEncoding::none && !depth_is_as_wished(*depth, wish))
-        order_piece(order, index, true,
-                    {camera.name, true, of_depth(wish), camera.depth_data.borrowed() ? camera.version : 0});
-}
-
-void WantPool::order_piece(const std::shared_ptr<Order>& order, std::size_t index, bool depth, Key key) {
-    const CameraInfo& camera = order->observation.cameras[index];
-    order->pieces.reserve(2 * order->observation.cameras.size());
+void WantPool::order_piece(const std::shared_ptr<Order>& order, const Piece& piece, Tools& tools) {
+    const CameraInfo& camera = order->observation.cameras[piece.camera];
+    const ByteBuffer& pixels = piece.depth ? camera.depth_data : camera.image;
     bool is_new = false;
-    Owner task;
+    Task task;
     {
         const std::lock_guard lock(mutex_);
-        Owner encoding = find_or_make(std::move(key), is_new);
-        encoding->used = ++uses_;
+        Owner encoding = find_or_make({camera.name, piece.depth, piece.wish, piece.sequence, pixels.data()}, is_new);
         if (!encoding->ready) {
-            encoding->waiting.push_back(order);
+            encoding->waiting.push_back(order);  // for the first one there is room
             order->missing.fetch_add(1, std::memory_order_relaxed);
         }
+        encoding->used = ++uses_;
         if (is_new) {
-            encoding->source = depth ? camera.depth_data.data() : camera.image.data();
-            const std::vector<int>& shape = depth ? camera.depth_shape : camera.image_shape;
-            encoding->camera = {{shape[0], shape[1]}, depth ? 1 : shape[2], ColourOrder::rgb};
-            task = encoding->share();
+            encoding->piece = piece;
+            encoding->stored_bytes = pixels.size();
+            task.encode = encoding->share();
         }
-        order->pieces.push_back({index, depth, std::move(encoding)});
+        order->parts.push_back({piece.camera, piece.depth, std::move(encoding)});
     }
-    if (!is_new) return;
-    Task made;
-    made.encode = std::move(task);
-    tasks_.enqueue(std::move(made));
+    if (is_new && !push(std::move(task))) encode(*order->parts.back().encoding, tools);
 }
 
-// With the mutex held. What is new has no source yet, and is kept if it may be shared.
+// With the mutex held. What is new is kept for others if it may be shared.
 WantPool::Owner WantPool::find_or_make(Key&& key, bool& is_new) {
-    const auto alike = [&](const Owner& kept) {
-        return kept->key.camera == key.camera && kept->key.depth == key.depth && kept->key.wish == key.wish;
-    };
-    if (key.version > 0)
+    if (key.sequence > 0)
         for (const Owner& kept : kept_)
-            if (alike(kept) && kept->key.version == key.version) return kept->share();
+            if (kept->key.same(key)) return kept->share();
     is_new = true;
-    // In the place and memory of an older version, or of what was used longest ago.
-    auto place = std::find_if(kept_.begin(), kept_.end(), [&](const Owner& kept) {
-        return key.version > 0 && kept->ready && alike(kept) && kept->key.version < key.version;
-    });
-    if (place == kept_.end() && kept_.size() >= kept_most_) {
-        place = std::min_element(kept_.begin(), kept_.end(), [](const Owner& a, const Owner& b) {
-            return std::pair(!a->ready, a->used) < std::pair(!b->ready, b->used);
-        });
-        if (place != kept_.end() && !(*place)->ready) place = kept_.end();
-    }
-    Owner made;
-    if (place != kept_.end() && !(*place)->shared()) made = std::move(*place);
-    else made.reset(new Encoding);
-    if (place != kept_.end()) kept_.erase(place);
+    Owner made = take_place(key);
+    made->waiting.reserve(2);
     made->key = std::move(key);
     made->ready = false;
     made->problem.clear();
-    if (made->key.version > 0 && kept_.size() < kept_most_) kept_.push_back(made->share());
+    if (made->key.sequence > 0 && kept_.size() < most_kept) kept_.push_back(made->share());
     return made;
 }
 
-void WantPool::encode(Encoding& encoding, ImageEncoder& encoder) {
-    std::string problem;
-    try {
-        if (encoding.key.depth)
-            encoder.depth(reinterpret_cast<const float*>(encoding.source), encoding.camera.size, encoding.key.wish,
-                          encoding.depth);
-        else encoder.image(encoding.source, encoding.camera, encoding.key.wish, encoding.image);
-    } catch (const std::exception& error) {
-        problem = "camera '" + encoding.key.camera + "' cannot be encoded: " + error.what();
+// With the mutex held: an encoding to be filled, in the place and memory of an older sample, or of what was used longest ago.
+WantPool::Owner WantPool::take_place(const Key& key) {
+    auto place = std::find_if(kept_.begin(), kept_.end(),
+                              [&](const Owner& kept) { return key.sequence > 0 && kept->ready && key.replaces(kept->key); });
+    if (place == kept_.end() && kept_.size() >= most_kept) {
+        place = std::min_element(kept_.begin(), kept_.end(), [](const Owner& a, const Owner& b) {
+            return std::pair(!a->ready, a->used) < std::pair(!b->ready, b->used);
+        });
+        if (!(*place)->ready) place = kept_.end();
     }
-    made_.fetch_add(1, std::memory_order_relaxed);
+    if (place == kept_.end()) return Owner(new Encoding);
+    Owner kept = std::move(*place);
+    kept_.erase(place);
+    return kept->shared() ? Owner(new Encoding) : std::move(kept);
+}
+
+void WantPool::encode(Encoding& encoding, Tools& tools) {
+    std::string problem;
     std::vector<std::shared_ptr<Order>> waiting;
     {
         const std::lock_guard lock(mutex_);
-        encoding.ready = true;
-        encoding.problem = problem;
-        waiting.swap(encoding.waiting);
-        // Whoever asks next is to try again.
-        if (!problem.empty()) std::erase_if(kept_, [&](const Owner& kept) { return kept.get() == &encoding; });
+        const auto gone = [](const std::shared_ptr<Order>& order) { return order->customer->gone(); };
+        if (std::all_of(encoding.waiting.begin(), encoding.waiting.end(), gone)) {
+            say(problem, {"the client has gone"});
+            waiting = settle(encoding, problem);  // before the lock ends, or somebody might begin to wait
+        }
+    }
+    if (waiting.empty()) {
+        make(encoding, tools, problem);
+        const std::lock_guard lock(mutex_);
+        waiting = settle(encoding, problem);
     }
     for (const std::shared_ptr<Order>& order : waiting) finish(order);
 }
 
-// Something is no longer missing. The last one puts the pieces in their places, which gives back the pixels that they were
+void WantPool::make(Encoding& encoding, Tools& tools, std::string& problem) noexcept {
+    const Piece& piece = encoding.piece;
+    const auto* pixels = static_cast<const std::uint8_t*>(encoding.key.pixels);
+    encoding.broken = false;
+    try {
+        if (piece.depth) {
+            tools.encoder.depth(tools.in_metres(pixels, piece), piece.format.size, piece.wish, encoding.depth);
+        } else {
+            if (is_encoded(piece.stored)) {
+                encoding.broken = !tools.decode(pixels, encoding.stored_bytes, piece);
+                pixels = tools.pixels.data();
+            }
+            tools.encoder.image(pixels, piece.format, piece.wish, encoding.image);
+        }
+        made_.fetch_add(1, std::memory_order_relaxed);
+    } catch (const std::exception& error) {
+        say(problem, {"camera '", encoding.key.camera.c_str(), "' cannot be encoded: ", error.what()});
+    }
+}
+
+// With the mutex held: it is ready, or will never be. Those who have waited for it.
+std::vector<std::shared_ptr<WantPool::Order>> WantPool::settle(Encoding& encoding, std::string& problem) {
+    encoding.ready = true;
+    encoding.problem.swap(problem);
+    // Whoever asks next is to try again.
+    if (!encoding.problem.empty()) std::erase_if(kept_, [&](const Owner& kept) { return kept.get() == &encoding; });
+    keep_within_bounds();
+    return std::exchange(encoding.waiting, {});
+}
+
+// With the mutex held. What is being sent lives on with those who send it.
+void WantPool::keep_within_bounds() {
+    // What is too large by itself does not drive out the others.
+    std::erase_if(kept_, [&](const Owner& kept) { return kept->ready && kept->capacity() > most_kept_bytes_; });
+    std::size_t bytes = 0;
+    for (const Owner& kept : kept_)
+        if (kept->ready) bytes += kept->capacity();
+    while (bytes > most_kept_bytes_) {
+        const auto oldest = std::min_element(kept_.begin(), kept_.end(), [](const Owner& a, const Owner& b) {
+            return std::pair(!a->ready, a->used) < std::pair(!b->ready, b->used);
+        });
+        bytes -= (*oldest)->capacity();
+        kept_.erase(oldest);
+    }
+}
+
+// Something is no longer missing. The last one puts the parts in their places, which gives back the pixels that they were
 // made of.
 void WantPool::finish(const std::shared_ptr<Order>& order) {
+    // acq_rel: the last one comes after what the others have made, and after the order was read.
     if (order->missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    for (Order::Piece& piece : order->pieces) {
-        CameraInfo& camera = order->observation.cameras[piece.camera];
-        Encoding& made = *piece.encoding;
+    for (const Order::Part& part : order->parts) {
+        CameraInfo& camera = order->observation.cameras[part.camera];
+        Encoding& made = *part.encoding;
         if (!made.problem.empty()) {
-            order->problem = made.problem;
-        } else if (piece.depth) {
+            say(order->problem, {made.problem.c_str()});
+        } else if (part.depth) {
             camera.depth_data.borrow(made.depth.bytes.data(), made.depth.bytes.size(), made);
-            camera.depth_shape.assign({made.depth.size.height, made.depth.size.width});
+            camera.depth_shape[0] = made.depth.size.height;
+            camera.depth_shape[1] = made.depth.size.width;
             camera.depth_encoding = made.depth.encoding;
         } else {
             camera.image.borrow(made.image.bytes.data(), made.image.bytes.size(), made);
             camera.image_shape[0] = made.image.size.height;
             camera.image_shape[1] = made.image.size.width;
             camera.image_encoding = made.image.encoding;
+            if (made.broken) camera.status = SourceStatus::never;  // as documented clients are told, too
         }
     }
-    order->pieces.clear();
-    order->done(order->problem);
+    order->parts.clear();
+    order->customer->made(std::move(order->problem));
 }
 
 }  // namespace chiral::imaging

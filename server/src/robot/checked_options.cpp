@@ -60,9 +60,9 @@ void check_counts(const ServerOptions& options) {
             number(options.max_observer_hz), "0.001 to 1000000");
     require(options.max_messages_per_second > 0 && options.max_messages_per_second <= 1'000'000'000,
             "max_messages_per_second", number(options.max_messages_per_second), "1 to 1000000000");
-    require(options.want_threads >= 1 && options.want_threads <= 64, "want_threads", number(options.want_threads),
+    require(options.wants.threads >= 1 && options.wants.threads <= 64, "wants.threads", number(options.wants.threads),
             "1 to 64");
-    require(options.max_kept_pictures <= 4096, "max_kept_pictures", number(options.max_kept_pictures), "at most 4096");
+    require(options.wants.max_bytes > 0, "wants.max_bytes", number(options.wants.max_bytes), "at least 1");
     require(options.max_connections > 0, "max_connections", number(options.max_connections), "at least 1");
     require(options.control_rate_hz == 0.0 || (options.control_rate_hz >= 1e-3 && options.control_rate_hz <= 1e6),
             "control_rate_hz", number(options.control_rate_hz), "0 (none) or 0.001 to 1000000");

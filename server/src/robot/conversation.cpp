@@ -84,8 +84,19 @@ void Conversation::message(wire::Bytes bytes, TimePoint arrived, TimePoint now) 
         return carrier_.close(
             Cause::not_for_observers,
             std::string("an observer may ask for metadata and obs_request, got ") + wire::to_string(request_.type));
+    if (request_.want && !fits(request_.want->want)) return;
     if (request_.type == wire::RequestType::apply_action) take_action(arrived);
     else take_request(arrived, now);
+}
+
+// Before anything is made of it: a few bytes may ask for any number.
+bool Conversation::fits(const Want& want) {
+    const std::size_t bytes = imaging::wanted_bytes(robot_.source->engine().cameras(), want);
+    const std::size_t most = robot_.options.wants.max_bytes;
+    if (bytes > most)
+        carrier_.close(Cause::bad_message, "obs_request: want: its pictures take " + std::to_string(bytes) +
+                                               " bytes together, at most " + std::to_string(most) + " accepted");
+    return bytes <= most;
 }
 
 void Conversation::take_action(TimePoint arrived) {
@@ -197,7 +208,9 @@ bool Conversation::within_budget(Reply& reply, TimePoint now) {
     if (now < budget_.not_before) return false;
     budget_.not_before = now + budget_.control.period();
     budget_.begun = now;
+    budget_.took = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(reply.want->took));
     reply.reduction = budget_.control.reduction();
+    reply.reduction.anew = std::exchange(budget_.scale, reply.reduction.scale) != reply.reduction.scale;
     return true;
 }
 
@@ -232,7 +245,8 @@ void Conversation::sent(std::size_t bytes, TimePoint now) {
     if (reply.type != wire::RequestType::metadata) count(robot_.stats.observations);
     if (!observes_) robot_.stats.answer_latency.record(now - reply.asked_at);
     if (phase_ != Phase::open) return;
-    if (reply.want && reply.want->want.budget) budget_.control.answered(bytes, now - budget_.begun, now);
+    if (reply.want && reply.want->want.budget)
+        budget_.control.answered(bytes, std::max(now - budget_.begun, budget_.took), now);
     ++answered_;
     advance(now);
     read_on();

@@ -68,6 +68,7 @@ public:
     std::size_t answered() const noexcept { return answered_; }
 
 private:
+    bool fits(const Want& want);
     void take_action(TimePoint arrived);
     void take_request(TimePoint arrived, TimePoint now);
     void advance(TimePoint now);
@@ -98,6 +99,8 @@ private:
         imaging::Budget control;
         TimePoint not_before{};  // the next answer
         TimePoint begun{};       // that which is being made
+        Duration took{};         // the one before, as the client has measured it
+        double scale{1.0};       // of the last one
     } budget_;                   // of a client that names one
 
     wire::Request request_;

@@ -47,6 +47,11 @@ public:
         push(Job{});
         thread_.join();
     }
+    /// What was pushed behind the end, when nobody pushes any more.
+    void do_the_rest() {
+        for (Job job; jobs_.try_dequeue(job);)
+            if (job.index() != 0) finish(job);
+    }
 
 private:
     static constexpr std::size_t kPushers = 2;  // the network thread, and the watchdog or who joins
@@ -76,9 +81,7 @@ void HookThread<Job, Owner>::work() {
         if (job.index() == 0) break;  // End
         finish(job);
     }
-    // The queue keeps the order of one thread, and join() is called by another than push() was.
-    for (Job job; jobs_.try_dequeue(job);)
-        if (job.index() != 0) finish(job);
+    do_the_rest();  // the queue keeps the order of one thread, and join() is called by another than push() was
 }
 
 }  // namespace chiral::robot

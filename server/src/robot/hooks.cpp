@@ -10,6 +10,7 @@
 #include <bit>
 #include <chrono>
 #include <exception>
+#include <new>
 #include <utility>
 
 namespace chiral::robot {
@@ -36,6 +37,25 @@ void refuse(Reply& reply, const char* why) noexcept {
     }
 }
 
+/// For the pool that makes what is wanted of it.
+class WaitingReply final : public imaging::Customer {
+public:
+    WaitingReply(ReplyTicket ticket, Hooks& hooks) noexcept : ticket_(std::move(ticket)), hooks_(hooks) {}
+    bool gone() const noexcept override { return ticket_.unwanted(); }
+    void made(std::string problem) noexcept override {
+        ticket_->error = std::move(problem);
+        try {
+            hooks_.push(ObserverJob(Fulfilled{ticket_}));
+        } catch (const std::bad_alloc&) {
+            ticket_.ready();
+        }
+    }
+
+private:
+    ReplyTicket ticket_;
+    Hooks& hooks_;
+};
+
 Duration covered_by(const Action& action, double control_rate_hz) {
     if (control_rate_hz <= 0.0) return Duration::zero();
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(action.N / control_rate_hz));
@@ -50,7 +70,8 @@ Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& st
       stats_(stats),
       source_(std::move(source)),
       used_actions_(std::min<std::size_t>(prepared_actions(options), 64)),
-      wants_(options.want_threads, options.max_kept_pictures),
+      wants_(options.wants.threads, options.wants.max_kept_bytes,
+             [&engine = source_->engine()](const std::uint8_t* pixels) { return engine.holds(pixels); }),
       requests_(32, "chiral-requests", *this),
       actions_(prepared_actions(options), "chiral-actions", *this),
       observers_(32, "chiral-observer", *this),
@@ -62,6 +83,7 @@ void Hooks::join() {
     actions_.join();
     observers_.join();
     wants_.join();
+    observers_.do_the_rest();
     watchdog_.join();
 }
 
@@ -321,10 +343,7 @@ void Hooks::observed(ReplyTicket& ticket) noexcept {
     Reply& reply = *ticket;
     if (!reply.want || !reply.error.empty()) return ticket.ready();
     try {
-        wants_.fulfil(reply.result.obs, reply.want, reply.reduction, [ticket](const std::string& problem) mutable {
-            if (!problem.empty()) refuse(*ticket, problem.c_str());
-            ticket.ready();
-        });
+        wants_.fulfil(reply.result.obs, reply.want, reply.reduction, std::make_unique<WaitingReply>(ticket, *this));
     } catch (const std::exception& error) {  // no memory, or no threads
         refuse(reply, error.what());
         ticket.ready();

@@ -58,6 +58,9 @@ public:
     /// Whether so many looks at the sources wait that no stranger should cause another one.
     bool many_looks_wait() const noexcept { return observers_.pending() >= 64; }
 
+    /// What has been made for clients that want something else than the documented observation.
+    const imaging::WantPool& pictures() const noexcept { return wants_; }
+
     // ---- any thread ----
 
     /// What keeps the server from stopping is named in the log from now on.
@@ -87,6 +90,7 @@ private:
     void run(Metadata& job) noexcept;
     void run(ObserverLook& job) noexcept;
     void run(ReportSources& job) noexcept;
+    void run(Fulfilled& job) noexcept { job.reply.ready(); }
     void observed(ReplyTicket& ticket) noexcept;
     void make_plain(Observation& observation, imaging::ImageDecoder& decoder);
     void run(End&) noexcept {}

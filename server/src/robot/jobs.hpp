@@ -72,6 +72,11 @@ struct ObserverLook {
 struct ReportSources {
     std::function<void(std::vector<SourceReport>)> deliver;
 };
-using ObserverJob = std::variant<End, ObserverLook, ReportSources>;
+/// What a client wants of an observation has been made, by a thread of low priority. That one is not to wake the conversation
+/// itself: it could be preempted while it holds a lock of the network.
+struct Fulfilled {
+    ReplyTicket reply;
+};
+using ObserverJob = std::variant<End, ObserverLook, ReportSources, Fulfilled>;
 
 }  // namespace chiral::robot

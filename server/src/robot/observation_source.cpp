@@ -243,8 +243,8 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.timestamp = camera.sequence > 0 ? to_seconds(view.captured()) : 0.0;
         camera.missed = missed(i, camera.sequence);
         camera.status = view.status();
-        camera.version = view.version();
-        camera.unchanged = false;
+        camera.depth_sequence = config.has_depth ? view.stamp(Field::depth).sequence : 0;
+        camera.image_unchanged = camera.depth_unchanged = false;
         camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
         camera.image_order = ColourOrder::rgb;
         camera.depth_encoding = DepthEncoding::raw;

@@ -2,7 +2,7 @@
 // One answer from request to written, and the right to fill it.
 #pragma once
 
-#include "imaging/want_pool.hpp"
+#include "imaging/plan.hpp"
 #include "robot/carrier.hpp"
 
 #include <chiral/types.hpp>

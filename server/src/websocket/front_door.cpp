@@ -214,7 +214,8 @@ void FrontDoor::get(const AccessRequest& request) {
     robot::ReportSources job;
     job.deliver = [self = shared_from_this()](const std::vector<robot::SourceReport>& sources) {
         robot::Robot& robot = self->core_.robot;
-        std::string text = http::metrics_text(robot.stats, sources, robot.source->copies(), robot.control.holder());
+        std::string text =
+            http::metrics_text(robot.stats, sources, robot.source->copies(), robot.control.holder(), robot.hooks.pictures());
         boost::asio::post(self->core_.io, [self, text = std::move(text)]() mutable {
             if (!self->finished_) self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
         });

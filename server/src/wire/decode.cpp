@@ -199,23 +199,26 @@ void decode_currency(const Where& where, const Value& fields, Source& source) {
         status <= static_cast<std::uint64_t>(SourceStatus::ahead) ? static_cast<SourceStatus>(status) : SourceStatus::stale;
 }
 
+// Bytes that are encoded are not as many as the shape says; of what is unchanged there are none.
 void decode_pixels(const Where& where, const Value& fields, const PixelFormat& format, Payload& payload, CameraInfo& camera,
-                   bool encoded, Loan* lender) {
+                   bool encoded, bool unchanged, Loan* lender) {
     const DType dtype = to_dtype(where, fields, format.dtype_key);
     // The codecs know one type each: another would make pixels of another size than the shape says.
-    if (encoded && !camera.unchanged && dtype != format.usual)
+    if (encoded && !unchanged && dtype != format.usual)
         fail(where, format.dtype_key, fields.find(format.dtype_key),
              std::string(to_string(format.usual)) + " where it is encoded");
     std::vector<int>& shape = camera.*format.shape;
     const std::size_t elements = require_shape(where, fields, format.shape_key, format.ranks, format.dimensions, shape);
     const std::size_t expected = saturating_product(elements, size_of(dtype));
     const std::uint64_t size = require_count(where, fields, format.size_key);
-    if (encoded) payload.announce(where, format.what, expected);
+    if (unchanged && size != 0)
+        fail(where, std::string(format.what) + " is unchanged and has " + std::to_string(size) + " bytes, expected none");
+    if (encoded || unchanged) payload.announce(where, format.what, expected);
     else if (size != expected)
         fail(where, std::string(format.what) + " is " + std::to_string(size) + " bytes, shape " + shape_text(shape) + ' ' +
                         to_string(dtype) + " needs " + std::to_string(expected));
     const Bytes bytes = payload.claim(where, format.what, require_count(where, fields, format.offset_key), size);
-    const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) == 0;
+    const bool aligned = encoded || reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) == 0;
     ByteBuffer& pixels = camera.*format.bytes;
     if (lender != nullptr && aligned && !bytes.empty()) pixels.borrow(bytes.data(), bytes.size(), *lender);
     else pixels.assign(bytes.data(), bytes.data() + bytes.size());
@@ -232,11 +235,22 @@ Enum word_or(const Where& where, const Value& fields, const char* key, Enum miss
     return *known;
 }
 
+// Whether an array of words, if there is one, has this among them.
+bool names(const Where& where, const Value& fields, const char* key, std::string_view word) {
+    const Value* list = given(fields, key);
+    if (list == nullptr) return false;
+    if (!list->is_array()) fail(where, key, list, "an array of strings");
+    bool found = false;
+    list->for_each_element([&](const Value& each) { found = found || (each.is_text() && each.text() == word); });
+    return found;
+}
+
 // Only observations are wanted in some way; reset and step answer with what the documented fields say.
 void decode_wanted(const Where& where, const Value& fields, CameraInfo& camera) {
     const bool may_say = where.message == to_string(ResponseType::obs_response);
-    camera.version = may_say ? count_or_zero(where, fields, "version") : 0;
-    camera.unchanged = may_say && given(fields, "unchanged") != nullptr && require_boolean(where, fields, "unchanged");
+    camera.depth_sequence = may_say ? count_or_zero(where, fields, "depth_sequence") : 0;
+    camera.image_unchanged = may_say && names(where, fields, "unchanged", "image");
+    camera.depth_unchanged = may_say && names(where, fields, "unchanged", "depth");
     camera.image_encoding = ImageEncoding::raw;
     camera.image_order = ColourOrder::rgb;
     camera.depth_encoding = DepthEncoding::raw;
@@ -252,11 +266,12 @@ void decode_camera(const Where& where, const Value& fields, Payload& payload, Ca
     require_matrix(where, fields, "extrinsics", camera.extrinsics);
     decode_currency(where, fields, camera);
     decode_wanted(where, fields, camera);
-    const bool unchanged = camera.unchanged;
-    decode_pixels(where, fields, image_format, payload, camera, unchanged || is_encoded(camera.image_encoding), lender);
+    decode_pixels(where, fields, image_format, payload, camera, is_encoded(camera.image_encoding), camera.image_unchanged,
+                  lender);
     camera.has_depth = given(fields, "depth_shape") != nullptr;
     if (camera.has_depth) {
-        decode_pixels(where, fields, depth_format, payload, camera, unchanged || is_encoded(camera.depth_encoding), lender);
+        decode_pixels(where, fields, depth_format, payload, camera, is_encoded(camera.depth_encoding),
+                      camera.depth_unchanged, lender);
         camera.depth_unit = number_or_zero(where, fields, "depth_unit");
         if (!(camera.depth_unit >= 0 && std::isfinite(camera.depth_unit)))
             fail(where, "depth_unit", given(fields, "depth_unit"), "metres, or 0 where nobody knows");
@@ -265,6 +280,7 @@ void decode_camera(const Where& where, const Value& fields, Payload& payload, Ca
         camera.depth_shape.clear();
         camera.depth_dtype.clear();
         camera.depth_unit = 0.0;
+        camera.depth_unchanged = false;
     }
 }
 

@@ -158,19 +158,22 @@ void check_pixels(const CameraInfo& camera, const PixelFormat& format, bool enco
 }
 
 void check(const CameraInfo& camera, bool wanted) {
-    check_pixels(camera, image_format, wanted && (camera.unchanged || is_encoded(camera.image_encoding)));
+    check_pixels(camera, image_format, wanted && (camera.image_unchanged || is_encoded(camera.image_encoding)));
     if (!camera.has_depth) return;
-    check_pixels(camera, depth_format, wanted && (camera.unchanged || is_encoded(camera.depth_encoding)));
+    check_pixels(camera, depth_format, wanted && (camera.depth_unchanged || is_encoded(camera.depth_encoding)));
     if (!(camera.depth_unit >= 0 && std::isfinite(camera.depth_unit)))
         refuse(camera, "depth_unit is " + std::to_string(camera.depth_unit) + ", expected metres, or 0 where nobody knows");
 }
 
 // What only clients that have asked for it are told.
 void write_wanted(Writer& writer, const CameraInfo& camera) {
-    writer.text("version");
-    writer.count(camera.version);
+    const bool depth_unchanged = camera.has_depth && camera.depth_unchanged;
+    writer.text("depth_sequence");
+    writer.count(camera.depth_sequence);
     writer.text("unchanged");
-    writer.boolean(camera.unchanged);
+    writer.array(std::size_t{0} + camera.image_unchanged + depth_unchanged);
+    if (camera.image_unchanged) writer.text("image");
+    if (depth_unchanged) writer.text("depth");
     writer.text("image_encoding");
     writer.text(word(camera.image_encoding));
     writer.text("image_order");

@@ -122,6 +122,18 @@ std::vector<std::string> read_proprios(const Value& names, const Limits& limits)
     return proprios;
 }
 
+Have read_have(const Where& where, const Value& numbers) {
+    constexpr const char* expected = "two integers that are not negative, of image and depth";
+    if (!numbers.is_array() || numbers.size != 2) fail(where, "have", &numbers, expected);
+    std::uint64_t read[2] = {};
+    std::size_t i = 0;
+    numbers.for_each_element([&](const Value& number) {
+        if (number.kind != Value::Kind::unsigned_integer) fail(where, "a number in have", &number, expected);
+        read[i++] = number.unsigned_integer;
+    });
+    return {read[0], read[1]};
+}
+
 void write_wish(Writer& writer, const CameraWish& wish) {
     if (wish.size != ImageSize{}) {
         writer.text("size");
@@ -162,7 +174,7 @@ void write_want(Writer& writer, const WantRequest& request) {
     const Want& want = request.want;
     const bool names_cameras = !want.cameras.empty();
     writer.map(keys_of(want.all) + names_cameras + want.proprios.has_value() + 2 * want.only_if_newer +
-               want.budget.has_value());
+               2 * want.budget.has_value());
     write_wish(writer, want.all);
     if (names_cameras) {
         writer.text("cameras");
@@ -188,12 +200,17 @@ void write_want(Writer& writer, const WantRequest& request) {
         writer.boolean(true);
         writer.text("have");
         writer.map(request.have.size());
-        for (const auto& [name, version] : request.have) {
+        for (const auto& [name, have] : request.have) {
             writer.text(name);
-            writer.count(version);
+            writer.array(2);
+            writer.count(have.image);
+            writer.count(have.depth);
         }
     }
-    if (want.budget) write_budget(writer, *want.budget);
+    if (!want.budget) return;
+    write_budget(writer, *want.budget);
+    writer.text("took");
+    writer.float64(request.took);
 }
 
 }  // namespace
@@ -216,14 +233,13 @@ std::shared_ptr<const WantRequest> decode_want(const Value& value, const Limits&
     if (const Value* proprios = given(value, "proprios")) want.proprios = read_proprios(*proprios, limits);
     read_flag(where, value, "only_if_newer", want.only_if_newer);
     if (const Value* have = map_or_none(where, value, "have", limits.max_cameras))
-        have->for_each_pair([&](const Value& name, const Value& version) {
+        have->for_each_pair([&](const Value& name, const Value& numbers) {
             if (!name.is_text()) fail(where, "a name in have", &name, "a string");
-            if (version.kind != Value::Kind::unsigned_integer)
-                fail(camera_named(name.text()), "have", &version, "an integer that is not negative");
-            request->have.emplace(name.text(), version.unsigned_integer);
+            request->have.emplace(name.text(), read_have(camera_named(name.text()), numbers));
         });
     if (const Value* budget = map_or_none(where, value, "budget", limits.max_map_entries))
         read_budget(*budget, want.budget.emplace());
+    read_number(where, value, "took", 0, 3600, request->took);
     return request;
 }
 

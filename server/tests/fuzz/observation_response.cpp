@@ -34,14 +34,16 @@ bool same_camera(const CameraInfo& a, const CameraInfo& b) {
            same_currency(a, b) && same_bytes(a.image, b.image) && a.image_shape == b.image_shape &&
            a.image_dtype == b.image_dtype && a.has_depth == b.has_depth && same_bytes(a.depth_data, b.depth_data) &&
            a.depth_shape == b.depth_shape && a.depth_dtype == b.depth_dtype && a.depth_unit == b.depth_unit &&
-           a.version == b.version && a.unchanged == b.unchanged && a.image_encoding == b.image_encoding &&
+           a.depth_sequence == b.depth_sequence && a.image_unchanged == b.image_unchanged &&
+           a.depth_unchanged == b.depth_unchanged && a.image_encoding == b.image_encoding &&
            a.image_order == b.image_order && a.depth_encoding == b.depth_encoding;
 }
 
 // Whether a camera has what only an answer to a want can say.
 bool wanted(const CameraInfo& camera) {
-    return camera.version != 0 || camera.unchanged || camera.image_encoding != ImageEncoding::raw ||
-           camera.image_order != ColourOrder::rgb || camera.depth_encoding != DepthEncoding::raw;
+    return camera.depth_sequence != 0 || camera.image_unchanged || camera.depth_unchanged ||
+           camera.image_encoding != ImageEncoding::raw || camera.image_order != ColourOrder::rgb ||
+           camera.depth_encoding != DepthEncoding::raw;
 }
 
 bool same_proprio(const ProprioInfo& a, const ProprioInfo& b) {
@@ -106,9 +108,9 @@ void require_sound(const Observation& obs, std::size_t payload_bytes, const wire
         const std::size_t image = pixels(camera.image_shape, camera.image_dtype),
                           depth = pixels(camera.depth_shape, camera.depth_dtype);
         decoded += image + depth;
-        require(camera.image.size() == image || camera.unchanged || camera.image_encoding > ImageEncoding::raw,
+        require(camera.image.size() == image || camera.image_unchanged || camera.image_encoding > ImageEncoding::raw,
                 "an image has what its shape says");
-        require(camera.depth_data.size() == depth || camera.unchanged || camera.depth_encoding > DepthEncoding::raw,
+        require(camera.depth_data.size() == depth || camera.depth_unchanged || camera.depth_encoding > DepthEncoding::raw,
                 "depth has what its shape says");
         require(camera.has_depth != camera.depth_shape.empty(), "depth has a shape");
         bytes += camera.image.size() + camera.depth_data.size();

@@ -34,12 +34,61 @@ ByteVector metadata_of_all_kinds() {
     return test::raw_frame(header);
 }
 
+// Of a size that is made in a moment.
+ByteVector small_want() {
+    wire::WantRequest request;
+    request.want.all = {{9, 7}, Fit::crop, ImageEncoding::jpeg, 70, ColourOrder::bgr, DepthEncoding::millimetres};
+    request.want.cameras["wris"] = {{4, 12}, Fit::pad, ImageEncoding::png, 85, ColourOrder::rgb, DepthEncoding::lossless};
+    request.want.cameras["wri"] = {{}, Fit::stretch,     ImageEncoding::zstd,
+                                   85, ColourOrder::rgb, DepthEncoding::millimetres_png};
+    request.want.proprios = std::vector<std::string>{"torque"};
+    ByteVector message;
+    wire::encode_obs_request(request, message);
+    return message;
+}
+
+ByteVector answer_in_all_encodings() {
+    constexpr ImageSize size{6, 8};
+    const std::vector<std::uint8_t> pixels(6 * 8 * 3, 50);
+    const std::vector<float> metres(6 * 8, 0.75f);
+    imaging::ImageEncoder encoder;
+    Observation obs;
+    for (const auto& [image_encoding, depth_encoding] :
+         {std::pair(ImageEncoding::jpeg, DepthEncoding::lossless), std::pair(ImageEncoding::png, DepthEncoding::millimetres),
+          std::pair(ImageEncoding::zstd, DepthEncoding::millimetres_png)}) {
+        CameraWish wish;
+        wish.image = image_encoding;
+        wish.depth = depth_encoding;
+        imaging::EncodedImage image;
+        imaging::EncodedDepth depth;
+        encoder.image(pixels.data(), {size, 3}, wish, image);
+        encoder.depth(metres.data(), size, wish, depth);
+        CameraInfo& camera = obs.cameras.emplace_back();
+        camera.name = "camera " + std::to_string(obs.cameras.size());
+        camera.sequence = camera.depth_sequence = 3;
+        camera.image_shape = {6, 8, 3};
+        camera.image_dtype = "uint8";
+        camera.image_encoding = image_encoding;
+        camera.image = image.bytes;
+        camera.has_depth = true;
+        camera.depth_shape = {6, 8};
+        camera.depth_dtype = "float32";
+        camera.depth_encoding = depth_encoding;
+        camera.depth_data = depth.bytes;
+    }
+    wire::ObservationEncoder answer;
+    answer.encode_wanted_response(obs);
+    return test::joined(answer);
+}
+
 Seeds frames() {
     Seeds frames;
     const test::Json manifest = test::golden_manifest();
     for (const auto& [name, entry] : manifest.items()) frames[name] = test::golden_frame(name);
     frames["client_obs_request_with_want"] = test::golden_frame("want/obs_request");
     frames["server_obs_response_to_want"] = test::golden_frame("want/obs_response");
+    frames["client_wants"] = small_want();
+    frames["server_answer_to_want_in_all_encodings"] = answer_in_all_encodings();
     StepResult step;
     step.obs = test::sample_observation(1);
     step.info = {{"key", "value"}};
@@ -130,6 +179,8 @@ std::map<std::string, std::vector<std::uint8_t>> seeds_of(const std::string& tar
         const bool from_client = seed.first.starts_with("client_");
         const bool metadata = seed.first.find("metadata_response") != std::string::npos;
         if (target == "request") return !from_client;
+        if (target == "want" || target == "wanted_response")
+            return seed.first.find("want") == std::string::npos || from_client != (target == "want");
         if (target == "metadata_response") return !metadata;
         if (target == "observation_response") return from_client || metadata;
         return false;

@@ -21,6 +21,8 @@ void uri(Bytes bytes);                   ///< the address that a client is given
 void jpeg(Bytes bytes);                  ///< pictures that a client decodes
 void png(Bytes bytes);                   ///< pictures, and depth in millimetres
 void zstd(Bytes bytes);                  ///< pictures, and depth of both kinds
+void want(Bytes bytes);                  ///< what a client wants, made and unpacked
+void wanted_response(Bytes bytes);       ///< what a client makes plain arrays of
 
 struct Target {
     const char* name;
@@ -37,6 +39,8 @@ inline constexpr Target all_targets[] = {
     {"jpeg", jpeg},
     {"png", png},
     {"zstd", zstd},
+    {"want", want},
+    {"wanted_response", wanted_response},
 };
 
 }  // namespace chiral::fuzz

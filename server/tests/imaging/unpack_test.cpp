@@ -28,7 +28,7 @@ std::vector<std::uint8_t> pixels(int seed) {
 }
 
 // As it comes from the wire: borrowed from the message.
-void receive(Observation& obs, Message& message, std::uint64_t version, int seed) {
+void receive(Observation& obs, Message& message, std::uint64_t sequence, int seed) {
     CameraWish wish;
     wish.image = ImageEncoding::png;
     wish.depth = DepthEncoding::millimetres;
@@ -39,8 +39,8 @@ void receive(Observation& obs, Message& message, std::uint64_t version, int seed
     obs.cameras.resize(1);
     CameraInfo& camera = obs.cameras[0];
     camera.name = "wrist";
-    camera.version = version;
-    camera.unchanged = false;
+    camera.sequence = camera.depth_sequence = sequence;
+    camera.image_unchanged = camera.depth_unchanged = false;
     camera.intrinsics = Eigen::Matrix3d::Identity() * seed;
     camera.image_shape = {12, 16, 3};
     camera.image_dtype = "uint8";
@@ -79,10 +79,10 @@ TEST(AnUnpacker, PutsWhatCameLastInPlaceOfWhatIsUnchanged) {
     Observation first, second;
     receive(first, message, 7, 5);
     unpacker.unpack(first, true);
-    EXPECT_EQ(unpacker.have(), (std::map<std::string, std::uint64_t>{{"wrist", 7}}));
+    EXPECT_EQ(unpacker.have(), (std::map<std::string, wire::Have>{{"wrist", {7, 7}}}));
     receive(second, message, 7, 9);
     CameraInfo& camera = second.cameras[0];
-    camera.unchanged = true;
+    camera.image_unchanged = camera.depth_unchanged = true;
     camera.image.clear();
     camera.depth_data.clear();
     camera.image_shape = {6, 8, 3};  // as it would be by now
@@ -100,8 +100,41 @@ TEST(AnUnpacker, RefusesWhatIsUnchangedButNeverCame) {
     receive(obs, message, 7, 5);
     unpacker.unpack(obs, true);
     receive(obs, message, 8, 5);
-    obs.cameras[0].unchanged = true;
+    obs.cameras[0].image_unchanged = true;
     EXPECT_THROW(unpacker.unpack(obs, true), wire::DecodeError);
+    receive(obs, message, 0, 5);
+    obs.cameras[0].depth_unchanged = true;
+    EXPECT_THROW(unpacker.unpack(obs, true), wire::DecodeError) << "number 0 is that of what was never published";
+}
+
+TEST(AnUnpacker, TakesAnImageThatIsNewWithADepthMapThatIsNot) {
+    Unpacker unpacker;
+    Message message;
+    Observation first, second;
+    receive(first, message, 7, 5);
+    unpacker.unpack(first, true);
+    receive(second, message, 7, 9);
+    CameraInfo& camera = second.cameras[0];
+    camera.sequence = 8;
+    camera.depth_unchanged = true;
+    camera.depth_data.clear();
+    unpacker.unpack(second, true);
+    EXPECT_EQ(camera.image, ByteBuffer(pixels(9)));
+    EXPECT_EQ(first_depth(camera), 1.25f);
+    EXPECT_EQ(camera.intrinsics(0, 0), 9);
+    EXPECT_EQ(unpacker.have(), (std::map<std::string, wire::Have>{{"wrist", {8, 7}}}));
+}
+
+TEST(AnUnpacker, RemembersNoMoreCamerasThanCome) {
+    Unpacker unpacker;
+    Message message;
+    Observation obs;
+    for (int i = 0; i < 10; ++i) {
+        receive(obs, message, 7, 5);
+        obs.cameras[0].name = "camera " + std::to_string(i);
+        unpacker.unpack(obs, true);
+        EXPECT_EQ(unpacker.have().size(), 1u);
+    }
 }
 
 TEST(AnUnpacker, NamesTheCameraOfAStreamThatIsBroken) {

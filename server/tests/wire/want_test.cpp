@@ -30,7 +30,8 @@ TEST(AWant, OfAnotherEncoderArrivesAsItWasMeant) {
     EXPECT_EQ(request.want->want.of("head"), all);
     EXPECT_EQ(request.want->want.proprios, std::vector<std::string>{"joint_pos"});
     EXPECT_TRUE(request.want->want.only_if_newer);
-    EXPECT_EQ(request.want->have, (std::map<std::string, std::uint64_t>{{"wrist", 7}}));
+    EXPECT_EQ(request.want->have, (std::map<std::string, wire::Have>{{"wrist", {7, 5}}}));
+    EXPECT_EQ(request.want->took, 0.04);
     EXPECT_EQ(request.want->want.budget, (WantBudget{1e6, 0, 40, 0.25, WantBudget{}.min_hz}));
 }
 
@@ -46,12 +47,14 @@ TEST(AWant, ComesBackTheSame) {
         ASSERT_TRUE(back.want);
         EXPECT_EQ(back.want->want, request.want);
         EXPECT_EQ(back.want->have, request.have);
+        EXPECT_EQ(back.want->took, request.took);
     };
     expect_same();
     request.want.proprios = std::vector<std::string>{};
     request.want.only_if_newer = true;
-    request.have = {{"wrist", 1u << 31}};
+    request.have = {{"wrist", {1u << 31, 3}}};
     request.want.budget = WantBudget{1e6, 0.05, 20, 0.3, 2};
+    request.took = 0.25;
     expect_same();
     request = {};
     expect_same();
@@ -73,7 +76,9 @@ TEST(AWant, ThatIsOutOfBoundsIsRefusedInWords) {
         {"proprios is the string 'all'", {{"proprios", "all"}}},
         {"a name in proprios is the integer 1", {{"proprios", {1}}}},
         {"only_if_newer is the integer 1", {{"only_if_newer", 1}}},
-        {"camera 'wrist': have is the integer -1", {{"have", {{"wrist", -1}}}}},
+        {"camera 'wrist': have is the integer 7, expected two integers", {{"have", {{"wrist", 7}}}}},
+        {"camera 'wrist': a number in have is the integer -1", {{"have", {{"wrist", {-1, 0}}}}}},
+        {"took is the float -0.5, expected a number from 0 to 3600", {{"took", -0.5}}},
         {"min_scale is the float 1.5", {{"budget", {{"min_scale", 1.5}}}}},
         {"bytes_per_second is the float nan", {{"budget", {{"bytes_per_second", std::nan("")}}}}},
     };
@@ -110,7 +115,7 @@ TEST(AClientThatWantsNothing, GetsNotAByteMore) {
     Observation plain = sample_observation(3);
     wire::ObservationEncoder before, after;
     before.encode_obs_response(plain);
-    for (CameraInfo& camera : plain.cameras) camera.version = 7;
+    for (CameraInfo& camera : plain.cameras) camera.depth_sequence = 7;
     after.encode_wanted_response(plain);
     EXPECT_NE(joined(after), joined(before));
     after.encode_obs_response(plain);
@@ -121,7 +126,7 @@ TEST(AnAnswerToAWant, CarriesEncodedBytesAndWhatTheyWillBecome) {
     Observation obs = sample_observation(1);
     ASSERT_GE(obs.cameras.size(), 1u);
     CameraInfo& camera = obs.cameras.front();
-    camera.version = 70000;
+    camera.depth_sequence = 70000;
     camera.image = std::vector<std::uint8_t>{1, 2, 3};
     camera.image_encoding = ImageEncoding::jpeg;
     camera.image_order = ColourOrder::bgr;
@@ -135,8 +140,8 @@ TEST(AnAnswerToAWant, CarriesEncodedBytesAndWhatTheyWillBecome) {
     wire::Response response;
     wire::decode_response(joined(encoder), response);
     const CameraInfo& back = response.result.obs.cameras.front();
-    EXPECT_EQ(back.version, camera.version);
-    EXPECT_FALSE(back.unchanged);
+    EXPECT_EQ(back.depth_sequence, camera.depth_sequence);
+    EXPECT_FALSE(back.image_unchanged || back.depth_unchanged);
     EXPECT_EQ(back.image, camera.image);
     EXPECT_EQ(back.image_shape, camera.image_shape);
     EXPECT_EQ(back.image_encoding, camera.image_encoding);
@@ -150,10 +155,11 @@ TEST(AnAnswerToAWant, OfAnotherEncoderIsRead) {
     wire::decode_response(golden_frame("want/obs_response"), response);
     const Observation& obs = response.result.obs;
     EXPECT_EQ(obs["wrist"].image_encoding, ImageEncoding::png);
-    EXPECT_EQ(obs["wrist"].version, 9u);
+    EXPECT_EQ(obs["wrist"].sequence, 9u);
+    EXPECT_FALSE(obs["wrist"].image_unchanged);
     EXPECT_EQ(obs["wrist"].image_shape, (std::vector<int>{2, 4, 3}));
     EXPECT_GT(obs["wrist"].image.size(), 24u);
-    EXPECT_TRUE(obs["rear"].unchanged);
+    EXPECT_TRUE(obs["rear"].image_unchanged && obs["rear"].depth_unchanged);
     EXPECT_TRUE(obs["rear"].image.empty());
     EXPECT_EQ(obs["rear"].depth_encoding, DepthEncoding::millimetres);
 }

@@ -33,7 +33,8 @@ def request() -> bytes:
                 "cameras": {"wrist": {"size": [], "image": "png", "order": "bgr", "depth": "none"}, "rear": {"image": "none"}},
                 "proprios": ["joint_pos"],
                 "only_if_newer": True,
-                "have": {"wrist": 7},
+                "have": {"wrist": [7, 5]},
+                "took": 0.04,
                 "budget": {"bytes_per_second": 1000000, "min_quality": 40, "min_scale": 0.25},
                 "a key of a later version": [1, {"x": None}],
             },
@@ -54,11 +55,11 @@ def response() -> bytes:
         "image_dtype": "uint8",
     }
     wrist = common | {
-        "name": "wrist", "version": 9, "image_encoding": "png", "image_order": "rgb",
+        "name": "wrist", "sequence": 9, "image_encoding": "png", "image_order": "rgb",
         "image_shape": [2, 4, 3], "image_offset": 0, "image_size": len(png),
     }
     rear = common | {
-        "name": "rear", "version": 4, "unchanged": True, "image_encoding": "jpeg",
+        "name": "rear", "sequence": 4, "depth_sequence": 4, "unchanged": ["image", "depth"], "image_encoding": "jpeg",
         "image_shape": [224, 224, 3], "image_offset": len(png), "image_size": 0,
         "depth_shape": [224, 224], "depth_dtype": "float32", "depth_encoding": "millimetres",
         "depth_offset": len(png), "depth_size": 0,

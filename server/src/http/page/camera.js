@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A camera: its picture and its depth, drawn pixel by pixel.
+// A camera: its picture and its depth, drawn pixel by pixel where they come so.
 
 // Near is bright, far is dark; lightness falls all the way, so that it can be read without colours, too.
 const DEPTH_COLOURS = (() => {
@@ -15,25 +15,32 @@ const DEPTH_COLOURS = (() => {
 })();
 
 class Picture {
-  constructor(title, width, height, what) {
+  constructor(title, width, what) {
     this.figure = element('figure');
     this.canvas = element('canvas', width < 200 ? 'coarse' : '');
-    this.canvas.width = width;
-    this.canvas.height = height;
     this.canvas.dataset.picture = what;
     this.canvas.setAttribute('role', 'img');
     this.canvas.setAttribute('aria-label', title);
     this.context = this.canvas.getContext('2d', {willReadFrequently: true});  // in memory: it is filled pixel by pixel
-    this.image = this.context.createImageData(width, height);
-    this.pixels = new Uint32Array(this.image.data.buffer);
     this.figure.append(this.canvas);
     this.drawn = 0;
     inView.observe(this.canvas);
   }
   // What nobody can see is drawn once only.
   get wanted() { return this.drawn === 0 || this.canvas.visible !== false; }
-  show() {
-    this.context.putImageData(this.image, 0, 0);
+  // The pixels to be filled, of a picture of this size.
+  resize([height, width]) {
+    if (!this.image || this.image.width !== width || this.image.height !== height) {
+      this.canvas.width = width;
+      this.canvas.height = height;
+      this.image = this.context.createImageData(width, height);
+      this.pixels = new Uint32Array(this.image.data.buffer);
+    }
+    return this.pixels;
+  }
+  show(bitmap) {
+    if (bitmap) this.context.drawImage(bitmap, 0, 0);
+    else this.context.putImageData(this.image, 0, 0);
     this.canvas.dataset.drawn = ++this.drawn;
   }
 }
@@ -54,14 +61,13 @@ class Camera extends Source {
     const [height, width] = shape;
     this.channels = shape.length === 3 ? shape[2] : 1;
     this.pictures = element('div', 'pictures');
-    this.picture = new Picture('picture of ' + this.name, width, height, 'image');
+    this.picture = new Picture('picture of ' + this.name, width, 'image');
     this.picture.figure.append(element('figcaption', '', `${width} × ${height}, ` +
         ({1: 'grey', 3: 'RGB', 4: 'RGBA, alpha not shown'}[this.channels] || `${this.channels} channels`) +
         (fields.get('image_dtype') === 'uint8' ? '' : `, ${fields.get('image_dtype')}, the brightest is white`)));
     this.pictures.append(this.picture.figure);
     if (fields.has('depth_shape')) {
-      const [depthHeight, depthWidth] = fields.get('depth_shape');
-      this.depth = new Picture('depth of ' + this.name, depthWidth, depthHeight, 'depth');
+      this.depth = new Picture('depth of ' + this.name, fields.get('depth_shape')[1], 'depth');
       const bar = element('canvas', 'bar'), scale = element('div', 'scale');
       bar.width = 256;
       bar.height = 1;
@@ -77,22 +83,27 @@ class Camera extends Source {
     this.fault = element('p', 'fault');
     this.matrices = element('details');
     this.matrixText = element('pre');
-    this.matrices.append(element('summary', '', 'Camera matrix K and pose T (camera to world, metres)'), this.matrixText);
+    this.matrices.append(
+        element('summary', '', 'Camera matrix K of the picture as it is shown, and pose T (camera to world, metres)'), this.matrixText);
     this.card.append(this.pictures, this.fault, this.matrices);
   }
-  draw(fields, frame, now) {
+  async draw(fields, frame, now) {
     const first = this.picture.drawn === 0;
     const fresh = this.note(fields, now);
     this.fields = fields;
     try {
       // Depth, image and pose are published together or one by one: a new image is not the only reason to draw.
-      if (this.picture.wanted && (fresh || first))
-        this.drawImage(this.eightBits(
-            numbers(slice(frame, fields.get('image_offset'), fields.get('image_size')), fields.get('image_dtype'))));
+      if (this.picture.wanted && (fresh || first)) {
+        const shape = fields.get('image_shape'), bytes = slice(frame, fields.get('image_offset'), fields.get('image_size'));
+        checkShape(shape, 'the image');
+        const picture = await pictureOf(bytes, fields, shape);
+        this.drawImage(picture instanceof ImageBitmap ? picture : this.eightBits(picture), shape);
+      }
       if (this.depth && this.depth.wanted) {
+        const shape = fields.get('depth_shape'), bytes = slice(frame, fields.get('depth_offset'), fields.get('depth_size'));
+        checkShape(shape, 'depth');
         this.unit = depthUnit(fields);
-        this.drawDepth(numbers(slice(frame, fields.get('depth_offset'), fields.get('depth_size')), fields.get('depth_dtype')),
-                       this.unit > 0 ? this.unit : 1);
+        this.drawDepth(await depthOf(bytes, fields, shape), this.unit > 0 ? this.unit : 1, shape);
       }
       setText(this.fault, '');
     } catch (error) {
@@ -110,8 +121,12 @@ class Camera extends Source {
     const scale = this.white > 0 ? 255 / this.white : 0;
     return Uint8ClampedArray.from(values, value => value * scale);
   }
-  drawImage(bytes) {
-    const pixels = this.picture.pixels, count = pixels.length;
+  drawImage(bytes, shape) {
+    const pixels = this.picture.resize(shape), count = pixels.length;
+    if (bytes instanceof ImageBitmap) {
+      this.picture.show(bytes);
+      return bytes.close();
+    }
     if (bytes.length !== count * this.channels)
       throw new RangeError(`the image has ${bytes.length} bytes, expected ${count * this.channels}`);
     if (this.channels === 3) {
@@ -127,8 +142,8 @@ class Camera extends Source {
     }
     this.picture.show();
   }
-  drawDepth(values, unit) {
-    const pixels = this.depth.pixels, count = pixels.length;
+  drawDepth(values, unit, shape) {
+    const pixels = this.depth.resize(shape), count = pixels.length;
     if (values.length !== count) throw new RangeError(`depth has ${values.length} values, expected ${count}`);
     const metres = unit === 1 ? values : Float32Array.from(values, value => value * unit);
     const [from, to] = byId('range').value === 'fixed' ? fixedRange() : this.rangeOf(metres);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The connection, and the beginning.
 //
-// One request is in flight at most, and the next one is sent when its answer has been drawn. A hidden page draws nothing
+// One request is in flight at most, and the next one is sent when its answer has been drawn. The first one asks for the
+// whole observation, the others for small pictures, unless the whole is what is to be seen. A hidden page draws nothing
 // and so asks for nothing; after a while it gives its seat to others.
 
 const LONGEST_BACKOFF = 10, PATIENCE = 15, HIDDEN_SEAT = 60;  // seconds
@@ -9,16 +10,8 @@ const token = new URLSearchParams(location.search).get('access_token');
 const query = token === null ? '' : '?access_token=' + encodeURIComponent(token);
 
 let socket = null, opened = false, askedAt = 0, inFlight = false, attempts = 0, retryAt = 0, paused = false, hiddenSince = 0;
-let askTimer = 0, attempt = 0;
+let askTimer = 0, attempt = 0, drawing = false, want = null, wanted = false;
 const control = new ControlPanel();
-
-function requestFrame(type) {  // {"type": type}
-  const text = new TextEncoder().encode(type), frame = new Uint8Array(4 + 7 + text.length);
-  new DataView(frame.buffer).setUint32(0, 7 + text.length, true);
-  frame.set([0x81, 0xa4, 0x74, 0x79, 0x70, 0x65, 0xa0 | text.length], 4);
-  frame.set(text, 11);
-  return frame;
-}
 
 function setState(state, text, why = '') {
   document.body.dataset.state = state;
@@ -31,6 +24,7 @@ function connect() {
   clearTimeout(askTimer);
   retryAt = 0;
   opened = inFlight = false;
+  want = null;
   const mine = ++attempt;
   setState('connecting', 'connecting', byId('why').textContent);
   let fault = '';
@@ -40,7 +34,7 @@ function connect() {
     opened = true;
     attempts = 0;
     for (const source of [...cameras, ...streams]) source.seen = [];
-    socket.send(requestFrame('metadata'));
+    socket.send(encodeFrame(new Map([['type', 'metadata']])));
     setState('live', 'connected');
     control.look(query);
     ask();
@@ -79,15 +73,25 @@ function receive(frame) {
   answerTime = Number.isFinite(answerTime) ? answerTime + 0.15 * (took - answerTime) : took;
   queued = frame;
   const connection = socket;
-  requestAnimationFrame(() => {
+  requestAnimationFrame(async () => {
     const next = queued;
     queued = null;
     if (!next || connection !== socket) return;
+    drawing = true;
+    let problem = null;
     try {
-      drawObservation(next);
-      setState('live', paused ? 'paused' : 'live');
+      await drawObservation(next, wanted);
     } catch (error) {
-      setState('waiting', 'cannot be drawn', 'The observation cannot be drawn: ' + error.message + '.');
+      problem = error;
+    }
+    drawing = false;
+    if (connection !== socket) return ask();  // the next one had to wait
+    if (problem) {
+      want = null;  // perhaps it is another robot by now
+      setState('waiting', 'cannot be drawn', 'The observation cannot be drawn: ' + problem.message + '.');
+    } else {
+      if (!wanted) want = wantOf(next.header.get('cameras'));
+      setState('live', paused ? 'paused' : 'live');
     }
     const hz = Number(byId('rate').value);
     const wait = hz > 0 ? askedAt + 1000 / hz - performance.now() : 0;
@@ -98,10 +102,13 @@ function receive(frame) {
 }
 
 function ask() {
-  if (paused || inFlight || queued || !socket || socket.readyState !== WebSocket.OPEN) return;
+  if (paused || inFlight || queued || drawing || !socket || socket.readyState !== WebSocket.OPEN) return;
   inFlight = true;
   askedAt = performance.now();
-  socket.send(requestFrame('obs_request'));
+  wanted = want !== null && byId('pictures').value === 'small';
+  const request = new Map([['type', 'obs_request']]);
+  if (wanted) request.set('want', want);
+  socket.send(encodeFrame(request));
 }
 
 async function lost(event, fault) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MessagePack and the frames of the wire protocol, decoded. Knows nothing of the page: tests/page/decoder_test.js runs it in node.
+// MessagePack and the frames of the wire protocol, read and written. Knows nothing of the page: tests/page/decoder_test.js runs it in node.
 //
 // Every read checks that the bytes are there: DataView throws a RangeError where they are not.
 
@@ -94,6 +94,27 @@ function decodeFrame(buffer) {
   const header = new MessagePackReader(buffer, 4, end).value();
   if (!(header instanceof Map)) throw new RangeError('the header is no map');
   return {header, buffer, payload: end, bytes: buffer.byteLength};
+}
+
+// Texts, whole numbers from 0 to 65535, arrays, and maps: what the page has to say.
+function pack(value) {
+  const large = (small, most, kind, size) => size <= most ? [small | size] : [kind, size >> 8, size & 255];
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 65536) return large(0, 127, 0xcd, value);
+  if (typeof value === 'string') {
+    const text = new TextEncoder().encode(value);
+    if (text.length < 65536) return [...large(0xa0, 31, 0xda, text.length), ...text];
+  }
+  if (Array.isArray(value) && value.length < 65536) return [...large(0x90, 15, 0xdc, value.length), ...value.flatMap(pack)];
+  if (value instanceof Map && value.size < 65536)
+    return [...large(0x80, 15, 0xde, value.size), ...[...value].flat(1).flatMap(pack)];
+  throw new RangeError(`this cannot be sent: ${value}`);
+}
+
+function encodeFrame(header) {
+  const packed = pack(header), frame = new Uint8Array(4 + packed.length);
+  new DataView(frame.buffer).setUint32(0, packed.length, true);
+  frame.set(packed, 4);
+  return frame;
 }
 
 function slice(frame, offset, size) {

@@ -7,12 +7,12 @@ let drawnCount = 0;
 const recent = [];          // [when, bytes] of what was drawn in the last seconds
 let answerTime = NaN;       // ms, smoothed
 
-// What must be built anew when it changes.
+// What must be built anew when it changes: not the size of the pictures.
 function declarationOf(header) {
-  const list = key => Array.isArray(header.get(key)) ? header.get(key) : [];
-  return JSON.stringify([list('cameras').map(each => [each.get('name'), each.get('image_shape'), each.get('depth_shape'),
-                                                        each.get('image_dtype'), each.get('depth_dtype')]),
-                         list('proprios').map(each => [each.get('name'), number(each.get('size'))])]);
+  const channels = shape => Array.isArray(shape) ? shape[2] : undefined;
+  return JSON.stringify([header.get('cameras').map(each => [each.get('name'), channels(each.get('image_shape')),
+                                                            each.get('image_dtype'), each.has('depth_shape')]),
+                         header.get('proprios').map(each => [each.get('name'), number(each.get('size'))])]);
 }
 
 function checkShape(shape, what) {
@@ -39,14 +39,16 @@ function build(header) {
   byId('texts-part').hidden = false;
 }
 
-function drawObservation(frame) {
+// `wanted`: its pictures may be smaller than those of the robot.
+async function drawObservation(frame, wanted) {
   const declaration = declarationOf(frame.header);
   if (declaration !== declared) {
+    if (wanted) throw new RangeError('the robot has other sources than before');
     build(frame.header);
     declared = declaration;
   }
   const now = number(frame.header.get('snapshot_time'));
-  frame.header.get('cameras').forEach((fields, i) => cameras[i].draw(fields, frame, now));
+  await Promise.all(frame.header.get('cameras').map((fields, i) => cameras[i].draw(fields, frame, now)));
   frame.header.get('proprios').forEach((fields, i) => streams[i].draw(fields, frame, now));
   recent.push([performance.now(), frame.bytes]);
   document.body.dataset.drawn = ++drawnCount;
@@ -64,7 +66,7 @@ function showFigures(atOnce = false) {
   const span = recent.length > 1 ? (recent[recent.length - 1][0] - recent[0][0]) / 1e3 : NaN;
   const bytes = recent.slice(1).reduce((sum, [, size]) => sum + size, 0);
   setText(byId('page-rate'), recent.length ? fixed((recent.length - 1) / span, 1) : '0');
-  setText(byId('page-bytes'), recent.length ? fixed(bytes / span / 1e6, 1) : '0');
+  setText(byId('page-bytes'), recent.length ? fixed(bytes / span / 1e6, 2) : '0');
   setText(byId('page-wait'), fixed(answerTime, 0));
   setText(byId('page-count'), String(drawnCount));
   for (const source of [...cameras, ...streams]) source.showFigures();
