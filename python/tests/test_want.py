@@ -25,6 +25,7 @@ class TwoEyes(SmallRobot):
 @pytest.fixture
 def eyes() -> Iterator[TwoEyes]:
     with TwoEyes() as server:
+        assert isinstance(server, TwoEyes)
         publish(server, 100)
         yield server
 
