@@ -50,6 +50,7 @@ Arena::Arena(std::size_t bytes, std::size_t spare_bytes, const EngineOptions& op
         mapped_ = round_up(mapped_, page);
         given_ = options.memory(mapped_);
         base_ = given_.get();
+        if (options.huge_pages) report_.huge_pages_error = "not asked for, because the memory is the embedder's";
     } else {
         map(huge_pages);
     }

@@ -98,6 +98,11 @@ class PolicyClient:
         """
         return ObservedBlock(self.get_obs)
 
+    def wait_frame(self, camera: str, after: int, timeout: float) -> int | None:
+        """Over unix:// only: waits until a camera has an image newer than number `after` (CameraInfo.sequence of the one that is
+        known) and returns the newest one's number; None after `timeout` seconds. IndexError for a camera that is not there."""
+        return self._native.wait_frame(camera, after, timeout) or None
+
     def step(self, action: npt.ArrayLike) -> tuple[Observation, float, bool, bool, dict[Any, Any]]:
         """Legacy: sends an action and waits for what came of it: observation, reward, terminated, truncated, info."""
         received, reward, terminated, truncated, info = self._native.step(*_action(action), None)

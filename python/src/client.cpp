@@ -185,6 +185,14 @@ void bind_client(nb::module_& module) {
         .def("get_metadata", &get_metadata)
         .def("reset", &reset)
         .def("get_obs", &get_obs, nb::arg("request").none())
+        .def(
+            "wait_frame",
+            [](const ClientHandle& self, const std::string& camera, std::uint64_t after, double timeout) {
+                std::uint64_t newest = 0;
+                self.block([&](PolicyClient& client) { newest = client.wait_frame(camera, after, to_duration(timeout)); });
+                return newest;
+            },
+            nb::arg("camera"), nb::arg("after"), nb::arg("timeout"))
         .def("step", &step, nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
         .def(
             "apply_action",

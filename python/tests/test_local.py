@@ -113,3 +113,12 @@ def test_after_a_fork_the_arrays_say_that_they_are_gone_and_the_parents_stay(env
         local_robot.update_image("wrist", np.full((4, 6, 3), value, np.uint8))
     assert obs["wrist"].image.sum() == 72
     assert env.get_obs()["wrist"].image[0, 0, 0] == 49
+
+
+def test_wait_frame_says_when_there_is_a_newer_image(env: chiral.PolicyClient, local_robot: SmallRobot) -> None:
+    assert env.wait_frame("wrist", 0, DEADLINE) == 1
+    assert env.wait_frame("wrist", 1, 0.01) is None
+    local_robot.update_image("wrist", np.full((4, 6, 3), 2, np.uint8))
+    assert env.wait_frame("wrist", 1, DEADLINE) == 2
+    with pytest.raises(IndexError):
+        env.wait_frame("nose", 0, DEADLINE)

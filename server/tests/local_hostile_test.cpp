@@ -117,6 +117,21 @@ TEST(LocalClients, ThatFloodAreClosed) {
     EXPECT_TRUE(robot.log.wait_for("got too many packets in a second"));
 }
 
+TEST(LocalClients, ThatDoNotReadWhatTheyWishedForAreClosed) {
+    LocalRobot robot;
+    robot.publish(1);
+    RawLocal client(robot.folder);
+    client.hello();
+    const std::vector<std::uint8_t> wish = net::bell_wish("wrist", 0);
+    const std::string_view text(reinterpret_cast<const char*>(wish.data()), wish.size());
+    EXPECT_TRUE(eventually([&] {
+        client.say(net::PacketKind::bell, text);
+        return robot.log.count(" gone: ") == 1;
+    }));
+    const auto next = robot.connect();
+    EXPECT_EQ(next->wait_frame("wrist", 0, kDeadline), 1u);
+}
+
 TEST(LocalClients, ThatGiveBackWhatTheyDoNotHoldAreClosed) {
     LocalRobot robot;
     RawLocal client(robot.folder);

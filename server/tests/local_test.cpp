@@ -3,6 +3,8 @@
 #include "local_robot.hpp"
 
 #include <optional>
+#include <stdexcept>
+#include <thread>
 
 namespace chiral::test {
 namespace {
@@ -281,6 +283,36 @@ TEST(Local, WhatIsHeldStaysReadableWhenTheServerIsStartedAnew) {
     EXPECT_EQ(held["wrist"].image[0], 1);
     server->stop();
     server->wait();
+}
+
+TEST(Local, WaitingForAFrameEndsWithTheNextImage) {
+    LocalRobot robot;
+    robot.publish(1);
+    PolicyClient client(robot.uri());
+    client.connect();
+    EXPECT_EQ(client.wait_frame("wrist", 0, kDeadline), 1u) << "what is there already is not waited for";
+    Observation obs;
+    for (std::uint8_t value = 2; value < 30; ++value) {
+        std::thread sensor([&] { robot.publish(value); });
+        EXPECT_EQ(client.wait_frame("wrist", value - 1u, kDeadline), value);
+        sensor.join();
+        client.get_obs(obs);
+        expect_shows(obs, value);
+    }
+    EXPECT_EQ(client.wait_frame("wrist", 29, std::chrono::milliseconds(5)), 0u) << "there is no 30th";
+    robot.publish(30);  // which the wish that nobody waits for any more brings
+    EXPECT_EQ(client.wait_frame("wrist", 30, std::chrono::milliseconds(20)), 0u);
+    EXPECT_THROW(client.wait_frame("nose", 0, kDeadline), std::out_of_range);
+    std::thread ending([&] { robot.server.stop(); });
+    EXPECT_THROW(client.wait_frame("wrist", 30, kDeadline), ConnectionError);
+    ending.join();
+}
+
+TEST(Local, NobodyTellsOfFramesOverANetwork) {
+    LocalRobot robot;
+    PolicyClient client("ws://127.0.0.1:" + std::to_string(robot.server.port()));
+    client.connect();
+    EXPECT_THROW(client.wait_frame("wrist", 0, kDeadline), std::logic_error);
 }
 
 TEST(Local, AnotherVersionIsToldSo) {

@@ -124,6 +124,10 @@ public:
     /// std::invalid_argument for a want that is out of bounds.
     Observation get_obs(const Want& want);
     void get_obs(Observation& obs, const Want& want);  ///< reuses the memory of `obs`
+    /// Over unix:// only, else std::logic_error: waits until a camera has an image newer than number `after` (CameraInfo::sequence of the
+    /// one that is known) and returns the newest one's; 0 at the timeout. get_obs() shows it then. One thread at a time waits.
+    /// Throws std::out_of_range for a camera that the robot does not have.
+    std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, Duration timeout);
     /// Legacy: sends the action and waits for the step response. Refuses actions and attaches times like apply_action().
     StepResult step(const Action& action);
     void step(const Action& action, StepResult& result);  ///< reuses the memory of `result`

@@ -176,6 +176,10 @@ void PolicyClient::get_obs(Observation& obs, const Want& want) {
     impl_->seen.note(obs);
 }
 
+std::uint64_t PolicyClient::wait_frame(const std::string& camera, std::uint64_t after, Duration timeout) {
+    return impl_->connector.current()->wait_frame(camera, after, client::time_after(timeout));
+}
+
 StepResult PolicyClient::step(const Action& action) {
     StepResult result;
     step(action, result);

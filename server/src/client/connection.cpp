@@ -96,6 +96,13 @@ void Connection::send_action(std::vector<std::uint8_t>& message) {
     send(lock, message, true, deadline);
 }
 
+std::uint64_t Connection::wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) {
+    const std::uint64_t newest = transport_->wait_frame(camera, after, deadline);
+    std::lock_guard lock(mutex_);
+    if (newest == 0 && over_) throw_over("");
+    return newest;
+}
+
 // ---- asking ----
 
 Connection::Exchange::Exchange(Connection& connection) : connection_(connection) {

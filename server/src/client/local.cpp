@@ -15,8 +15,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
 #include <exception>
+#include <mutex>
 #include <stdexcept>
 #include <string_view>
 #include <thread>
@@ -80,6 +82,7 @@ public:
     std::optional<unsigned> loans_left() const noexcept override {
         return net::kMostLoans - std::min(lender_->held(), net::kMostLoans);
     }
+    std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) override;
     void close(std::uint16_t code, const std::string& reason, bool flush) override {
         asio::post(context_, [this, code, reason, flush] { begin_close(code, reason, flush); });
     }
@@ -99,6 +102,9 @@ private:
         lender_->end();
         asio::error_code ignored;
         socket_.close(ignored);
+        const std::lock_guard lock(bell_mutex_);
+        bell_ended_ = true;
+        rung_.notify_all();
     }
 
     // ---- everything below runs on the I/O thread ----
@@ -129,6 +135,7 @@ private:
             over(closed_by_server());
             return false;
         }
+        if (kind == PacketKind::bell) return hear_bell();
         if (kind != PacketKind::part && kind != PacketKind::message) return violation("a packet of an unknown kind");
         if (!events_.message_due()) return violation("what nobody asked for");
         if (current_ == nullptr) current_ = &messages_.next(lender_);
@@ -147,6 +154,15 @@ private:
         if (current_->content.loan != 0) lender_->took();
         events_.received({current_->content.head, current_->content.pieces}, *current_);
         return false;
+    }
+
+    bool hear_bell() {
+        const std::optional<std::uint64_t> newest = net::read_bell_number(reader_.body());
+        if (!newest) return violation("a bell without its number");
+        const std::lock_guard lock(bell_mutex_);
+        bell_ = newest;
+        rung_.notify_all();
+        return true;
     }
 
     std::string closed_by_server() const {
@@ -233,6 +249,9 @@ private:
         socket_.close(ignored);
         timer_.cancel();
         work_.reset();
+        const std::lock_guard lock(bell_mutex_);
+        bell_ended_ = true;
+        rung_.notify_all();
     }
 
     const LocalAddress address_;
@@ -262,7 +281,33 @@ private:
     bool flush_{false};      // but the ring is still to be sent
     bool close_due_{false};  // and goodbye is still to be said
     bool dropped_{false};
+
+    std::mutex wishing_;     // held by who waits for a newer image
+    std::mutex bell_mutex_;  // guards what follows
+    std::condition_variable rung_;
+    std::optional<std::uint64_t> bell_;
+    bool bell_ended_{false};
 };
+
+std::uint64_t Local::wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) {
+    const std::lock_guard one_at_a_time(wishing_);
+    {
+        const std::lock_guard lock(bell_mutex_);
+        bell_.reset();
+    }
+    while (!lender_->wish(camera, after)) {  // the server does not read just now
+        std::unique_lock lock(bell_mutex_);
+        const TimePoint again = std::min(deadline, Clock::now() + std::chrono::milliseconds(1));
+        if (rung_.wait_until(lock, again, [&] { return bell_ended_; }) || again == deadline) return 0;
+    }
+    std::unique_lock lock(bell_mutex_);
+    // What an earlier wish brings may come now, and say nothing new.
+    const auto heard = [&] { return bell_ && *bell_ > after; };
+    rung_.wait_until(lock, deadline, [&] { return bell_ended_ || heard(); });
+    if (!heard()) return 0;
+    if (*bell_ == net::kNoSuchCamera) throw std::out_of_range("wait_frame(): the robot has no camera '" + camera + "'");
+    return *bell_;
+}
 
 std::optional<Transport::OpenFailure> Local::open(TimePoint deadline) {
     net::Descriptor socket = net::open_packet_socket();

@@ -50,6 +50,8 @@ public:
     void took() noexcept { held_.fetch_add(1, std::memory_order_relaxed); }
     /// Tells the server, at once if there is room. A request that is sent after it is read after it.
     void give_back(std::uint32_t loan) noexcept;
+    /// A wish to be told of a newer image. False: there is no room for it, or nobody to tell.
+    bool wish(const std::string& camera, std::uint64_t after);
     /// What there was no room for. False: there still is none.
     bool send_owed() noexcept;
     /// The socket is about to be closed.

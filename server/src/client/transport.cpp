@@ -19,7 +19,9 @@ struct Scheme {
 constexpr Scheme schemes[] = {
     {"ws://", websocket_endpoint},
     {"wss://", websocket_endpoint},
+#ifdef __linux__
     {"unix://", local_endpoint},
+#endif
 };
 
 }  // namespace

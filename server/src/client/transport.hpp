@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,11 @@ public:
     /// How many more messages may come that lie in memory of the server, before one is given back. Nothing: what comes is the
     /// client's own, and there is no such limit.
     virtual std::optional<unsigned> loans_left() const noexcept { return std::nullopt; }
+    /// Waits until a camera has an image newer than `after`, whose number it returns; 0 at the deadline, and when the connection is
+    /// over. Throws std::out_of_range for a camera that the server does not have, std::logic_error where nobody tells.
+    virtual std::uint64_t wait_frame(const std::string&, std::uint64_t, TimePoint) {
+        throw std::logic_error("wait_frame(): only a server on the same machine tells of a new image, expected unix://");
+    }
     /// Closes in order and does not wait for it. `flush`: after all that send() took. A reason may be cut. A second call has
     /// no effect.
     virtual void close(std::uint16_t code, const std::string& reason, bool flush) = 0;

@@ -54,7 +54,7 @@ struct Service::Loop {
 };
 
 Service::Service(robot::Robot& served, const ArenaFile& file)
-    : loop_(std::make_unique<Loop>()), robot(served), arena(file), io(loop_->io) {}
+    : loop_(std::make_unique<Loop>()), robot(served), arena(file), io(loop_->io), bell(served.source->engine()) {}
 
 Service::~Service() {
     stop();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "local/arena_file.hpp"
+#include "local/bell.hpp"
 #include "net/handler_memory.hpp"
 #include "robot/rate_limit.hpp"
 #include "robot/robot.hpp"
@@ -45,6 +46,7 @@ public:
     robot::Robot& robot;
     const ArenaFile& arena;
     asio::io_context& io;
+    Bell bell;  // thread of the service
 
     // Thread of the service:
 

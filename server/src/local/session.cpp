@@ -131,6 +131,7 @@ bool Session::take_packet() {
         case PacketKind::part:
         case PacketKind::message: on_message(reader_.body(), now); break;
         case PacketKind::release: give_back(reader_.body()); break;
+        case PacketKind::bell: wish_for_bell(reader_.body()); break;
         case PacketKind::close: finish(Cause::left, "closed by the client"); break;
         default: violation("a packet of an unknown kind came");
     }
@@ -219,6 +220,20 @@ void Session::give_back(net::PacketBytes which) {
         return violation("the client gives back what it does not hold");
     service_.robot.source->recycle(std::move(*loans_[number - 1]));
     loans_[number - 1].reset();
+}
+
+void Session::wish_for_bell(net::PacketBytes body) {
+    const std::optional<net::BellWish> wish = net::read_bell_wish(body);
+    if (!wish) return violation("a wish for a newer image came without its number");
+    const std::vector<CameraConfig>& cameras = service_.robot.source->engine().cameras();
+    const auto camera =
+        std::find_if(cameras.begin(), cameras.end(), [&](const CameraConfig& c) { return c.name == wish->camera; });
+    if (camera != cameras.end())
+        return service_.bell.ring(this, socket_.native_handle(), static_cast<std::size_t>(camera - cameras.begin()),
+                                  wish->after);
+    if (net::send_packet(socket_.native_handle(), PacketKind::bell, net::bell_number(net::kNoSuchCamera)) ==
+        PacketOutcome::would_wait)
+        finish(Cause::deaf, "it takes nothing of an answer");
 }
 
 // ---- what is answered ----
@@ -345,7 +360,8 @@ void Session::finish(Cause cause, const std::string& why) {
             service_.robot.source->recycle(std::move(*loan));
             loan.reset();
         }
-    asio::error_code ignored;  // closing a socket that is broken already is not an event
+    service_.bell.forget(this);  // before its socket is another's
+    asio::error_code ignored;    // closing a socket that is broken already is not an event
     socket_.close(ignored);
     process_.close(ignored);
     if (was_connected) {

@@ -58,6 +58,7 @@ private:
     void welcome();
     void on_message(net::PacketBytes rest, TimePoint now);
     void give_back(net::PacketBytes which);
+    void wish_for_bell(net::PacketBytes wish);
     std::optional<std::uint32_t> free_loan() const noexcept;
     void write();
     void on_written();

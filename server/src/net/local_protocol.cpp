@@ -93,6 +93,33 @@ Welcome Welcome::parse(std::string_view lines) {
     return welcome;
 }
 
+std::vector<std::uint8_t> bell_wish(std::string_view camera, std::uint64_t after) {
+    std::vector<std::uint8_t> wish;
+    append(wish, after);
+    wish.insert(wish.end(), camera.begin(), camera.end());
+    return wish;
+}
+
+std::optional<BellWish> read_bell_wish(LocalBytes body) noexcept {
+    const std::optional<std::uint64_t> after = body.size() < 8 ? std::nullopt : read_bell_number(body.first(8));
+    if (!after) return std::nullopt;
+    const LocalBytes name = body.subspan(8);
+    return BellWish{{reinterpret_cast<const char*>(name.data()), name.size()}, *after};
+}
+
+std::array<std::uint8_t, 8> bell_number(std::uint64_t newest) noexcept {
+    std::array<std::uint8_t, 8> bytes;
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(newest >> 8 * i);
+    return bytes;
+}
+
+std::optional<std::uint64_t> read_bell_number(LocalBytes body) noexcept {
+    if (body.size() != 8) return std::nullopt;
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < body.size(); ++i) number |= std::uint64_t{body[i]} << 8 * i;
+    return number;
+}
+
 void write_table(std::uint32_t loan, std::size_t head_bytes, std::span<const PiecePlace> pieces,
                  std::vector<std::uint8_t>& out) {
     out.clear();

@@ -11,6 +11,7 @@
 // network: today's header, with today's offsets into its payload. Never a pointer, never a struct.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -43,6 +44,18 @@ struct Welcome {
 };
 
 using LocalBytes = std::span<const std::uint8_t>;
+
+/// A client's wish to be told of a newer image: u64 of the image that it knows, then the name of the camera.
+std::vector<std::uint8_t> bell_wish(std::string_view camera, std::uint64_t after);
+struct BellWish {
+    std::string_view camera;
+    std::uint64_t after{0};
+};
+std::optional<BellWish> read_bell_wish(LocalBytes body) noexcept;
+/// The answer: u64 of the newest image, or kNoSuchCamera.
+std::array<std::uint8_t, 8> bell_number(std::uint64_t newest) noexcept;
+std::optional<std::uint64_t> read_bell_number(LocalBytes body) noexcept;
+inline constexpr std::uint64_t kNoSuchCamera = ~std::uint64_t{0};
 
 struct PiecePlace {
     std::uint64_t size{0};

@@ -35,6 +35,7 @@ enum class PacketKind : std::uint8_t {
     part = 'p',     // of a message, and more is to come
     message = 'M',  // a message, or the rest of one
     release = 'R',  // client: a loan is over
+    bell = 'B',     // client: to be told of a newer image; server: here it is
     close = 'C',    // either: goodbye, and why
 };
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tells local clients that a camera has something newer than they have seen: from threads that wait on the engine's own signals, so
+// that no sensor thread does more for a client than wake one sleeper.
+//
+// A thread for each camera that somebody waits for, from the first time on. What it says is one packet, without waiting; a client
+// whose socket has no room for that is deaf, and its connection is shut down.
+#pragma once
+
+#include <chiral/engine.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace chiral::local {
+
+class Bell {
+public:
+    explicit Bell(Engine& engine) : engine_(engine) {}
+    ~Bell();
+    Bell(const Bell&) = delete;
+
+    // One thread:
+
+    /// Rings once when that camera has an image newer than `after`, which may be at once. One wish per client: a later one takes
+    /// the place of the one before. The socket stays open until forget().
+    void ring(const void* client, int socket, std::size_t camera, std::uint64_t after);
+    /// Nothing is said to that client any more.
+    void forget(const void* client) noexcept;
+
+private:
+    struct Wish {
+        int socket{-1};
+        std::size_t camera{0};
+        std::uint64_t after{0};
+    };
+
+    void watch(std::size_t camera);
+    void tell(const Wish& wish, std::uint64_t newest) noexcept;
+
+    Engine& engine_;
+    std::mutex mutex_;  // for what follows; held for moments
+    std::condition_variable changed_;
+    std::map<const void*, Wish> wishes_;  // by client
+    bool ended_{false};
+    std::map<std::size_t, std::thread> threads_;  // by camera; of ring()
+};
+
+}  // namespace chiral::local
