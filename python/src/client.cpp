@@ -125,6 +125,12 @@ void start_obs_stream(const ClientHandle& self, double hz, const std::optional<n
     });
 }
 
+std::uint64_t wait_frame(const ClientHandle& self, const std::string& camera, std::uint64_t after, double timeout) {
+    std::uint64_t newest = 0;
+    self.block([&](PolicyClient& client) { newest = client.wait_frame(camera, after, to_duration(timeout)); });
+    return newest;
+}
+
 nb::object step(const ClientHandle& self, nb::handle values, int n, int d, const Times& times) {
     const Action action = to_action(values, n, d, times);
     auto result = std::make_shared<StepResult>();
@@ -185,14 +191,7 @@ void bind_client(nb::module_& module) {
         .def("get_metadata", &get_metadata)
         .def("reset", &reset)
         .def("get_obs", &get_obs, nb::arg("request").none())
-        .def(
-            "wait_frame",
-            [](const ClientHandle& self, const std::string& camera, std::uint64_t after, double timeout) {
-                std::uint64_t newest = 0;
-                self.block([&](PolicyClient& client) { newest = client.wait_frame(camera, after, to_duration(timeout)); });
-                return newest;
-            },
-            nb::arg("camera"), nb::arg("after"), nb::arg("timeout"))
+        .def("wait_frame", &wait_frame, nb::arg("camera"), nb::arg("after"), nb::arg("timeout"))
         .def("step", &step, nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
         .def(
             "apply_action",

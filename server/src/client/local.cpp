@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/local.hpp"
 
+#include "client/frame_bell.hpp"
 #include "client/outgoing_ring.hpp"
 #include "client/shared_memory.hpp"
 #include "net/packets.hpp"
@@ -15,10 +16,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
 #include <exception>
-#include <mutex>
 #include <stdexcept>
 #include <string_view>
 #include <thread>
@@ -82,7 +81,9 @@ public:
     std::optional<unsigned> loans_left() const noexcept override {
         return net::kMostLoans - std::min(lender_->held(), net::kMostLoans);
     }
-    std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) override;
+    std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) override {
+        return bell_.wait(*lender_, camera, after, deadline);
+    }
     void close(std::uint16_t code, const std::string& reason, bool flush) override {
         asio::post(context_, [this, code, reason, flush] { begin_close(code, reason, flush); });
     }
@@ -102,9 +103,7 @@ private:
         lender_->end();
         asio::error_code ignored;
         socket_.close(ignored);
-        const std::lock_guard lock(bell_mutex_);
-        bell_ended_ = true;
-        rung_.notify_all();
+        bell_.end();
     }
 
     // ---- everything below runs on the I/O thread ----
@@ -159,9 +158,7 @@ private:
     bool hear_bell() {
         const std::optional<std::uint64_t> newest = net::read_bell_number(reader_.body());
         if (!newest) return violation("a bell without its number");
-        const std::lock_guard lock(bell_mutex_);
-        bell_ = newest;
-        rung_.notify_all();
+        bell_.ring(*newest);
         return true;
     }
 
@@ -188,19 +185,19 @@ private:
         if (dropped_ || (closing_ && !flush_)) return;
         while (!waiting_for_room_) {
             if (!lender_->send_owed()) return wait_for_room();
-            if (!writing_) {
-                if (!ring_.take(outgoing_)) break;
-                writing_ = true;
-                piece_ = outgoing_.bytes;
-                writer_.begin({&piece_, 1});
+            if (!sending_.under_way) {
+                if (!ring_.take(sending_.message)) break;
+                sending_.under_way = true;
+                sending_.piece = sending_.message.bytes;
+                sending_.writer.begin({&sending_.piece, 1});
             }
-            switch (writer_.write(handle_)) {
+            switch (sending_.writer.write(handle_)) {
                 case PacketOutcome::done: break;
                 case PacketOutcome::would_wait: return wait_for_room();
                 default: return write_failed();
             }
-            writing_ = false;
-            events_.sent(outgoing_.counted);
+            sending_.under_way = false;
+            events_.sent(sending_.message.counted);
         }
         if (close_due_) say_goodbye();
     }
@@ -249,9 +246,7 @@ private:
         socket_.close(ignored);
         timer_.cancel();
         work_.reset();
-        const std::lock_guard lock(bell_mutex_);
-        bell_ended_ = true;
-        rung_.notify_all();
+        bell_.end();
     }
 
     const LocalAddress address_;
@@ -271,43 +266,20 @@ private:
     LentMessages messages_;
     LentMessage* current_{nullptr};  // being received, or what the caller has
     OutgoingRing<ring_size> ring_;
-    Outgoing outgoing_;  // what is being written
-    net::PacketBytes piece_;
-    net::PacketWriter writer_;
+    struct {
+        Outgoing message;
+        net::PacketBytes piece;
+        net::PacketWriter writer;
+        bool under_way{false};
+    } sending_;
+    FrameBell bell_;
     std::string goodbye_;
-    bool writing_{false};
     bool waiting_for_room_{false};
     bool closing_{false};    // over, for whatever reason: over() has been told, or close() was called
     bool flush_{false};      // but the ring is still to be sent
     bool close_due_{false};  // and goodbye is still to be said
     bool dropped_{false};
-
-    std::mutex wishing_;     // held by who waits for a newer image
-    std::mutex bell_mutex_;  // guards what follows
-    std::condition_variable rung_;
-    std::optional<std::uint64_t> bell_;
-    bool bell_ended_{false};
 };
-
-std::uint64_t Local::wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) {
-    const std::lock_guard one_at_a_time(wishing_);
-    {
-        const std::lock_guard lock(bell_mutex_);
-        bell_.reset();
-    }
-    while (!lender_->wish(camera, after)) {  // the server does not read just now
-        std::unique_lock lock(bell_mutex_);
-        const TimePoint again = std::min(deadline, Clock::now() + std::chrono::milliseconds(1));
-        if (rung_.wait_until(lock, again, [&] { return bell_ended_; }) || again == deadline) return 0;
-    }
-    std::unique_lock lock(bell_mutex_);
-    // What an earlier wish brings may come now, and say nothing new.
-    const auto heard = [&] { return bell_ && *bell_ > after; };
-    rung_.wait_until(lock, deadline, [&] { return bell_ended_ || heard(); });
-    if (!heard()) return 0;
-    if (*bell_ == net::kNoSuchCamera) throw std::out_of_range("wait_frame(): the robot has no camera '" + camera + "'");
-    return *bell_;
-}
 
 std::optional<Transport::OpenFailure> Local::open(TimePoint deadline) {
     net::Descriptor socket = net::open_packet_socket();

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waits for what the server's bell says of a camera. Any thread; one wish at a time is under way.
+#pragma once
+
+#include "client/shared_memory.hpp"
+
+#include <chiral/time.hpp>
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+
+namespace chiral::client {
+
+class FrameBell {
+public:
+    /// See Transport::wait_frame().
+    std::uint64_t wait(Lender& lender, const std::string& camera, std::uint64_t after, TimePoint deadline);
+    /// The server says so.
+    void ring(std::uint64_t newest);
+    /// The connection is over: nobody waits any more.
+    void end() noexcept;
+
+private:
+    std::mutex wishing_;  // held by who waits
+    std::mutex mutex_;    // guards what follows
+    std::condition_variable changed_;
+    std::optional<std::uint64_t> said_;
+    bool ended_{false};
+};
+
+}  // namespace chiral::client
