@@ -308,7 +308,7 @@ void measure(PolicyClient& client, const ProbeOptions& options, const Interrupti
 
         if (result.statistics.observations() == 1) {
             display.clear();
-            fmt::print("{}\n", shape_table(result.last));
+            fmt::print("{}\n", shape_table(result.last, result.metadata));
             std::fflush(stdout);
             if (options.act)
                 actor.emplace(client, zero_action(result.metadata, result.last),

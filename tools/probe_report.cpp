@@ -102,7 +102,31 @@ std::string metadata_table(const InfoMap& metadata) {
     return table;
 }
 
-std::string shape_table(const Observation& obs) {
+namespace {
+
+// What the robot says of a stream's numbers: ", rad: shoulder, elbow".
+std::string meaning_of(const std::string& stream, const InfoMap& metadata) {
+    const auto said = metadata.find("chiral.sources");
+    if (said == metadata.end()) return {};
+    const Json sources = Json::parse(said->second, nullptr, false);
+    if (!sources.is_object()) return {};
+    const Json streams = sources.value("proprios", Json::object());
+    const Json own = streams.is_object() ? streams.value(stream, Json::object()) : Json::object();
+    if (!own.is_object()) return {};
+    std::string text;
+    if (own.contains("unit") && own["unit"].is_string()) text += ", " + own["unit"].get<std::string>();
+    if (own.contains("elements") && own["elements"].is_array()) {
+        std::string names;
+        for (const Json& name : own["elements"])
+            if (name.is_string()) names += (names.empty() ? ": " : ", ") + name.get<std::string>();
+        text += names;
+    }
+    return printable(text);
+}
+
+}  // namespace
+
+std::string shape_table(const Observation& obs, const InfoMap& metadata) {
     std::string table = "sources\n";
     std::size_t width = 6, total = 0;
     for (const CameraInfo& camera : obs.cameras) width = std::max(width, printable(camera.name).size());
@@ -117,7 +141,8 @@ std::string shape_table(const Observation& obs) {
         total += camera.image.size() + camera.depth_data.size();
     }
     for (const ProprioInfo& proprio : obs.proprios) {
-        table += fmt::format("  {:<{}}  {} float32\n", printable(proprio.name), width, proprio.data.size());
+        table += fmt::format("  {:<{}}  {} float32{}\n", printable(proprio.name), width, proprio.data.size(),
+                             meaning_of(proprio.name, metadata));
         total += proprio.data.size() * sizeof(float);
     }
     if (obs.cameras.empty() && obs.proprios.empty()) return table + "  (none)\n";

@@ -36,7 +36,7 @@ struct ProbeResult {
 std::string printable(const std::string& text);
 
 std::string metadata_table(const InfoMap& metadata);
-std::string shape_table(const Observation& obs);
+std::string shape_table(const Observation& obs, const InfoMap& metadata = {});
 std::string live_line(const ProbeResult& result, const std::optional<Quantiles>& recent, double recent_rate,
                       double recent_bytes_per_second);
 std::string summary(const ProbeResult& result);

@@ -61,9 +61,16 @@ std::vector<CameraConfig> camera_configs(const RobotOptions& options) {
 
 std::vector<ProprioConfig> proprio_configs(const RobotOptions& options) {
     constexpr const char* names[] = {"joint_pos", "joint_vel", "joint_effort"};
+    constexpr const char* units[] = {"rad", "rad/s", "N m"};
     std::vector<ProprioConfig> streams;
-    for (int i = 0; i < options.proprios; ++i)
-        streams.push_back({i < 3 ? names[i] : fmt::format("proprio_{}", i), options.joints});
+    for (int i = 0; i < options.proprios; ++i) {
+        ProprioConfig& stream = streams.emplace_back();
+        stream.name = i < 3 ? names[i] : fmt::format("proprio_{}", i);
+        stream.size = options.joints;
+        if (i >= 3) continue;
+        stream.unit = units[i];
+        for (int joint = 1; joint <= options.joints; ++joint) stream.element_names.push_back(fmt::format("joint_{}", joint));
+    }
     return streams;
 }
 

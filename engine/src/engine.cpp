@@ -22,33 +22,77 @@ constexpr std::uint32_t kBellSteps = 1;
 // Claim, own head, two guards, head, signal and who waits for it, end of the claim, bell; and the words.
 constexpr std::uint32_t kRingSteps = 8 + kBellSteps;
 
-// One field as it comes. `published`: now, where it is not given.
-Status copy_field(const EngineState& engine, Frame frame, std::size_t camera, Field field,
-                  std::span<const std::uint8_t> from, TimePoint captured, std::optional<TimePoint> published) noexcept {
+/// One field of a camera, or a slot, in one go: what a frame of one field does, with less around it. `published`: now, where it
+/// is not given.
+struct OneField {
+    const EngineState& engine;
+    std::size_t source;
+    int field;
+    const char* name;
+    const char* what;
+    TimePoint captured;
+    std::optional<TimePoint> published;
+
+    template <class Fill>
+    Status publish(Fill fill) const noexcept {
+        core::Transaction<detail::Policy> transaction(engine.camera(source), engine.options.readers);
+        if (!transaction.open(field)) {
+            transaction.abandon();
+            return {Errc::writer_busy, name, what, 0, 0};
+        }
+        fill(engine.slot(source, field, transaction.slot(field)));
+        const std::uint64_t sequence = transaction.sequence(field);
+        const std::int64_t now = nanoseconds(published ? *published : engine.now());
+        if (transaction.commit(nanoseconds(captured), now) == core::Commit::revoked)
+            return {Errc::revoked, name, what, 0, 0};
+        if (field >= core::kSignalledFields) return {sequence, transaction.steps()};
+        engine.bell().ring();
+        return {sequence, transaction.steps() + kBellSteps};
+    }
+};
+
+OneField one_field(const EngineState& engine, std::size_t camera, Field field, TimePoint captured,
+                   std::optional<TimePoint> published) noexcept {
+    return {engine,   camera,   static_cast<int>(field), engine.cameras[camera].name.c_str(), to_string(field),
+            captured, published};
+}
+
+Status copy_field(const EngineState& engine, std::size_t camera, Field field, std::span<const std::uint8_t> from,
+                  TimePoint captured, std::optional<TimePoint> published) noexcept {
     if (camera >= engine.cameras.size()) return engine.unknown_camera(camera);
-    const std::size_t expected = engine.layout.cameras[camera].bytes[static_cast<int>(field)];
-    const bool encoded = field == Field::image && engine.cameras[camera].encoding != FrameEncoding::raw;
+    const detail::CameraLayout& layout = engine.layout.cameras[camera];
+    const std::size_t expected = layout.bytes[static_cast<int>(field)];
+    const bool encoded = field == Field::image && layout.encoded;
     const std::size_t bytes = from.data() ? from.size() : 0;
     if (expected == 0) return engine.camera_error(Errc::no_depth, camera, field, bytes, 0);
     if (encoded ? bytes < 1 || bytes > expected : bytes != expected)
         return engine.camera_error(Errc::wrong_size, camera, field, bytes, expected, encoded ? "1 to " : "");
-    if (field == Field::image) {
-        if (std::uint8_t* slot = frame.image().data()) std::memcpy(slot, from.data(), bytes);
-        if (encoded) frame.set_encoded_size(bytes);
-    } else if (std::uint8_t* slot = frame.depth_bytes().data()) {
+    return one_field(engine, camera, field, captured, published).publish([&](std::byte* slot) {
         std::memcpy(slot, from.data(), bytes);
-    }
-    return published ? frame.commit(captured, *published) : frame.commit(captured);
+        if (encoded) detail::set_encoded_size(slot, expected, bytes);
+    });
 }
 
 // An image row by row.
-Status convert_image(const EngineState& engine, Frame frame, std::size_t camera, const ImageView& image, TimePoint captured,
+Status convert_image(const EngineState& engine, std::size_t camera, const ImageView& image, TimePoint captured,
                      std::optional<TimePoint> published) noexcept {
     if (camera >= engine.cameras.size()) return engine.unknown_camera(camera);
     const detail::RowProblem problem = detail::problem_of(image, engine.cameras[camera]);
     if (problem.text) return engine.camera_error(Errc::wrong_format, camera, Field::image, problem.got, 0, problem.text);
-    if (std::uint8_t* slot = frame.image().data()) detail::convert_rows(image, engine.cameras[camera], slot);
-    return published ? frame.commit(captured, *published) : frame.commit(captured);
+    return one_field(engine, camera, Field::image, captured, published).publish([&](std::byte* slot) {
+        detail::convert_rows(image, engine.cameras[camera], reinterpret_cast<std::uint8_t*>(slot));
+    });
+}
+
+template <class Matrix>
+Status copy_matrix(const EngineState& engine, std::size_t camera, Field field, const Matrix& matrix, TimePoint captured,
+                   std::optional<TimePoint> published) noexcept {
+    if (camera >= engine.cameras.size()) return engine.unknown_camera(camera);
+    const int bad = detail::first_not_finite(matrix);
+    if (bad >= 0) return engine.camera_error(Errc::not_finite, camera, field, static_cast<std::size_t>(bad), 0);
+    return one_field(engine, camera, field, captured, published).publish([&](std::byte* slot) {
+        detail::store_row_major(matrix, slot);
+    });
 }
 
 Status copy_slot(const EngineState& engine, std::size_t slot, const void* value, std::size_t bytes, TimePoint captured,
@@ -57,19 +101,8 @@ Status copy_slot(const EngineState& engine, std::size_t slot, const void* value,
     const SlotConfig& config = engine.options.slots[slot];
     const char* const name = config.name.c_str();
     if (bytes != config.bytes || !value) return {Errc::wrong_size, name, "slot", value ? bytes : 0, config.bytes};
-    const std::size_t source = engine.source_of_slot(slot);
-    core::Transaction<detail::Policy> transaction(engine.camera(source), engine.options.readers);
-    if (!transaction.open(kImage)) {
-        transaction.abandon();
-        return {Errc::writer_busy, name, "slot", 0, 0};
-    }
-    std::memcpy(engine.slot(source, kImage, transaction.slot(kImage)), value, bytes);
-    const std::uint64_t sequence = transaction.sequence(kImage);
-    if (transaction.commit(nanoseconds(captured), nanoseconds(published ? *published : engine.now())) ==
-        core::Commit::revoked)
-        return {Errc::revoked, name, "slot", 0, 0};
-    engine.bell().ring();
-    return {sequence, transaction.steps() + kBellSteps};
+    return OneField{engine, engine.source_of_slot(slot), kImage, name, "slot", captured, published}.publish(
+        [&](std::byte* to) { std::memcpy(to, value, bytes); });
 }
 
 }  // namespace
@@ -87,55 +120,47 @@ TimePoint Engine::now() const noexcept { return state_->now(); }
 
 Status Engine::update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept {
     const TimePoint now = state_->now();
-    return copy_field(*state_, begin_frame(camera), camera, Field::image, {data, bytes}, now, now);
+    return copy_field(*state_, camera, Field::image, {data, bytes}, now, now);
 }
 
 Status Engine::update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes, TimePoint captured) noexcept {
-    return copy_field(*state_, begin_frame(camera), camera, Field::image, {data, bytes}, captured, std::nullopt);
+    return copy_field(*state_, camera, Field::image, {data, bytes}, captured, std::nullopt);
 }
 
 Status Engine::update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept {
     const TimePoint now = state_->now();
-    return copy_field(*state_, begin_frame(camera), camera, Field::depth, {data, bytes}, now, now);
+    return copy_field(*state_, camera, Field::depth, {data, bytes}, now, now);
 }
 
 Status Engine::update_depth(std::size_t camera, const std::uint8_t* data, std::size_t bytes, TimePoint captured) noexcept {
-    return copy_field(*state_, begin_frame(camera), camera, Field::depth, {data, bytes}, captured, std::nullopt);
+    return copy_field(*state_, camera, Field::depth, {data, bytes}, captured, std::nullopt);
 }
 
 Status Engine::update_image(std::size_t camera, const ImageView& image) noexcept {
     const TimePoint now = state_->now();
-    return convert_image(*state_, begin_frame(camera), camera, image, now, now);
+    return convert_image(*state_, camera, image, now, now);
 }
 
 Status Engine::update_image(std::size_t camera, const ImageView& image, TimePoint captured) noexcept {
-    return convert_image(*state_, begin_frame(camera), camera, image, captured, std::nullopt);
+    return convert_image(*state_, camera, image, captured, std::nullopt);
 }
 
 Status Engine::update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K) noexcept {
     const TimePoint now = state_->now();
-    Frame frame = begin_frame(camera);
-    frame.set_intrinsics(K);
-    return frame.commit(now, now);
+    return copy_matrix(*state_, camera, Field::intrinsics, K, now, now);
 }
 
 Status Engine::update_intrinsics(std::size_t camera, const Eigen::Matrix3d& K, TimePoint captured) noexcept {
-    Frame frame = begin_frame(camera);
-    frame.set_intrinsics(K);
-    return frame.commit(captured);
+    return copy_matrix(*state_, camera, Field::intrinsics, K, captured, std::nullopt);
 }
 
 Status Engine::update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T) noexcept {
     const TimePoint now = state_->now();
-    Frame frame = begin_frame(camera);
-    frame.set_extrinsics(T);
-    return frame.commit(now, now);
+    return copy_matrix(*state_, camera, Field::extrinsics, T, now, now);
 }
 
 Status Engine::update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T, TimePoint captured) noexcept {
-    Frame frame = begin_frame(camera);
-    frame.set_extrinsics(T);
-    return frame.commit(captured);
+    return copy_matrix(*state_, camera, Field::extrinsics, T, captured, std::nullopt);
 }
 
 Status Engine::update_proprio(std::size_t proprio, const float* values, std::size_t count) noexcept {

@@ -26,6 +26,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <mutex>
@@ -59,6 +60,7 @@ struct CameraLayout {
     std::array<std::size_t, kFields> stride{};  // from slot to slot
     std::array<std::size_t, kFields> bytes{};   // payload of one slot
     std::array<std::size_t, kFields> room{};    // that, and the size of an encoded image
+    bool encoded{false};                        // images of any length
 };
 
 struct ProprioLayout {
@@ -179,6 +181,15 @@ private:
         return *std::launder(reinterpret_cast<T*>(arena.base() + offset));
     }
 };
+
+/// Index of the first element in row-major order that is NaN or infinite, or -1.
+template <class Matrix>
+int first_not_finite(const Matrix& matrix) noexcept {
+    for (int r = 0; r < matrix.rows(); ++r)
+        for (int c = 0; c < matrix.cols(); ++c)
+            if (!std::isfinite(matrix(r, c))) return static_cast<int>(r * matrix.cols() + c);
+    return -1;
+}
 
 /// What a reader keeps of one camera between and during its snapshots.
 struct CameraPin {

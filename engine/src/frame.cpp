@@ -3,7 +3,6 @@
 
 #include "engine_state.hpp"
 
-#include <cmath>
 #include <utility>
 
 namespace chiral {
@@ -53,7 +52,7 @@ void* Frame::open(Field field) noexcept {
             return nullptr;
         }
         // What was filled in there last is of no length any more.
-        if (f == kImage && engine_->cameras[camera_].encoding != FrameEncoding::raw)
+        if (f == kImage && engine_->layout.cameras[camera_].encoded)
             detail::set_encoded_size(engine_->slot(camera_, f, transaction_.slot(f)), bytes_of(field), 0);
     }
     return engine_->slot(camera_, f, transaction_.slot(f));
@@ -64,7 +63,7 @@ void* Frame::open_elements(Field field, bool (*fits)(DType) noexcept, const char
         const CameraConfig& config = engine_->cameras[camera_];
         const bool image = field == Field::image;
         const DType declared = image ? config.image_dtype : config.depth_dtype;
-        if (image && config.encoding != FrameEncoding::raw) {
+        if (image && engine_->layout.cameras[camera_].encoded) {
             if (status_.ok())
                 status_ = engine_->camera_error(Errc::wrong_format, camera_, field, 0, 0, "is encoded and has no elements");
             return nullptr;
@@ -99,7 +98,7 @@ Status Frame::set_encoded_size(std::size_t bytes) noexcept {
     void* slot = open(Field::image);
     if (!slot) return status_;
     const std::size_t most = bytes_of(Field::image);
-    const bool encoded = engine_->cameras[camera_].encoding != FrameEncoding::raw;
+    const bool encoded = engine_->layout.cameras[camera_].encoded;
     if (!encoded || bytes < 1 || bytes > most) {
         if (status_.ok())
             status_ = engine_->camera_error(Errc::wrong_size, camera_, Field::image, bytes, most, encoded ? "1 to " : "");
@@ -109,21 +108,8 @@ Status Frame::set_encoded_size(std::size_t bytes) noexcept {
     return status_;
 }
 
-namespace {
-
-// Index of the first element in row-major order that is NaN or infinite, or -1.
-template <class Matrix>
-int first_not_finite(const Matrix& matrix) noexcept {
-    for (int r = 0; r < matrix.rows(); ++r)
-        for (int c = 0; c < matrix.cols(); ++c)
-            if (!std::isfinite(matrix(r, c))) return static_cast<int>(r * matrix.cols() + c);
-    return -1;
-}
-
-}  // namespace
-
 Status Frame::set_intrinsics(const Eigen::Matrix3d& K) noexcept {
-    const int bad = first_not_finite(K);
+    const int bad = detail::first_not_finite(K);
     if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
         status_ = engine_->camera_error(Errc::not_finite, camera_, Field::intrinsics, static_cast<std::size_t>(bad), 0);
     if (bad < 0)
@@ -132,7 +118,7 @@ Status Frame::set_intrinsics(const Eigen::Matrix3d& K) noexcept {
 }
 
 Status Frame::set_extrinsics(const Eigen::Matrix4d& T) noexcept {
-    const int bad = first_not_finite(T);
+    const int bad = detail::first_not_finite(T);
     if (bad >= 0 && status_.ok() && engine_ && camera_ < engine_->cameras.size())
         status_ = engine_->camera_error(Errc::not_finite, camera_, Field::extrinsics, static_cast<std::size_t>(bad), 0);
     if (bad < 0)
@@ -160,7 +146,7 @@ Status Frame::commit(TimePoint captured, TimePoint published) noexcept {
         abandon();
         return status_;
     }
-    if (transaction_.is_open(kImage) && engine_->cameras[camera_].encoding != FrameEncoding::raw &&
+    if (transaction_.is_open(kImage) && engine_->layout.cameras[camera_].encoded &&
         detail::encoded_size(engine_->slot(camera_, kImage, transaction_.slot(kImage)), bytes_of(Field::image)) == 0) {
         status_ = engine_->camera_error(Errc::wrong_size, camera_, Field::image, 0, bytes_of(Field::image), "1 to ");
         abandon();

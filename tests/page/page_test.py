@@ -127,6 +127,9 @@ class LivePageTest(PageTest):
             self.until("const scale = document.querySelector('.scale').children; "
                        "return parseFloat(scale[2].textContent) > parseFloat(scale[0].textContent)")
             self.assertEqual(self.run_js("return document.getElementById('title').textContent"), "simulated arm")
+            # What the robot says of its numbers: names of lines, and their unit.
+            self.until("return plots()[0].dataset.unit === 'rad' && plots()[1].dataset.unit === 'rad/s' && "
+                       "document.querySelector('.values button').textContent.startsWith('joint_1')")
             self.assertIn("joint targets, rad", self.run_js("return document.getElementById('metadata').innerText"))
             self.screenshot("page.png")
             self.assert_quiet_console()

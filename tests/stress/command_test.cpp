@@ -175,6 +175,15 @@ TEST(StressCommand, ASourceKindMayBeMissing) {
     EXPECT_EQ(stress("--cameras 1 --size 33x7 --no-depth --proprios 0 --seconds 1").exit_code, 0);
 }
 
+TEST(StressCommand, ChecksElementsOfOtherTypes) {
+    const ShortRun r = run("--transport ws --depth-dtype uint16 --image-dtype int16 --proprio-dtype float64");
+    EXPECT_EQ(r.outcome.exit_code, 0) << r.outcome.output;
+    EXPECT_EQ(r.json["config"]["cameras"][0]["depth_dtype"], "uint16");
+    EXPECT_EQ(r.json["config"]["cameras"][0]["image_dtype"], "int16");
+    EXPECT_EQ(stress("--depth-dtype bool --seconds 1").exit_code, 2) << "no frame can be told from the next one";
+    EXPECT_EQ(stress("--proprio-dtype uint8 --seconds 1").exit_code, 2);
+}
+
 TEST(StressCommand, HelpSucceedsAndShowsExamples) {
     const Outcome help = stress("--help");
     EXPECT_EQ(help.exit_code, 0);

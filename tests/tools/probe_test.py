@@ -74,6 +74,11 @@ class ProbeTest(unittest.TestCase):
                         self.assertEqual(numbers["dialect"], dialect)
                         self.assertEqual(numbers["actions"], actions)
                         self.assertEqual(numbers["metadata"]["action_D"], "5")
+                        meaning = json.loads(numbers["metadata"]["chiral.sources"])["proprios"]
+                        self.assertEqual(meaning["joint_vel"],
+                                         {"elements": [f"joint_{i}" for i in range(1, 6)], "unit": "rad/s"})
+                        self.assertNotIn("proprio_3", meaning)
+                        self.assertIn("5 float32, N m: joint_1, joint_2, joint_3, joint_4, joint_5\n", text)
                         self.assertRegex(text, r"cam_0 +image 48x64x3 uint8, depth 48x64 float32")
                         self.assertRegex(text, r"observations +12 in ")
                         self.assertRegex(text, r"round trip +min [0-9.]+ +p50 [0-9.]+ +p90 [0-9.]+ +p99 [0-9.]+ +max [0-9.]+ ms")

@@ -58,6 +58,7 @@ function receive(frame) {
   if (type === 'metadata_response') {
     const metadata = frame.header.get('data');
     showMap(byId('metadata'), byId('no-metadata'), metadata);
+    sourceMeaning = metadata instanceof Map ? metadata.get('chiral.sources') : undefined;
     const robot = metadata instanceof Map ? metadata.get('robot') : undefined;
     const name = typeof robot === 'string' && robot ? robot : 'Chiral';
     setText(byId('title'), name);

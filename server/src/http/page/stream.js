@@ -30,6 +30,13 @@ const sized = new ResizeObserver(entries => {
 
 const SHOWN_VALUES = 16;
 
+let sourceMeaning;  // "chiral.sources" of the metadata: what declarations say of the numbers of sources
+function meaningOf(kind, name) {
+  const sources = sourceMeaning instanceof Map ? sourceMeaning.get(kind) : undefined;
+  const own = sources instanceof Map ? sources.get(name) : undefined;
+  return own instanceof Map ? own : new Map();
+}
+
 class Stream extends Source {
   constructor(fields) {
     const count = Math.floor(number(fields.get('size')) / 4);
@@ -47,11 +54,12 @@ class Stream extends Source {
     this.values = element('div', 'values');
     this.labels = [];
     for (let i = 0; i < Math.min(count, SHOWN_VALUES); ++i) {
-      const button = element('button'), swatch = element('i'), value = element('span', '', '–');
+      const button = element('button'), swatch = element('i');
+      const name = element('span', 'name', String(i)), value = element('span', '', '–');
       button.type = 'button';
       button.title = 'show or hide this line';
       button.setAttribute('aria-pressed', 'true');
-      button.append(swatch, document.createTextNode(String(i)), value);
+      button.append(swatch, name, value);
       button.addEventListener('click', () => {
         const hide = !this.hiddenLines.delete(i);
         if (hide) this.hiddenLines.add(i);
@@ -60,7 +68,7 @@ class Stream extends Source {
         this.drawPlot();
       });
       this.values.append(button);
-      this.labels.push({swatch, value});
+      this.labels.push({swatch, name, value});
     }
     if (count > SHOWN_VALUES) this.values.append(element('span', 'empty', `and ${count - SHOWN_VALUES} more lines`));
     this.card.append(this.canvas, this.values);
@@ -161,7 +169,7 @@ class Stream extends Source {
     context.save();
     context.translate(3, (box.top + box.bottom) / 2);
     context.rotate(-Math.PI / 2);
-    context.fillText('value', 0, 0);
+    context.fillText(this.unit ? `value, ${this.unit}` : 'value', 0, 0);
     context.restore();
 
     context.save();
@@ -188,6 +196,10 @@ class Stream extends Source {
   }
   showFigures() {
     super.showFigures();
+    const meaning = meaningOf('proprios', this.name), names = meaning.get('elements');
+    this.unit = meaning.has('unit') ? String(meaning.get('unit')) : '';
+    this.canvas.dataset.unit = this.unit;
+    if (Array.isArray(names)) this.labels.forEach((label, i) => setText(label.name, String(names[i])));
     const newest = this.samples[this.samples.length - 1];
     if (newest) this.labels.forEach((label, i) => setText(label.value, fixed(newest[i], 3).replace('-', '\u2212')));
   }
