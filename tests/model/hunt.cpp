@@ -43,7 +43,8 @@ constexpr Explained kExplained[] = {
     {"help_cas", "release/acquire",
      "success reads the pending store that scan_hazard_load has acquired already; shipped as acq_rel for the same reason"},
     {"bell_ring", "relaxed",
-     "not seen here: Relacy performs the loads of a thread in their order, so the look at the sequences comes after that at the "
+     "not seen here: Relacy performs the loads of a thread in their order, so the look at the sequences comes after that at "
+     "the "
      "rings in any case; C++ promises it only because bell_look acquires what bell_ring releases"},
     {"bell_look", "relaxed", "not seen here, as bell_ring"},
 };
