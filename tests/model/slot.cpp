@@ -65,14 +65,14 @@ private:
     std::array<std::array<rl::var<unsigned>, 2>, kSlots> values_;
 };
 
-/// Updates, and a reader that waits for each.
+/// Updates, and a reader that waits for the first two: the third comes to the slot of the first.
 struct Waited : rl::test_suite<Waited, 2> {
     ModelSlot<1> slot;
 
     void before() { ModelAtomics::begin_execution(); }
     void thread(unsigned index) {
         if (index == 0) {
-            for (int i = 0; i < 2; ++i) RL_ASSERT(slot.update());
+            for (int i = 0; i < 3; ++i) RL_ASSERT(slot.update());
             return;
         }
         for (std::uint64_t seen = 0; seen < 2; ++seen) {
@@ -120,7 +120,8 @@ struct Late : rl::test_suite<Late, 3> {
     }
 };
 
-const Registered<Waited> waited("slot.waited", "2 updates; 1 reader waits for each and pins", {3, 100'000}, {7, 20'000'000});
+const Registered<Waited> waited("slot.waited", "3 updates; 1 reader waits for the first two and pins", {3, 100'000},
+                                {7, 20'000'000});
 const Registered<Rung> rung("slot.rung", "1 update; 1 reader waits at the bell and pins, 1 only pins", {2, 100'000},
                             {5, 20'000'000});
 const Registered<Late> late("slot.late", "a writer that hangs, its revocation and successor; 1 reader pins twice",
