@@ -140,10 +140,14 @@ TEST(LocalClients, ThatGiveBackWhatTheyDoNotHoldAreClosed) {
     EXPECT_NE(client.goodbye().find("gives back what it does not hold"), std::string::npos);
 }
 
+// A process that a failed test leaves behind ends by itself, as does what it forks.
+void live_no_longer_than_needed() { alarm(static_cast<unsigned>(2 * kDeadline.count())); }
+
 /// Runs `child` in a process of its own, which the test has to kill.
 pid_t start_process(const std::function<void()>& child) {
     const pid_t process = fork();
     if (process == 0) {
+        live_no_longer_than_needed();
         try {
             child();
         } catch (...) {  // the parent misses what it waits for
@@ -216,8 +220,10 @@ TEST(LocalClients, KilledAreMissedThoughAChildOfTheirsHasTheSocket) {
     const pid_t process = start_process([&] {
         hold_all(robot.folder, held.ends[1]);
         const pid_t child = fork();
-        if (child == 0)
+        if (child == 0) {
+            live_no_longer_than_needed();  // alarms are not inherited
             for (;;) pause();
+        }
         if (write(forked.ends[1], &child, sizeof child) != sizeof child) _exit(1);
     });
     held.wait_for_byte();
