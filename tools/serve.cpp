@@ -34,6 +34,7 @@ struct ServeOptions {
     int port = 8765;
     double seconds = 0.0;
     bool legacy = false;
+    bool zenoh = false;
 };
 
 constexpr const char* examples = R"(Examples:
@@ -73,6 +74,7 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     RobotOptions& robot = options.robot;
     ServerOptions& server = options.server;
     AccessOptions& access = server.access;
+    ZenohOptions zenoh;
     struct Limit {
         const char* flag;
         Duration& limit;
@@ -165,6 +167,31 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         ->check(in_range(0, 65535))
         ->type_name("PORT")
         ->group("Access");
+    app.add_flag("--zenoh", options.zenoh, "Serve Zenoh, too: as the documented programs do, at the same address")
+        ->group("Zenoh");
+    app.add_option("--zenoh-port", zenoh.port, "Port to listen on for it; 0: any free one [7447]")
+        ->check(in_range(0, 65535))
+        ->type_name("PORT")
+        ->group("Zenoh");
+    app.add_option("--zenoh-prefix", zenoh.prefix, "Of all keys of this robot [chiral]")->type_name("KEY")->group("Zenoh");
+    app.add_option("--zenoh-connect", zenoh.connect,
+                   "Connects to a router as well: tcp/HOST:7447; may be given several times")
+        ->type_name("ENDPOINT")
+        ->expected(1)
+        ->take_all()
+        ->allow_extra_args(false)
+        ->group("Zenoh");
+    app.add_option("--zenoh-stream-hz", zenoh.stream_hz,
+                   "Publishes so many observations a second for whoever subscribes [0]")
+        ->check(in_range(0.0, 1000.0))
+        ->type_name("HZ")
+        ->group("Zenoh");
+    app.add_flag("--zenoh-metrics", zenoh.publish_metrics, "Publishes the figures of /metrics as keys, once a second")
+        ->group("Zenoh");
+    app.add_option("--zenoh-config", zenoh.config_file,
+                   "Zenoh's own configuration (JSON5), which counts where it says something")
+        ->type_name("FILE")
+        ->group("Zenoh");
     app.add_option("--token", token,
                    "Clients must know this token. Other users of this machine can see command\n"
                    "lines: --token-file, or CHIRAL_TOKEN in the environment, keep it secret")
@@ -200,6 +227,8 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         for (const Limit& each : limits) each.limit = std::chrono::milliseconds(each.milliseconds);
         server.control_rate_hz = robot.control_hz;
         server.wants.max_bytes = want_megabytes * 1'000'000;
+        zenoh.listen = options.host;
+        if (options.zenoh) server.zenoh = zenoh;
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
         for (const std::string& command : commands) {
@@ -297,6 +326,8 @@ int serve(const ServeOptions& options) {
     const TimePoint start = Clock::now();
     fmt::print("listening on {}://{}\n", options.server.access.tls_certificate_file.empty() ? "ws" : "wss",
                address(options.host, robot->port()));
+    if (options.zenoh)
+        fmt::print("and on zenoh://{}/{}\n", address(options.host, robot->zenoh_port()), options.server.zenoh->prefix);
     print_sources(options);
     std::fflush(stdout);
 

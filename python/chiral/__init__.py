@@ -21,6 +21,7 @@ from . import _native
 from ._native import ConnectionError, LoanError
 from .aio import AsyncPolicyClient
 from .client import PolicyClient
+from .fleet import FoundRobot, find_robots
 from .server import Frame, PolicyServer
 from .types import CameraConfig, CameraInfo, Observation, ProprioConfig, Stamp
 from .want import Budget, CameraWish, Want
@@ -37,6 +38,7 @@ __all__ = [
     "CameraInfo",
     "CameraWish",
     "ConnectionError",
+    "FoundRobot",
     "Frame",
     "LoanError",
     "Observation",
@@ -46,6 +48,7 @@ __all__ = [
     "Stamp",
     "Want",
     "__version__",
+    "find_robots",
 ]
 
 _atexit.register(_native.shut_down)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m chiral serve | probe | info: a simulated robot, a look at a server, and what is installed.
+"""python -m chiral serve | probe | robots | info: a simulated robot, a look at a server, who is there, and what is installed.
 
 Options are those of chiral-serve and chiral-probe where they overlap.
 """
@@ -133,6 +133,12 @@ def probe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def robots(arguments: argparse.Namespace) -> int:
+    found = chiral.find_robots(arguments.uri, arguments.timeout)
+    table(f"{len(found)} robots at {arguments.uri}", ("prefix", "id"), [(robot.prefix, robot.id) for robot in found])
+    return 0
+
+
 def info(_: argparse.Namespace) -> int:
     modules = [("chiral", chiral.__version__), ("python", platform.python_version()), ("numpy", np.__version__)]
     table("chiral", ("what", "version"), [*modules, ("machine", platform.machine()), ("native", chiral._native.__file__)])
@@ -141,7 +147,7 @@ def info(_: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m chiral", description="A simulated robot, a look at a server, what is installed.")
-    commands = top.add_subparsers(required=True, metavar="serve | probe | info")
+    commands = top.add_subparsers(required=True, metavar="serve | probe | robots | info")
 
     serving = commands.add_parser("serve", help="serve a simulated robot")
     serving.set_defaults(run=serve)
@@ -164,13 +170,18 @@ def parser() -> argparse.ArgumentParser:
 
     probing = commands.add_parser("probe", help="ask a server for observations and tell what came")
     probing.set_defaults(run=probe)
-    probing.add_argument("uri", metavar="URI", help="ws://HOST[:PORT][/observe], or wss:// for TLS")
+    probing.add_argument("uri", metavar="URI", help="ws://HOST[:PORT][/observe], wss:// for TLS, or zenoh://HOST")
     probing.add_argument("--count", type=int, default=100, metavar="N", help="observations to ask for [100]")
     probing.add_argument("--hz", type=float, default=0.0, help="requests per second; 0: as fast as they are answered [0]")
     probing.add_argument("--timeout", type=float, default=5.0, metavar="S", help="seconds to wait for the server to come up [5]")
     probing.add_argument("--token-file", metavar="FILE", help="file whose first line is the token")
     probing.add_argument("--ca", metavar="FILE", help="certificates that are trusted (PEM)")
     probing.add_argument("--insecure", action="store_true", help="talk to a server whoever it is")
+
+    fleet = commands.add_parser("robots", help="list the robots that a Zenoh router or robot knows of")
+    fleet.set_defaults(run=robots)
+    fleet.add_argument("uri", nargs="?", default="tcp/localhost:7447", metavar="URI", help="tcp/HOST:PORT [tcp/localhost:7447]")
+    fleet.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds to wait for answers [2]")
 
     commands.add_parser("info", help="tell what is installed").set_defaults(run=info)
     return top

@@ -38,8 +38,6 @@ class PolicyClient:
     def __init__(self, uri: str | None = None, protocol: str = "websocket", *, writable: bool = False, **options: Any) -> None:
         if protocol not in _DEFAULT_URIS:
             raise ValueError(f"protocol is {protocol!r}, expected 'websocket' or 'zenoh'")
-        if protocol == "zenoh":
-            raise NotImplementedError("protocol 'zenoh' is not in this build; expected 'websocket'")
         self.uri = _DEFAULT_URIS[protocol] if uri is None else uri
         self.writable = writable
         self._native = _native.Client(self.uri, options)

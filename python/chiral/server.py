@@ -22,6 +22,8 @@ from .types import Array, CameraConfig, Observation, ProprioConfig
 __all__ = ["Frame", "PolicyServer"]
 
 _DEFAULT_PORTS = {"websocket": 8765, "zenoh": 7447}
+# Who can reach a Zenoh port can move the robot: that is asked for in words.
+_DEFAULT_HOSTS = {"websocket": "0.0.0.0", "zenoh": "127.0.0.1"}
 
 
 class PolicyServer(abc.ABC):
@@ -34,6 +36,9 @@ class PolicyServer(abc.ABC):
     bearer_token, tls_certificate_file, tls_private_key_file, allowed_origins, allow_takeover, max_observers, max_queued_actions,
     proprio_history, and gate, a dict with dimension, lower, upper, outside_limits, max_step, max_observation_age and more.
 
+    With protocol "zenoh" it listens on this machine only, unless `host` says otherwise; the option zenoh is a dict with prefix,
+    connect (routers), config_file and silence. zenoh={} beside WebSocket listens there as well. See docs/ZENOH.md.
+
     A hook that raises closes the connection, with one line of the exception as the reason; the traceback goes to the logger
     "chiral", and the next client is served.
     """
@@ -44,12 +49,12 @@ class PolicyServer(abc.ABC):
     extrinsics: Mapping[str, Array]
     proprios: Mapping[str, Array]
 
-    def __init__(self, host: str = "0.0.0.0", port: int | None = None, protocol: str = "websocket", **options: Any) -> None:
+    def __init__(self, host: str | None = None, port: int | None = None, protocol: str = "websocket", **options: Any) -> None:
         if protocol not in _DEFAULT_PORTS:
             raise ValueError(f"protocol is {protocol!r}, expected 'websocket' or 'zenoh'")
         if protocol == "zenoh":
-            raise NotImplementedError("protocol 'zenoh' is not in this build; expected 'websocket'")
-        self.host = host
+            options["zenoh"] = {**options.get("zenoh", {}), "only": True}
+        self.host = _DEFAULT_HOSTS[protocol] if host is None else host
         self.port = _DEFAULT_PORTS[protocol] if port is None else port
         self._protocol = protocol
         self._configs = list(self.camera_configs())
@@ -74,7 +79,7 @@ class PolicyServer(abc.ABC):
                 for config in self._configs
             ],
             [(config.name, config.size) for config in self._proprio_configs],
-            host,
+            self.host,
             self.port,
             options,
             self._chiral_hooks,

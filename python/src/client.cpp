@@ -5,6 +5,7 @@
 #include "options.hpp"
 
 #include <chiral/client.hpp>
+#include <chiral/fleet.hpp>
 #include <chiral/wire.hpp>
 
 #include <nanobind/stl/map.h>
@@ -165,6 +166,18 @@ nb::object wait_obs(const ClientHandle& self, nb::handle previous, double timeou
     }
 }
 
+nb::list robots(const std::string& address, double patience, const nb::dict& options) {
+    const ClientOptions given = client_options(options);
+    std::vector<FoundRobot> found;
+    {
+        const GilFree no_gil;
+        found = find_robots(address, to_duration(patience), given);
+    }
+    nb::list list;
+    for (const FoundRobot& robot : found) list.append(nb::make_tuple(robot.prefix, robot.id));
+    return list;
+}
+
 nb::dict stats(const ClientHandle& self) {
     const ClientStats counted = self.client().stats();
     nb::dict dict;
@@ -180,6 +193,7 @@ nb::dict stats(const ClientHandle& self) {
 void bind_client(nb::module_& module) {
     nb::exception<ConnectionError>(module, "ConnectionError", PyExc_ConnectionError);
     nb::exception<LoanError>(module, "LoanError", PyExc_RuntimeError);
+    module.def("find_robots", &robots, nb::arg("address"), nb::arg("patience"), nb::arg("options"));
     nb::class_<ReceivedObservation>(module, "ReceivedObservation").def("values", [](nb::handle self) {
         return to_python(*nb::cast<const ReceivedObservation&>(self).observation, self);
     });

@@ -82,6 +82,18 @@ const Setters<WantOptions>& want_setters() {
     return setters;
 }
 
+const Setters<ZenohOptions>& zenoh_setters() {
+    using Zenoh = ZenohOptions;
+    static const Setters<Zenoh> setters{
+        {"only", plain(&Zenoh::only)},           {"listen", plain(&Zenoh::listen)},
+        {"port", plain(&Zenoh::port)},           {"connect", plain(&Zenoh::connect)},
+        {"prefix", plain(&Zenoh::prefix)},       {"config_file", plain(&Zenoh::config_file)},
+        {"silence", seconds(&Zenoh::silence)},   {"stalled_timeout", seconds(&Zenoh::stalled_timeout)},
+        {"stream_hz", plain(&Zenoh::stream_hz)}, {"publish_metrics", plain(&Zenoh::publish_metrics)},
+    };
+    return setters;
+}
+
 const Setters<ServerOptions>& server_setters() {
     using Server = ServerOptions;
     static const Setters<Server> setters{
@@ -111,6 +123,8 @@ const Setters<ServerOptions>& server_setters() {
         {"tls_certificate_file", [](Server& o, nb::handle v) { o.access.tls_certificate_file = nb::cast<std::string>(v); }},
         {"tls_private_key_file", [](Server& o, nb::handle v) { o.access.tls_private_key_file = nb::cast<std::string>(v); }},
         {"gate", [](Server& o, nb::handle v) { apply(gate_setters(), nb::cast<nb::dict>(v), o.gate, "gate"); }},
+        {"zenoh",
+         [](Server& o, nb::handle v) { apply(zenoh_setters(), nb::cast<nb::dict>(v), o.zenoh.emplace(), "zenoh"); }},
         {"proprio_history", [](Server& o, nb::handle v) { o.engine.proprio_history = nb::cast<std::size_t>(v); }},
         {"camera_stale_after",
          [](Server& o, nb::handle v) { o.engine.camera_stale_after = to_duration(nb::cast<double>(v)); }},
@@ -131,6 +145,7 @@ const Setters<ClientOptions>& client_setters() {
         {"bearer_token", plain(&Client::bearer_token)},
         {"tls_ca_file", plain(&Client::tls_ca_file)},
         {"tls_verify", plain(&Client::tls_verify)},
+        {"zenoh_config_file", plain(&Client::zenoh_config_file)},
     };
     return setters;
 }

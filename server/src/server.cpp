@@ -57,7 +57,7 @@ struct PolicyServer::Impl {
     const std::unique_ptr<local::ArenaFile> arena;  // null without a local socket
     std::shared_ptr<robot::ObservationSource> source;
     robot::StatCounters stats;
-    std::atomic<int> bound_port{0};
+    std::atomic<int> bound_port{0}, bound_zenoh_port{0};
 
     // Held for moments only: never while a hook or the log is called, which may call stop().
     std::mutex mutex;  // guards what follows
@@ -86,6 +86,7 @@ std::shared_ptr<Serving> PolicyServer::Impl::open(const std::string& host, int p
         auto opened = std::make_shared<Serving>(server, options, stats, source, arena.get());
         opened->open(host, port);
         bound_port.store(opened->port(), std::memory_order_release);
+        bound_zenoh_port.store(opened->zenoh_port(), std::memory_order_release);
         return opened;
     } catch (...) {
         end();
@@ -162,6 +163,12 @@ void PolicyServer::wait() {
 int PolicyServer::port() const noexcept {
     const int bound = impl_->bound_port.load(std::memory_order_acquire);
     return bound != 0 ? bound : port_;
+}
+
+int PolicyServer::zenoh_port() const noexcept {
+    if (const int bound = impl_->bound_zenoh_port.load(std::memory_order_acquire)) return bound;
+    const auto& zenoh = impl_->options.zenoh;
+    return !zenoh ? 0 : zenoh->only ? port_ : zenoh->port;
 }
 
 // ---- hooks ----

@@ -5,6 +5,7 @@
 #include "net/thread_name.hpp"
 #include "websocket/access.hpp"
 #include "websocket/front_door.hpp"
+#include "zenoh/service.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -26,12 +27,26 @@ Serving::Serving(PolicyServer& server, const ServerOptions& options, robot::Stat
 Serving::~Serving() = default;
 
 void Serving::open(const std::string& host, int port) {
+    const auto& zenoh = robot_.options.zenoh;
+    const bool only = zenoh && zenoh->only;
+    if (zenoh)
+        zenoh_ =
+            std::make_unique<zenoh::Service>(robot_, service_.io, only ? host : zenoh->listen, only ? port : zenoh->port);
+    if (!only) open_websocket(host, port);
+    if (local_) local_->open(robot_.options.local_socket);
+    if (zenoh_) zenoh_->start();
+}
+
+int Serving::port() const { return listener_.is_open() ? listener_.port() : zenoh_port(); }
+
+int Serving::zenoh_port() const { return zenoh_ ? zenoh_->port() : 0; }
+
+void Serving::open_websocket(const std::string& host, int port) {
     listener_.open(host, port);
     for (const auto& endpoint : listener_.endpoints())
         if (const std::string warning = websocket::warning_if_open_to_all(robot_.options.access, endpoint); !warning.empty())
             robot_.options.log(warning);
     listener_.start();
-    if (local_) local_->open(robot_.options.local_socket);
 }
 
 void Serving::stop_on_signals() {
@@ -68,6 +83,7 @@ void Serving::shut_down() {
     signals_.cancel(ignored);
     signals_.clear(ignored);  // a second Ctrl-C ends the process at once
     service_.shut_down();
+    if (zenoh_) zenoh_->shut_down();
 }
 
 void Serving::stop() noexcept {
@@ -92,6 +108,7 @@ void Serving::loop() {
 void Serving::recover(const std::exception& error) noexcept {
     try {
         service_.abort_connections();
+        if (zenoh_) zenoh_->abort_sessions();
         robot_.options.log(std::string("error on the network thread, all connections dropped: ") + error.what());
     } catch (const std::exception&) {  // no memory for words either
     }

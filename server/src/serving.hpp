@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A server from its open port to its closed one: the robot that all transports share, the WebSocket port, the network thread on
-// which that lives, and the local socket, which has a thread of its own.
+// A server from its open port to its closed one: the robot that all transports share, the WebSocket port, Zenoh, the network
+// thread on which these live, and the local socket, which has a thread of its own.
 #pragma once
 
 #include "net/handler_memory.hpp"
@@ -22,6 +22,10 @@ class ArenaFile;
 class Service;
 }  // namespace chiral::local
 
+namespace chiral::zenoh {
+class Service;
+}
+
 namespace chiral {
 
 class Serving {
@@ -34,7 +38,9 @@ public:
 
     /// Opens the port, and the local socket. Throws std::system_error if one of them cannot be had.
     void open(const std::string& host, int port);
-    int port() const { return listener_.port(); }
+    int port() const;
+    /// 0 where there is none.
+    int zenoh_port() const;
     /// SIGINT and SIGTERM stop it. Before loop().
     void stop_on_signals();
 
@@ -49,6 +55,7 @@ public:
     std::thread network;  // of serve(): whoever waits for it takes it
 
 private:
+    void open_websocket(const std::string& host, int port);
     void take(net::Link::Socket socket);
     void shut_down();
     void recover(const std::exception& error) noexcept;
@@ -58,6 +65,7 @@ private:
     websocket::Service service_;
     const std::unique_ptr<websocket::Tls> tls_;  // null for none; its thread ends before the event loop that it answers to
     websocket::Listener listener_;
+    std::unique_ptr<zenoh::Service> zenoh_;  // null for none
     boost::asio::signal_set signals_;
     std::atomic<bool> stopped_{false};
     net::HandlerMemory stop_memory_;

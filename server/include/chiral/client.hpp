@@ -68,6 +68,8 @@ struct ClientOptions {
     /// wss:// only. False: talks to a server whoever it is, and so hands the token and the robot to anybody who gets in
     /// between. True: its certificate must be trusted, valid now, and for the host name or IP address of the URI.
     bool tls_verify = true;
+    /// zenoh:// only. A JSON5 file with Zenoh's own configuration (TLS, links), which counts where it says something.
+    std::string zenoh_config_file;
     /// Receives one line when connect() starts to wait for a server, and when a background stream ends on an error. Any
     /// thread; must not call the client. Default: stderr.
     std::function<void(const std::string&)> log;
@@ -93,9 +95,10 @@ public:
     /// Connects; tries again while nobody listens, the name is unknown, or the server ends the connection before the
     /// handshake. Throws ConnectionError at the timeout, or when another thread calls close(); std::invalid_argument for a
     /// URI that is not ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH], where the port is 80 or 443 if not given, or
-    /// unix:///PATH[?takeover=1|?observe=1], and for a tls_ca_file that cannot be used. A server that turns the client away (HTTP status other than 101), that does not
-    /// speak TLS or WebSocket, or whose certificate is not good, is a ConnectionError at once, with its status and reason.
-    /// Has no effect on a connected client; on one whose connection broke it ends the streams first, as close() does. A name
+    /// unix:///PATH[?takeover=1|?observe=1], or zenoh://HOST[:PORT][/PREFIX] (7447), which may also be written tcp/HOST:PORT (see
+    /// docs/ZENOH.md); and for a tls_ca_file that cannot be used. A server that turns the client away (HTTP status other than
+    /// 101), that does not speak TLS or WebSocket, or whose certificate is not good, is a ConnectionError at once, with its
+    /// status and reason. Has no effect on a connected client; on one whose connection broke it ends the streams first, as close() does. A name
     /// lookup cannot be interrupted and may outlast the timeout. Returns *this.
     PolicyClient& connect();
     /// Sends what apply_action() has taken, then closes with a WebSocket close handshake; waits for that two seconds at most,

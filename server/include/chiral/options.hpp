@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,33 @@ struct WantOptions {
     std::size_t max_kept_bytes = std::size_t{32} << 20;
 };
 
+/// Zenoh, beside WebSocket or instead of it: see docs/ZENOH.md. Nothing is scouted for and nothing is gossiped. Needs a build with
+/// CHIRAL_ZENOH=ON.
+struct ZenohOptions {
+    /// Where clients and routers reach it. Empty: it listens nowhere. What is not loopback is open to everybody who reaches it,
+    /// unless the configuration file asks for TLS certificates or an access token is set.
+    std::string listen = "127.0.0.1";
+    int port = 7447;  ///< 0: one that is free, see PolicyServer::zenoh_port()
+    /// Instead of WebSocket and HTTP: it listens at the server's own host and port, not at those above.
+    bool only = false;
+    /// Routers to which it connects, and again when they were gone: "tcp/HOST:7447".
+    std::vector<std::string> connect;
+    /// Of all its keys. The documented programs know "chiral" only; robots that share routers need one each.
+    std::string prefix = "chiral";
+    /// A JSON5 file with Zenoh's own configuration (TLS, access control, links), which counts where it says something.
+    std::string config_file;
+    /// A client of the documented kind, which cannot be seen to go, is no longer in control when it has said nothing for so long
+    /// and waits for nothing.
+    Duration silence = std::chrono::seconds(10);
+    /// A client that takes nothing of an answer for so long is dropped.
+    Duration stalled_timeout = std::chrono::seconds(5);
+    /// Observations a second that are published under PREFIX/stream for whoever subscribes, while anybody does; takes one of the
+    /// seats for observers. Zero: none.
+    double stream_hz = 0.0;
+    /// Every figure of /metrics is published once a second under PREFIX/metrics/..., while anybody subscribes.
+    bool publish_metrics = false;
+};
+
 struct ServerOptions {
     /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(), possibly 0; the server adds its
     /// own three and one for each observer, and where there is a local socket two and two for each local observer, at most 14
@@ -139,6 +167,8 @@ struct ServerOptions {
     std::string local_socket;
     ActionGateOptions gate;
     AccessOptions access;
+    /// Nothing: no Zenoh.
+    std::optional<ZenohOptions> zenoh;
     /// See "Lifetime" above. Zero: do not wait.
     Duration quiesce = std::chrono::milliseconds(50);
     /// run() stops on SIGINT and SIGTERM.

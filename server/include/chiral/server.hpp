@@ -99,6 +99,8 @@ public:
     void wait();
     /// The port that is or was served, or as configured before that.
     int port() const noexcept;
+    /// The same of ServerOptions::zenoh; 0 without it.
+    int zenoh_port() const noexcept;
     ServerStats stats() const noexcept;
 
     /// The buffers, for readers of the caller's own and for waiting on frames.

@@ -40,6 +40,10 @@ public:
         --count_;
         return true;
     }
+    bool empty() {
+        std::lock_guard lock(mutex_);
+        return count_ == 0;
+    }
 
 private:
     std::mutex mutex_;

@@ -3,6 +3,7 @@
 
 #include "client/local.hpp"
 #include "client/websocket.hpp"
+#include "client/zenoh.hpp"
 
 #include <string_view>
 
@@ -15,13 +16,14 @@ struct Scheme {
     std::unique_ptr<Endpoint> (*endpoint)(const std::string& address, const ClientOptions& options);
 };
 
-// A new transport is a line here and a file beside websocket.cpp.
+// A new transport is a line here and a file beside websocket.cpp. Zenoh's own way to write addresses is that of the documented
+// programs.
 constexpr Scheme schemes[] = {
-    {"ws://", websocket_endpoint},
-    {"wss://", websocket_endpoint},
+    {"ws://", websocket_endpoint}, {"wss://", websocket_endpoint},
 #ifdef __linux__
     {"unix://", local_endpoint},
 #endif
+    {"zenoh://", zenoh_endpoint},  {"tcp/", zenoh_endpoint},       {"tls/", zenoh_endpoint},
 };
 
 }  // namespace

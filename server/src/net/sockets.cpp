@@ -2,8 +2,12 @@
 #include "net/sockets.hpp"
 
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <memory>
 
 namespace chiral::net {
 
@@ -37,6 +41,22 @@ Descriptor accept_socket(int listening) noexcept {
 #else
     return marked(::accept(listening, nullptr, nullptr));
 #endif
+}
+
+int free_tcp_port(const std::string& address) noexcept {
+    addrinfo hints{};
+    hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (::getaddrinfo(address.c_str(), "0", &hints, &found) != 0) return 0;
+    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+    const Descriptor socket = open_socket(found->ai_family);
+    if (!socket || ::bind(socket.get(), found->ai_addr, found->ai_addrlen) != 0) return 0;
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) return 0;
+    return ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
+                                             : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
 }
 
 }  // namespace chiral::net

@@ -6,6 +6,7 @@
 // start would find the port taken. Setting the flag afterwards leaves a gap in which another thread may fork.
 #pragma once
 
+#include <string>
 #include <utility>
 
 namespace chiral::net {
@@ -33,5 +34,8 @@ private:
 Descriptor open_socket(int family) noexcept;
 /// The next connection of a listening socket. Empty, with errno, if there is none.
 Descriptor accept_socket(int listening) noexcept;
+
+/// A port that nobody has at that address now, 0 if there is none: for those who cannot be told to take any.
+int free_tcp_port(const std::string& address) noexcept;
 
 }  // namespace chiral::net

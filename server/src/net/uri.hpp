@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The addresses that PolicyClient understands: ws://HOST[:PORT][/PATH][?QUERY] and wss://..., as RFC 6455 section 3 has them.
+// The addresses that PolicyClient understands: ws://HOST[:PORT][/PATH][?QUERY] and wss://..., as RFC 6455 section 3 has them, and
+// zenoh://HOST[:PORT][/PREFIX][?takeover=1 or ?observe=1]; also, as Zenoh writes addresses, tcp/HOST:PORT and tls/HOST:PORT.
 #pragma once
+
+#include "net/zenoh_keys.hpp"
 
 #include <string>
 
@@ -17,5 +20,15 @@ struct Uri {
 
 /// Throws std::invalid_argument that says what is wrong with the address and what was expected.
 Uri parse_uri(const std::string& text);
+
+struct ZenohUri {
+    std::string text;      ///< as given, for messages
+    std::string endpoint;  ///< as Zenoh writes it: "tcp/HOST:PORT"; port 7447 where none was given
+    std::string prefix{"chiral"};
+    ZenohHello::Wish wish{ZenohHello::Wish::control};
+};
+
+/// The same for zenoh://, tcp/ and tls/.
+ZenohUri parse_zenoh_uri(const std::string& text);
 
 }  // namespace chiral::net

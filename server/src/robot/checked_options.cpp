@@ -2,6 +2,7 @@
 #include "robot/checked_options.hpp"
 
 #include "net/bearer_token.hpp"
+#include "net/zenoh_keys.hpp"
 #include "robot/action_gate.hpp"
 #include "robot/observation_source.hpp"
 
@@ -75,6 +76,17 @@ void check_access(const AccessOptions& access) {
             "a token with blanks or other than ASCII characters", "visible ASCII characters");
 }
 
+void check_zenoh(ServerOptions& options) {
+    if (!options.zenoh) return;
+    ZenohOptions& zenoh = *options.zenoh;
+    require(zenoh.port >= 0 && zenoh.port <= 65535, "zenoh.port", number(zenoh.port), "0 to 65535");
+    net::check_zenoh_prefix(zenoh.prefix);
+    require(zenoh.stream_hz == 0.0 || (zenoh.stream_hz >= 1e-3 && zenoh.stream_hz <= 1000.0), "zenoh.stream_hz",
+            number(zenoh.stream_hz), "0 (none) or 0.001 to 1000");
+    zenoh.silence = checked_timeout("zenoh.silence", zenoh.silence);
+    zenoh.stalled_timeout = checked_timeout("zenoh.stalled_timeout", zenoh.stalled_timeout);
+}
+
 void complete_times(ServerOptions& options) {
     options.max_action_delay = checked_or_zero("max_action_delay", options.max_action_delay);
     options.departed_action_time = checked_or_zero("departed_action_time", options.departed_action_time);
@@ -99,6 +111,7 @@ ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& ca
     check_access(options.access);
     ActionGate(options.gate, cameras);  // throws if its options make no sense
     complete_times(options);
+    check_zenoh(options);
     options.log = [&log](const std::string& line) { log.say(line); };
     return options;
 }

@@ -65,6 +65,7 @@ public:
     /// While a reply was being written it had to wait with giving that back: the carrier is done with it.
     void let_go();
 
+    std::size_t asked() const noexcept { return asked_; }  // requests, which are to be answered
     std::size_t answered() const noexcept { return answered_; }
 
 private:

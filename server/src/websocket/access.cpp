@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "websocket/access.hpp"
 
+#include "net/bearer_token.hpp"
+
 #include <algorithm>
 
 namespace chiral::websocket {
@@ -10,14 +12,6 @@ bool equal_without_case(std::string_view a, std::string_view b) {
     const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
     return a.size() == b.size() &&
            std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
-}
-
-// Looks at every character whatever it finds, so that the time does not tell how much was right.
-bool equal_in_constant_time(std::string_view given, std::string_view expected) {
-    unsigned difference = given.size() != expected.size();
-    for (std::size_t i = 0; i < given.size(); ++i)
-        difference |= static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(expected[i % expected.size()]);
-    return difference == 0;
 }
 
 int hexadecimal(char c) {
@@ -98,9 +92,9 @@ bool token_accepted(const AccessOptions& access, const AccessRequest& request) {
     constexpr std::string_view scheme = "Bearer ";
     if (request.authorization.size() > scheme.size() &&
         equal_without_case(request.authorization.substr(0, scheme.size()), scheme))
-        return equal_in_constant_time(request.authorization.substr(scheme.size()), access.bearer_token);
+        return net::equal_in_constant_time(request.authorization.substr(scheme.size()), access.bearer_token);
     const auto in_query = query_value(request.target, "access_token");
-    return in_query && equal_in_constant_time(*in_query, access.bearer_token);
+    return in_query && net::equal_in_constant_time(*in_query, access.bearer_token);
 }
 
 // A host that no stranger can have the name of. Other names may be theirs, and lead here when they like: a page of theirs then

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What has come from one client and waits for the network thread. Bounded: Zenoh's threads cannot wait for room, because what
+// others send would wait with them.
+//
+// Thread rule: Zenoh's threads put, the network thread takes.
+#pragma once
+
+#include "net/zenoh.hpp"
+#include "net/zenoh_keys.hpp"
+
+#include <chiral/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace chiral::zenoh {
+
+class Inbox {
+public:
+    struct Message {
+        std::vector<std::uint8_t> bytes;
+        net::ZenohNote note;  // of a client that sends one
+        TimePoint arrived{};
+    };
+    /// Messages that may wait, and the bytes that they may hold together.
+    static constexpr std::size_t kMostMessages = 256;
+
+    explicit Inbox(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+
+    /// Copies the message. One that finds no room is lost, and overrun() says so from then on.
+    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint now) {
+        const std::size_t size = sample.size();
+        const std::lock_guard lock(mutex_);
+        if (overrun_ || waiting_.size() == kMostMessages || size > most_bytes_ - bytes_) {
+            overrun_ = true;
+            return;
+        }
+        Message message;
+        if (!used_.empty()) {
+            message.bytes = std::move(used_.back());
+            used_.pop_back();
+        }
+        message.bytes.resize(size);
+        sample.copy_to(message.bytes.data());
+        message.note = note;
+        message.arrived = now;
+        bytes_ += size;
+        waiting_.push_back(std::move(message));
+    }
+    std::optional<Message> take() {
+        const std::lock_guard lock(mutex_);
+        if (waiting_.empty()) return std::nullopt;
+        std::optional<Message> first(std::move(waiting_.front()));
+        waiting_.pop_front();
+        bytes_ -= first->bytes.size();
+        return first;
+    }
+    /// Its memory is used again.
+    void give_back(Message message) {
+        constexpr std::size_t few = 8, small = 64 * 1024;
+        const std::lock_guard lock(mutex_);
+        if (used_.size() < few && message.bytes.capacity() <= small) used_.push_back(std::move(message.bytes));
+    }
+    bool overrun() const {
+        const std::lock_guard lock(mutex_);
+        return overrun_;
+    }
+    void clear() {
+        const std::lock_guard lock(mutex_);
+        waiting_.clear();
+        bytes_ = 0;
+        overrun_ = false;
+    }
+
+private:
+    const std::size_t most_bytes_;
+    mutable std::mutex mutex_;  // guards what follows
+    std::deque<Message> waiting_;
+    std::vector<std::vector<std::uint8_t>> used_;
+    std::size_t bytes_{0};
+    bool overrun_{false};
+};
+
+}  // namespace chiral::zenoh

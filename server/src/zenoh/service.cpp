@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zenoh/service.hpp"
+
+#include "net/bearer_token.hpp"
+#include "net/printable.hpp"
+#include "net/sockets.hpp"
+#include "zenoh/session.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace chiral::zenoh {
+
+using robot::Cause;
+using robot::count;
+
+namespace {
+
+// Hellos that may wait for the network thread; clients say it again. And the most of what any one peer can make us remember.
+constexpr int kMostHellos = 64;
+constexpr std::size_t kMostRemembered = 1024;
+
+std::string endpoint_text(const std::string& host, int port) {
+    const bool ipv6 = host.find(':') != std::string::npos;
+    return "tcp/" + (ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
+}
+
+std::string quoted(const std::string& text) {
+    std::string json = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') json += '\\';
+        json += c;
+    }
+    return json + '"';
+}
+
+// Zenoh's own defaults would look for others by multicast, tell everybody of everybody, and listen on all addresses.
+std::string configuration(const ZenohOptions& options, const std::string& host, int port) {
+    std::string routers;
+    for (const std::string& router : options.connect) routers += (routers.empty() ? "" : ",") + quoted(router);
+    const std::string listen = host.empty() ? "" : quoted(endpoint_text(host, port));
+    const auto stalled = std::chrono::duration_cast<std::chrono::microseconds>(options.stalled_timeout).count();
+    return "{mode: 'peer', listen: {endpoints: [" + listen + "]}, connect: {endpoints: [" + routers +
+           "]}, scouting: {multicast: {enabled: false}, gossip: {enabled: false}}, "
+           "transport: {link: {tx: {lease: " +
+           std::to_string(net::kZenohLeaseMs) +
+           ", queue: {congestion_control: {block: {wait_before_close: " + std::to_string(stalled) + "}}}}}}}";
+}
+
+}  // namespace
+
+Service::Service(robot::Robot& served, boost::asio::io_context& io_context, const std::string& host, int port)
+    : robot(served),
+      options(served.options),
+      zenoh(*served.options.zenoh),
+      stats(served.stats),
+      io(io_context),
+      keys_{zenoh.prefix},
+      port_(port),
+      door_(std::make_shared<Door>()),
+      stranger_lines_(std::chrono::milliseconds(10), std::chrono::seconds(1)),
+      force_(io.get_executor()) {
+    door_->service = this;
+    door_->inboxes.emplace("", std::make_shared<Inbox>(options.max_message_bytes));
+    open(host, port);
+}
+
+// Zenoh does not tell which port it was given: one that is free a moment before is nearly always free.
+void Service::open(const std::string& host, int port) {
+    constexpr int tries = 5;
+    for (int attempt = 1; !session_; ++attempt) {
+        if (port == 0 && !host.empty()) port_ = net::free_tcp_port(host);
+        try {
+            session_.emplace(configuration(zenoh, host, port_), zenoh.config_file);
+        } catch (const net::ZenohError& error) {
+            if (port != 0 || attempt == tries)
+                throw std::system_error(std::make_error_code(std::errc::io_error),
+                                        "Zenoh at " + endpoint_text(host, port_) + ": " + error.what());
+        }
+    }
+    log("serving Zenoh under " + keys_.prefix + (host.empty() ? "" : " at " + endpoint_text(host, port_)));
+}
+
+Service::~Service() {
+    {
+        const std::lock_guard lock(door_->mutex);
+        door_->service = nullptr;
+    }
+    publications_.reset();
+    declarations_.clear();
+    to_documented_.reset();
+    senders_.clear();
+    session_.reset();
+}
+
+// ---- from Zenoh's threads ----
+
+template <class Function>
+void Service::hand_over(Door& door, Function&& function) {
+    const std::lock_guard lock(door.mutex);
+    if (Service* const service = door.service)
+        boost::asio::post(service->io.get_executor(),
+                          [service, function = std::forward<Function>(function)]() mutable { function(*service); });
+}
+
+void Service::on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample) {
+    const auto note = net::ZenohNote::decoded(sample.attachment());
+    const std::string client(sample.name());
+    if (note && note->kind == net::ZenohNote::Kind::hello) {
+        constexpr std::size_t longest = 4096;
+        if (sample.size() > longest) return;
+        std::string text(sample.size(), '\0');
+        sample.copy_to(reinterpret_cast<std::uint8_t*>(text.data()));
+        {
+            const std::lock_guard lock(door->mutex);
+            if (door->hellos == kMostHellos) return;
+            ++door->hellos;
+        }
+        return hand_over(*door, [client, text](Service& service) { service.hello(client, text); });
+    }
+    std::shared_ptr<Inbox> inbox;
+    {
+        const std::lock_guard lock(door->mutex);
+        const auto found = door->inboxes.find(client);
+        if (found == door->inboxes.end()) return;  // it has not been let in, or not any more
+        inbox = found->second;
+    }
+    inbox->put(sample, note.value_or(net::ZenohNote{}), Clock::now());
+    hand_over(*door, [client](Service& service) { service.arrived(client); });
+}
+
+void Service::start() {
+    work_.emplace(io.get_executor());
+    const std::string& me = session_->id();
+    const auto told = [door = door_](auto then) {
+        return [door, then](const net::ZenohSample& sample) {
+            hand_over(*door, [then, name = std::string(sample.name()), gone = sample.gone()](Service& service) {
+                (service.*then)(name, gone);
+            });
+        };
+    };
+    publications_.emplace(robot, *session_, keys_);
+    to_documented_.emplace(session_->publish(keys_.from_robot()));
+    declarations_.push_back(session_->watch_tokens(keys_.robot_token(net::kEveryone), told(&Service::robot_token)));
+    declarations_.push_back(session_->token(keys_.robot_token(me)));
+    declarations_.push_back(session_->watch_tokens(keys_.client_token(me, net::kEveryone), told(&Service::client_token)));
+    declarations_.push_back(
+        session_->subscribe(keys_.to_robot(me, net::kEveryone),
+                            [this, door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
+    declarations_.push_back(session_->subscribe(keys_.to_robot(), [door = door_](const net::ZenohSample& sample) {
+        std::shared_ptr<Inbox> inbox;
+        {
+            const std::lock_guard lock(door->mutex);
+            inbox = door->inboxes.find("")->second;
+        }
+        inbox->put(sample, net::ZenohNote{}, Clock::now());
+        hand_over(*door, [](Service& service) { service.documented_arrived(); });
+    }));
+    declarations_.push_back(to_documented_->watch_matching([door = door_](bool matching) {
+        if (matching) return;
+        hand_over(*door, [](Service& service) {
+            if (const auto session = service.sessions_.find(""); session != service.sessions_.end())
+                std::shared_ptr(session->second)->finish(Cause::broken, "nobody subscribes to its answers any more");
+        });
+    }));
+}
+
+// ---- who is let in ----
+
+void Service::client_token(const std::string& client, bool gone) {
+    if (!gone) {
+        if (present_.size() < kMostRemembered) present_.insert(client);
+        return;
+    }
+    present_.erase(client);
+    const auto session = sessions_.find(client);
+    if (session != sessions_.end()) std::shared_ptr(session->second)->finish(Cause::broken, "its Zenoh session is gone");
+}
+
+void Service::robot_token(const std::string& other, bool gone) {
+    if (other == session_->id()) return;
+    if (gone) others_.erase(other);
+    else if (others_.size() < kMostRemembered) others_.insert(other);
+    log(gone ? "robot " + net::printable(other) + " under the same Zenoh prefix is gone"
+             : "WARNING: robot " + net::printable(other) + " is under the same Zenoh prefix '" + keys_.prefix +
+                   "': clients that cannot choose are not heard");
+}
+
+void Service::hello(const std::string& client, const std::string& text) {
+    {
+        const std::lock_guard lock(door_->mutex);
+        --door_->hellos;
+    }
+    if (stopping_ || !present_.contains(client)) return;  // it will say it again
+    if (const auto session = sessions_.find(client); session != sessions_.end()) return session->second->welcome();
+    if (const auto asked = net::ZenohHello::of(text)) return admit(client, *asked);
+    count(stats.protocol_errors);
+    refuse(client, robot::kBadPayload, "got a hello that is none");
+}
+
+void Service::admit(const std::string& client, const net::ZenohHello& hello) {
+    using Wish = net::ZenohHello::Wish;
+    const std::string& token = options.access.bearer_token;
+    if (!token.empty() && !net::equal_in_constant_time(hello.token, token))
+        return refuse(client, robot::kPolicyError, "This robot asks for a token.");
+    if (sessions_.size() >= options.max_connections)
+        return refuse(client, robot::kPolicyError, "There are too many clients: try again later.");
+    std::unique_ptr<robot::ObservationSource::Seat> seat;
+    if (hello.wish == Wish::observe) {
+        seat = robot.source->take_seat();
+        if (!seat)
+            return refuse(client, robot::kPolicyError,
+                          "All " + std::to_string(options.max_observers) +
+                              " seats for observers are taken: try again when one has gone.");
+    } else if (robot.hooks.busy()) {
+        return refuse(client, robot::kPolicyError,
+                      "The robot is still busy with what former clients asked for: try again later.");
+    }
+    const bool observes = seat != nullptr;
+    const bool take_over = hello.wish == Wish::take_over;
+    const auto inbox = std::make_shared<Inbox>(options.max_message_bytes);
+    const auto session = std::make_shared<Session>(*this, client, inbox, std::move(seat));
+    if (!observes && !session->take_control(take_over && options.allow_takeover))
+        return refuse(client, robot::kPolicyError,
+                      take_over ? "This robot does not let a client take over from another one."
+                                : "Another client controls this robot. One client at a time: try again when it has gone.");
+    sessions_.emplace(client, session);
+    {
+        const std::lock_guard lock(door_->mutex);
+        door_->inboxes.emplace(client, inbox);
+    }
+    session->start(session_->publish(keys_.from_robot(session_->id(), client)));
+    if (sessions_.contains(client)) session->welcome();
+}
+
+void Service::refuse(const std::string& client, std::uint16_t code, const std::string& why) {
+    count(stats.refused);
+    log_stranger("refused client " + net::printable(client) + " by Zenoh: " + why);
+    const auto words = std::make_shared<std::string>(why);
+    Sender::Message message;
+    message.pieces.push_back({reinterpret_cast<const std::uint8_t*>(words->data()), words->size()});
+    message.note = net::ZenohNote{net::ZenohNote::Kind::end, code, 0, 0}.encoded();
+    message.keeps = words;
+    if (senders_.size() >= options.max_connections) return;  // too many are being told already
+    Sender& once = sender(session_->publish(keys_.from_robot(session_->id(), client)));
+    once.send(std::move(message));
+    once.end();
+}
+
+void Service::arrived(const std::string& client) {
+    if (const auto session = sessions_.find(client); session != sessions_.end()) std::shared_ptr(session->second)->read();
+}
+
+void Service::documented_arrived() {
+    if (sessions_.contains("")) return arrived("");
+    const std::shared_ptr<Inbox> inbox = door_->inboxes.find("")->second;
+    const auto turn_away = [&](const std::string& why) {
+        inbox->clear();
+        count(stats.refused);
+        log_stranger("refused a client by Zenoh without a name: " + why);
+    };
+    if (stopping_) return inbox->clear();
+    if (!options.access.bearer_token.empty()) return turn_away("this robot asks for a token");
+    if (!others_.empty()) return turn_away("another robot is under the same prefix");
+    if (robot.hooks.busy()) return turn_away("the hooks are busy with former clients");
+    const auto session = std::make_shared<Session>(*this, "", inbox, nullptr);
+    if (!session->take_control(false)) return turn_away("a client is connected already");
+    sessions_.emplace("", session);
+    session->start(session_->publish(keys_.from_robot()));
+    session->read();
+}
+
+void Service::leave(const std::string& client) {
+    sessions_.erase(client);
+    const std::lock_guard lock(door_->mutex);
+    if (!client.empty()) door_->inboxes.erase(client);
+    else door_->inboxes.find("")->second->clear();  // nobody is to act on what it left
+}
+
+void Service::log_stranger(const std::string& line) {
+    const TimePoint now = Clock::now();
+    if (!stranger_lines_.allows(now)) return;
+    stranger_lines_.spend(now);
+    log(line);
+}
+
+// ---- senders, and the end ----
+
+Sender& Service::sender(net::ZenohPublisher publisher) {
+    const auto at = std::make_shared<Sender*>(nullptr);
+    auto made = std::make_unique<Sender>(std::move(publisher), [door = door_, at] {
+        hand_over(*door, [at](Service& service) { service.sender_ended(*at); });
+    });
+    *at = made.get();
+    return *senders_.emplace(made.get(), std::move(made)).first->second;
+}
+
+void Service::sender_ended(Sender* sender) {
+    senders_.erase(sender);
+    if (stopping_ && senders_.empty()) let_loop_end();
+}
+
+void Service::shut_down() {
+    if (stopping_) return;
+    stopping_ = true;
+    const auto open = sessions_;  // they leave while we go through them
+    for (const auto& [client, session] : open) session->close(Cause::stopping, "the server is stopping");
+    if (senders_.empty()) return let_loop_end();
+    force_.expires_after(std::chrono::seconds(2));
+    force_.async_wait([this](boost::system::error_code error) {
+        if (!error) let_loop_end();
+    });
+}
+
+void Service::let_loop_end() {
+    force_.cancel();
+    work_.reset();
+}
+
+void Service::abort_sessions() {
+    for (std::size_t left = sessions_.size(); left > 0 && !sessions_.empty(); --left)
+        std::shared_ptr(sessions_.begin()->second)->finish(Cause::dropped, "dropped");
+}
+
+}  // namespace chiral::zenoh

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// A robot on a Zenoh network: lets clients in, and hands each what comes under its key.
+//
+// Ours say hello with a key of their own and are answered in words. A documented client says nothing but requests, under a key
+// that everybody uses: its first one takes control, if nobody else has it. Whoever else speaks then cannot be told and is not
+// heard. As long as a second robot is seen under the same prefix nobody is heard there at all: both would move.
+//
+// Thread rule: network thread, unless it says otherwise. Zenoh's callbacks hand over to it.
+#pragma once
+
+#include "net/zenoh.hpp"
+#include "net/zenoh_keys.hpp"
+#include "robot/rate_limit.hpp"
+#include "robot/robot.hpp"
+#include "zenoh/inbox.hpp"
+#include "zenoh/publications.hpp"
+#include "zenoh/sender.hpp"
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace chiral::zenoh {
+
+class Session;
+
+class Service {
+public:
+    using Timer =
+        boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
+                                          boost::asio::io_context::executor_type>;
+
+    /// Opens the session, which listens there, or nowhere if `host` is empty; port 0: at one that is free. Throws
+    /// std::system_error if that fails. `io` must outlive it.
+    Service(robot::Robot& served, boost::asio::io_context& io, const std::string& host, int port);
+    /// After the event loop has ended. Waits for what is being sent.
+    ~Service();
+    Service(const Service&) = delete;
+
+    robot::Robot& robot;           // any thread
+    const ServerOptions& options;  // of it
+    const ZenohOptions& zenoh;     // of those
+    robot::StatCounters& stats;    // of it
+    boost::asio::io_context& io;
+
+    int port() const noexcept { return port_; }
+    /// What strangers can cause is said a bounded number of times a second.
+    void log(const std::string& line) { options.log(line); }
+
+    /// Declares what the network sees.
+    void start();
+    /// Ends all sessions, and lets the event loop run out of work when they have been told, or after a while.
+    void shut_down();
+    /// Ends all sessions, at once.
+    void abort_sessions();
+
+    /// For a session: its own.
+    /// Lives until it was ended and has sent what it had.
+    Sender& sender(net::ZenohPublisher publisher);
+    void leave(const std::string& client);
+
+private:
+    // What callbacks reach, which may come a moment too late.
+    struct Door {
+        std::mutex mutex;  // guards what follows
+        Service* service;  // null when it is gone
+        std::map<std::string, std::shared_ptr<Inbox>, std::less<>> inboxes;
+        int hellos{0};  // that wait for the network thread
+    };
+    template <class Function>
+    static void hand_over(Door& door, Function&& function);
+    void on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample);
+
+    void hello(const std::string& client, const std::string& text);
+    void admit(const std::string& client, const net::ZenohHello& hello);
+    void refuse(const std::string& client, std::uint16_t code, const std::string& why);
+    void arrived(const std::string& client);
+    void documented_arrived();
+    void client_token(const std::string& client, bool gone);
+    void robot_token(const std::string& other, bool gone);
+    void sender_ended(Sender* sender);
+    void let_loop_end();
+    void open(const std::string& host, int port);
+    void log_stranger(const std::string& line);
+
+    net::ZenohKeys keys_;
+    int port_;
+    std::shared_ptr<Door> door_;
+    std::map<std::string, std::shared_ptr<Session>> sessions_;  // by client; "" is the documented one
+    std::map<Sender*, std::unique_ptr<Sender>> senders_;        // until their threads have ended
+    std::set<std::string> present_;                             // clients of ours that are seen
+    std::set<std::string> others_;                              // robots under the same prefix
+    robot::RateLimit stranger_lines_;
+    bool stopping_{false};
+    Timer force_;
+    std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
+
+    std::optional<net::ZenohSession> session_;
+    std::vector<net::ZenohDeclaration> declarations_;  // of the session
+    std::optional<net::ZenohPublisher> to_documented_;
+    std::optional<Publications> publications_;
+};
+
+}  // namespace chiral::zenoh

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+// Server and client over Zenoh, on a network within the process that does what it is told to.
+#include "net/zenoh_keys.hpp"
+#include "support.hpp"
+#include "zenoh_in_memory.hpp"
+
+#include <chiral/client.hpp>
+#include <chiral/fleet.hpp>
+#include <chiral/wire.hpp>
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace chiral::test {
+namespace {
+
+namespace network = zenoh_network;
+using namespace std::chrono_literals;
+using Bytes = std::vector<std::uint8_t>;
+using Messages = Watched<std::vector<Bytes>>;
+
+constexpr const char* kAddress = "zenoh://127.0.0.1:7447";
+
+void on_zenoh(ServerOptions& options) {
+    options.zenoh.emplace();
+    options.zenoh->only = true;
+}
+
+class Robot : public Served<HookedServer> {
+public:
+    explicit Robot(
+        const std::function<void(ServerOptions&)>& adjust = [](ServerOptions&) {},
+        const std::function<void(HookedServer&)>& prepare = [](HookedServer&) {})
+        : Served(
+              one_small_camera(), {},
+              [&](ServerOptions& options) {
+                  on_zenoh(options);
+                  adjust(options);
+              },
+              prepare) {
+        network::reset();
+    }
+    bool saw(const std::string& event) {
+        return (*this)->control.wait([&](const auto& events) {
+            return std::find_if(events.begin(), events.end(),
+                                [&](const auto& seen) { return seen.find(event) != std::string::npos; }) != events.end();
+        });
+    }
+};
+
+ClientOptions impatient() {
+    ClientOptions options;
+    options.connect_timeout = kDeadline;
+    options.request_timeout = kDeadline;
+    options.log = [](const std::string&) {};
+    return options;
+}
+
+Action action_of(float value) {
+    Action action;
+    action.N = 1;
+    action.D = 1;
+    action.data = {value};
+    return action;
+}
+
+Bytes request(wire::RequestType type) {
+    Bytes bytes;
+    wire::encode_request(type, bytes);
+    return bytes;
+}
+
+Bytes apply_action(float value) {
+    Bytes bytes;
+    wire::encode_apply_action(action_of(value), true, bytes);
+    return bytes;
+}
+
+wire::ResponseType type_of(const Bytes& message) {
+    wire::Response response;
+    wire::decode_response(wire::Bytes(message), response);
+    return response.type;
+}
+
+/// A client of the documented kind.
+class Documented {
+public:
+    void say(const Bytes& message) { peer_->put("chiral/c2s", message); }
+    [[nodiscard]] bool heard(std::size_t messages) const {
+        return heard_->wait([&](const auto& all) { return all.size() >= messages; });
+    }
+    std::vector<Bytes> all() const { return heard_->get(); }
+    void leave() { peer_.reset(); }
+
+private:
+    std::shared_ptr<Messages> heard_ = std::make_shared<Messages>();
+    std::optional<network::Peer> peer_{std::in_place, "chiral/s2c", [heard = heard_](Bytes message) {
+                                           heard->change([&](auto& all) { all.push_back(std::move(message)); });
+                                       }};
+};
+
+std::string refusal_of(PolicyClient& client) {
+    try {
+        client.connect();
+    } catch (const ConnectionError& error) {
+        return error.what();
+    }
+    return "let in";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// ---- ours with ours ----
+
+TEST(Zenoh, CarriesEveryRequestOfAClient) {
+    Robot robot([](ServerOptions&) {},
+                [](HookedServer& server) {
+                    server.on_metadata = [] { return InfoMap{{"robot", "arm"}}; };
+                    server.on_step = [](const Action& action) {
+                        StepResult result;
+                        result.reward = action.data[0];
+                        return result;
+                    };
+                });
+    Bytes pixels(4 * 6 * 3);
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i);
+    ASSERT_TRUE(robot->update_image(0, pixels.data(), pixels.size()).ok());
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    EXPECT_EQ(client.get_metadata().at("robot"), "arm");
+    EXPECT_EQ(client.reset().first.cameras.at(0).image, ByteBuffer(pixels));
+    EXPECT_EQ(client.get_obs().cameras.at(0).image, ByteBuffer(pixels));
+    EXPECT_EQ(client.step(action_of(2.5F)).reward, 2.5F);
+    client.apply_action(action_of(7));
+    EXPECT_TRUE(robot.saw("action 7"));
+}
+
+TEST(Zenoh, PixelsGoFromTheSlotsAsTheyAre) {
+    const std::uint8_t* image = nullptr;
+    Robot robot([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_get_obs = [&] {
+                        Observation obs = server.make_obs();
+                        image = std::as_const(obs.cameras.at(0).image).data();
+                        return obs;
+                    };
+                });
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    static_cast<void>(client.get_obs());
+    bool borrowed = false;
+    for (const network::Passed& message : network::passed())
+        borrowed |= std::find(message.pieces.begin(), message.pieces.end(), image) != message.pieces.end();
+    EXPECT_TRUE(borrowed);
+    EXPECT_EQ(robot->stats().copied_observations, 0U);
+}
+
+TEST(Zenoh, OneClientControlsAndTheNextIsToldSo) {
+    Robot robot;
+    PolicyClient first(kAddress, impatient()), second(kAddress, impatient());
+    first.connect();
+    ASSERT_TRUE(robot.saw("connect"));
+    EXPECT_TRUE(contains(refusal_of(second), "Another client controls this robot"));
+    EXPECT_EQ(robot->stats().refused, 1U);
+    first.close();
+    ASSERT_TRUE(robot.saw("disconnect"));
+    EXPECT_EQ(refusal_of(second), "let in");
+}
+
+TEST(Zenoh, AClientMayTakeOverWhereThatIsAllowed) {
+    Robot robot([](ServerOptions& options) { options.allow_takeover = true; });
+    PolicyClient first(kAddress, impatient()), second(std::string(kAddress) + "/chiral?takeover=1", impatient());
+    first.connect();
+    second.connect();
+    EXPECT_TRUE(eventually([&] { return !first.connected(); }));
+    EXPECT_THROW(static_cast<void>(first.get_obs()), ConnectionError);
+    second.apply_action(action_of(3));
+    EXPECT_TRUE(robot.saw("action 3"));
+}
+
+TEST(Zenoh, AnObserverSeesAndDoesNotMove) {
+    Robot robot;
+    PolicyClient controls(kAddress, impatient()), watches(std::string(kAddress) + "/chiral?observe=1", impatient());
+    controls.connect();
+    watches.connect();
+    EXPECT_EQ(watches.get_obs().cameras.size(), 1U);
+    watches.apply_action(action_of(1));
+    EXPECT_TRUE(eventually([&] { return !watches.connected(); }));
+    EXPECT_EQ(robot->stats().actions_received, 0U);
+    EXPECT_EQ(controls.get_obs().cameras.size(), 1U);
+}
+
+TEST(Zenoh, ATokenIsAskedForHereToo) {
+    Robot robot([](ServerOptions& options) { options.access.bearer_token = "right"; });
+    ClientOptions wrong = impatient(), right = impatient();
+    wrong.bearer_token = "wrong";
+    right.bearer_token = "right";
+    PolicyClient stranger(kAddress, impatient()), liar(kAddress, wrong), friendly(kAddress, right);
+    EXPECT_TRUE(contains(refusal_of(stranger), "asks for a token"));
+    EXPECT_TRUE(contains(refusal_of(liar), "asks for a token"));
+    Documented nameless;
+    nameless.say(apply_action(1));
+    EXPECT_TRUE(robot.log.wait_for("without a name: this robot asks for a token"));
+    EXPECT_EQ(refusal_of(friendly), "let in");
+    EXPECT_EQ(robot->stats().actions_received, 0U);
+}
+
+TEST(Zenoh, AClientWhoseLinkIsCutHasLostControl) {
+    Robot robot;
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    ASSERT_TRUE(robot.saw("connect"));
+    network::cut(network::sessions().back());
+    EXPECT_TRUE(robot.saw("disconnect: its Zenoh session is gone"));
+    PolicyClient next(kAddress, impatient());
+    EXPECT_EQ(refusal_of(next), "let in");
+}
+
+TEST(Zenoh, WhatWasSentBeforeAClientLeftInOrderStillCounts) {
+    Gate gate;
+    Robot robot([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action& action) {
+                        if (action.data[0] == 1.0F) gate.pass();
+                    };
+                });
+    const OpensAtEnd opens(gate);
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    client.apply_action(action_of(1));
+    client.apply_action(action_of(2));
+    ASSERT_TRUE(gate.reached());
+    client.close();
+    ASSERT_TRUE(robot.log.wait_for("closed by the client"));
+    gate.open();
+    EXPECT_TRUE(robot.saw("disconnect"));
+    EXPECT_TRUE(robot.saw("action 2"));
+}
+
+TEST(Zenoh, AClientHearsThatTheServerStops) {
+    std::optional<Robot> robot(std::in_place);
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    robot.reset();
+    EXPECT_TRUE(eventually([&] { return !client.connected(); }));
+    try {
+        static_cast<void>(client.get_obs());
+        FAIL() << "answered";
+    } catch (const ConnectionError& error) {
+        EXPECT_TRUE(contains(error.what(), "1001") || contains(error.what(), "gone")) << error.what();
+    }
+}
+
+TEST(Zenoh, AClientThatTakesNothingIsDroppedAndItsPinsGoBack) {
+    Robot robot([](ServerOptions& options) { options.zenoh->stalled_timeout = 50ms; });
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    network::stall("chiral/s2c");
+    std::thread asks([&] {
+        const auto asks_on = [&] {
+            for (;;) static_cast<void>(client.get_obs());  // the first may come in the end, but too late
+        };
+        EXPECT_THROW(asks_on(), ConnectionError);
+    });
+    EXPECT_TRUE(robot.saw("disconnect: took nothing of an answer"));
+    network::stall("");
+    asks.join();
+    PolicyClient next(kAddress, impatient());
+    next.connect();
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(next.get_obs().cameras.size(), 1U);
+    EXPECT_EQ(robot->stats().copied_observations, 0U);
+}
+
+TEST(Zenoh, AnAnswerThatComesTwiceOrToNothingIsDropped) {
+    Robot robot;
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    static_cast<void>(client.get_obs());
+    // Whatever passed to this client passes again, before and behind the next answer.
+    network::Peer echo("nothing", [](Bytes) {});
+    std::vector<network::Passed> answers;
+    for (network::Passed& message : network::passed())
+        if (message.key.starts_with("chiral/s2c/") && !message.payload.empty()) answers.push_back(std::move(message));
+    ASSERT_EQ(answers.size(), 1U);
+    const std::uint64_t before = client.stats().observations;
+    for (int i = 0; i < 3; ++i) {
+        network::repeat(answers.front());
+        EXPECT_EQ(client.get_metadata().size(), 0U);
+    }
+    EXPECT_EQ(client.stats().observations, before);
+}
+
+TEST(Zenoh, WhoSubscribesToTheStreamGetsObservationsUnasked) {
+    Robot robot([](ServerOptions& options) {
+        options.zenoh->stream_hz = 100.0;
+        options.zenoh->publish_metrics = true;
+    });
+    const auto seen = std::make_shared<Messages>(), figures = std::make_shared<Messages>();
+    const auto into = [](std::shared_ptr<Messages> messages) {
+        return [messages](Bytes message) { messages->change([&](auto& all) { all.push_back(std::move(message)); }); };
+    };
+    {
+        const network::Peer watches("chiral/stream", into(seen)), monitors("chiral/metrics/chiral_clients", into(figures));
+        ASSERT_TRUE(seen->wait([](const auto& all) { return all.size() >= 3; }));
+        EXPECT_EQ(type_of(seen->get().back()), wire::ResponseType::obs_response);
+        ASSERT_TRUE(figures->wait([](const auto& all) { return !all.empty(); }));
+        EXPECT_EQ(figures->get().front(), (Bytes{'0'}));
+    }
+    // Nobody subscribes: nothing is made.
+    EXPECT_TRUE(eventually([] {
+        const std::size_t before = network::passed().size();
+        std::this_thread::sleep_for(50ms);
+        return network::passed().size() == before;
+    }));
+}
+
+// ---- documented clients ----
+
+TEST(Zenoh, ADocumentedClientIsAnswered) {
+    Robot robot;
+    Documented client;
+    client.say(request(wire::RequestType::metadata));
+    ASSERT_TRUE(client.heard(1));
+    client.say(request(wire::RequestType::reset));
+    ASSERT_TRUE(client.heard(2));
+    client.say(request(wire::RequestType::obs_request));
+    client.say(apply_action(4));
+    ASSERT_TRUE(client.heard(3));
+    EXPECT_EQ(type_of(client.all()[0]), wire::ResponseType::metadata_response);
+    EXPECT_EQ(type_of(client.all()[1]), wire::ResponseType::reset_response);
+    EXPECT_EQ(type_of(client.all()[2]), wire::ResponseType::obs_response);
+    EXPECT_TRUE(robot.saw("action 4"));
+}
+
+TEST(Zenoh, ADocumentedClientIsNotHeardWhileAnotherControls) {
+    Robot robot;
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    Documented nameless;
+    nameless.say(apply_action(9));
+    nameless.say(request(wire::RequestType::obs_request));
+    EXPECT_TRUE(robot.log.wait_for("without a name: a client is connected already"));
+    static_cast<void>(client.get_obs());
+    EXPECT_EQ(robot->stats().actions_received, 0U);
+    EXPECT_TRUE(nameless.all().empty());
+}
+
+TEST(Zenoh, ADocumentedClientThatHearsNoMoreHasLostControl) {
+    Robot robot;
+    Documented client;
+    client.say(apply_action(1));
+    ASSERT_TRUE(robot.saw("action 1"));
+    client.leave();
+    EXPECT_TRUE(robot.saw("disconnect: nobody subscribes to its answers any more"));
+}
+
+TEST(Zenoh, ADocumentedClientThatSaysNothingHasLostControlButNotOneThatWaits) {
+    Gate gate;
+    Robot robot([](ServerOptions& options) { options.zenoh->silence = 40ms; },
+                [&](HookedServer& server) {
+                    server.on_reset = [&] {
+                        gate.pass();
+                        return std::pair(server.make_obs(), InfoMap());
+                    };
+                });
+    const OpensAtEnd opens(gate);
+    Documented client;
+    client.say(request(wire::RequestType::reset));
+    ASSERT_TRUE(gate.reached());
+    // A second one is turned away for as long as the first waits: it asks longer than the silence lasts.
+    const TimePoint long_after = Clock::now() + 200ms;
+    Documented other;
+    while (Clock::now() < long_after) {
+        other.say(apply_action(1));
+        std::this_thread::sleep_for(1ms);
+    }
+    EXPECT_EQ(robot->control.get(), std::vector<std::string>{"connect"});
+    gate.open();
+    ASSERT_TRUE(client.heard(1));
+    EXPECT_TRUE(robot.saw("disconnect: said nothing for too long"));
+}
+
+TEST(Zenoh, WithTwoRobotsUnderOnePrefixNeitherMoves) {
+    Robot one, two;
+    ASSERT_TRUE(one.log.wait_for("is under the same Zenoh prefix"));
+    ASSERT_TRUE(two.log.wait_for("is under the same Zenoh prefix"));
+    Documented nameless;
+    nameless.say(apply_action(1));
+    EXPECT_TRUE(one.log.wait_for("another robot is under the same prefix"));
+    EXPECT_TRUE(two.log.wait_for("another robot is under the same prefix"));
+    ClientOptions options = impatient();
+    options.connect_timeout = 100ms;
+    PolicyClient client(kAddress, options);
+    EXPECT_TRUE(contains(refusal_of(client), "2 robots are under the prefix 'chiral', expected one"));
+    EXPECT_EQ(one->stats().actions_received + two->stats().actions_received, 0U);
+}
+
+TEST(Zenoh, RobotsUnderPrefixesOfTheirOwnAreApart) {
+    Robot one([](ServerOptions& options) { options.zenoh->prefix = "robots/arm7"; });
+    Robot two([](ServerOptions& options) { options.zenoh->prefix = "robots/arm8"; });
+    PolicyClient client("zenoh://127.0.0.1/robots/arm8", impatient());
+    client.connect();
+    client.apply_action(action_of(5));
+    EXPECT_TRUE(two.saw("action 5"));
+    const std::vector<FoundRobot> found = find_robots("tcp/127.0.0.1:7447");
+    ASSERT_EQ(found.size(), 2U);
+    EXPECT_EQ(found[0].prefix, "robots/arm7");
+    EXPECT_EQ(found[1].prefix, "robots/arm8");
+    EXPECT_NE(found[0].id, found[1].id);
+    EXPECT_EQ(one->stats().connections, 0U);
+}
+
+// ---- documented servers ----
+
+/// A server of the documented kind: answers each request with what it is told to.
+class DocumentedServer {
+public:
+    explicit DocumentedServer(std::function<std::vector<Bytes>(wire::RequestType)> answers)
+        : answers_(std::move(answers)), peer_("chiral/c2s", [this](const Bytes& message) {
+              wire::Request asked;
+              wire::decode_request(message, asked);
+              requests.change([&](auto& all) { all.push_back(asked.type); });
+              for (const Bytes& answer : answers_(asked.type)) peer_.put("chiral/s2c", answer);
+          }) {}
+    Watched<std::vector<wire::RequestType>> requests;
+
+private:
+    std::function<std::vector<Bytes>(wire::RequestType)> answers_;
+    network::Peer peer_;
+};
+
+Bytes metadata_of(const std::string& name) {
+    Bytes bytes;
+    wire::encode_metadata_response({{"name", name}}, bytes);
+    return bytes;
+}
+
+Bytes observation_at(double timestamp) {
+    Observation obs;
+    obs.timestamp = timestamp;
+    wire::ObservationEncoder encoder;
+    encoder.encode_obs_response(obs);
+    return {encoder.head().begin(), encoder.head().end()};
+}
+
+TEST(Zenoh, OurClientTalksToADocumentedServer) {
+    DocumentedServer server([](wire::RequestType type) -> std::vector<Bytes> {
+        if (type == wire::RequestType::metadata) return {metadata_of("documented")};
+        if (type == wire::RequestType::obs_request) return {observation_at(2.0)};
+        return {};
+    });
+    PolicyClient client("tcp/127.0.0.1:7447", impatient());
+    client.connect();
+    EXPECT_EQ(client.get_metadata().at("name"), "documented");
+    EXPECT_EQ(client.get_obs().timestamp, 2.0);
+    client.apply_action(action_of(1));
+    EXPECT_TRUE(server.requests.wait([](const auto& all) { return all.back() == wire::RequestType::apply_action; }));
+}
+
+TEST(Zenoh, WhatADocumentedServerSaysUnaskedIsDropped) {
+    DocumentedServer server([](wire::RequestType type) -> std::vector<Bytes> {
+        // What others asked for comes to everybody: in front of the first answer, and behind each.
+        if (type == wire::RequestType::metadata) return {observation_at(-1.0), metadata_of("x"), observation_at(-2.0)};
+        return {observation_at(3.0), observation_at(-3.0), metadata_of("y")};
+    });
+    PolicyClient client("tcp/127.0.0.1:7447", impatient());
+    client.connect();
+    EXPECT_EQ(client.get_obs().timestamp, 3.0);
+}
+
+}  // namespace
+}  // namespace chiral::test

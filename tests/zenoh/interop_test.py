@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documented Python programs with ours, in both directions: chiral-serve --zenoh with their client, chiral-probe with their
+server. Over Zenoh itself, on loopback.
+
+    interop_test.py        CHIRAL_SERVE and CHIRAL_PROBE are the programs
+"""
+import os
+import re
+import socket
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
+
+import documented  # noqa: E402
+from programs import PROBE, SERVE, Program, run  # noqa: E402
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+class Robot:
+    """chiral-serve, at a port of Zenoh's own."""
+
+    def __init__(self, *arguments):
+        self.program = Program(SERVE, "--port", "0", "--zenoh", "--zenoh-port", "0", "--size", "64x48", *arguments)
+        self.port = int(re.search(r"127\.0\.0\.1:(\d+)/", self.program.wait_line("zenoh://")).group(1))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.program.kill()
+
+
+class Interop(unittest.TestCase):
+    def test_a_documented_client_is_served(self):
+        with Robot() as robot:
+            client = documented.Client(robot.port)
+            self.addCleanup(client.close)
+            self.assertIsInstance(client.connect(), dict)
+            header, payload = client.ask("reset")
+            self.assertEqual(header["type"], "reset_response")
+            for _ in range(5):
+                client.act([0.1] * 7)
+                header, payload = client.ask("obs_request")
+                self.assertEqual(header["type"], "obs_response")
+                self.assertEqual([camera["image_shape"] for camera in header["cameras"]], [[48, 64, 3]] * 2)
+                self.assertEqual(sum(c["image_size"] for c in header["cameras"]) + sum(p["size"] for p in header["proprios"]),
+                                 len(payload))
+            robot.program.end()
+            self.assertRegex(robot.program.output, r"5 actions received, 5 applied")
+
+    def test_a_documented_server_is_asked(self):
+        port = free_port()
+        server = documented.Server(port)
+        self.addCleanup(server.close)
+        with tempfile.NamedTemporaryFile() as numbers:
+            told = run(PROBE, f"tcp/127.0.0.1:{port}", "--count", "5", "--json", numbers.name)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.assertIn("documented", told.stdout)
+
+    def test_ours_with_ours(self):
+        with Robot("--zenoh-prefix", "robots/arm7") as robot:
+            told = run(PROBE, f"zenoh://127.0.0.1:{robot.port}/robots/arm7", "--count", "20")
+            self.assertEqual(told.returncode, 0, told.stderr)
+            self.assertRegex(told.stdout, r"\b20 ")
+
+    def test_a_second_controller_is_refused_and_the_first_goes_on(self):
+        with Robot() as robot:
+            client = documented.Client(robot.port)
+            client.connect()
+            told = run(PROBE, f"zenoh://127.0.0.1:{robot.port}", "--count", "1", "--timeout", "2")
+            self.assertNotEqual(told.returncode, 0)
+            self.assertIn("Another client controls this robot", told.stderr)
+            self.assertEqual(client.ask("obs_request")[0]["type"], "obs_response")
+            client.close()
+            # Gone with its subscription, long before it would have been silent for too long.
+            told = run(PROBE, f"zenoh://127.0.0.1:{robot.port}", "--count", "1")
+            self.assertEqual(told.returncode, 0, told.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
