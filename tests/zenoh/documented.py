@@ -17,12 +17,12 @@ TO_ROBOT, FROM_ROBOT = "chiral/c2s", "chiral/s2c"
 DEADLINE = 60.0
 
 
-def session(**endpoints):
+def session(mode="peer", **endpoints):
     """Of listen or connect: a list of endpoints."""
     config = zenoh.Config()
-    config.insert_json5("mode", '"peer"')
+    config.insert_json5("mode", json.dumps(mode))
     config.insert_json5("scouting/multicast/enabled", "false")
-    config.insert_json5("listen/endpoints", json.dumps(endpoints.get("listen", ["tcp/127.0.0.1:0"])))
+    config.insert_json5("listen/endpoints", json.dumps(endpoints.get("listen", ["tcp/127.0.0.1:0"] if mode == "peer" else [])))
     config.insert_json5("connect/endpoints", json.dumps(endpoints.get("connect", [])))
     return zenoh.open(config)
 

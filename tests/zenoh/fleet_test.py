@@ -90,7 +90,7 @@ class Fleet(unittest.TestCase):
         self.addCleanup(lambda: self.router.kill())
         self.relays = {name: Relay(self.router.port) for name in ROBOTS}
         self.robots = {name: self.robot(name) for name in ROBOTS}
-        self.look = documented.session(connect=[f"tcp/127.0.0.1:{self.router.port}"])
+        self.look = documented.session(mode="client", connect=[f"tcp/127.0.0.1:{self.router.port}"])
         self.addCleanup(self.look.close)
         self.assertTrue(becomes_true(lambda: self.seen() == set(ROBOTS)), self.seen())
 
@@ -113,7 +113,7 @@ class Fleet(unittest.TestCase):
         """A client that acts, until it is ended."""
         client = Program(PROBE, self.uri(name), "--act", "--seconds", "600", "--hz", "10")
         self.addCleanup(client.kill)
-        self.robots[name].wait_line("by Zenoh connected")
+        self.robots[name].wait_line("connected")
         return client
 
     def ask(self, name):

@@ -34,7 +34,7 @@ void Session::start(net::ZenohPublisher publisher) {
     count(observes ? service_.stats.observers : service_.stats.connections);
     (observes ? service_.stats.observing : service_.stats.clients).fetch_add(1, std::memory_order_relaxed);
     service_.log(who() + " connected");
-    conversation_.begin(who(), Clock::now());
+    conversation_.begin(peer(), Clock::now());
     if (documented()) watch_silence();
 }
 
@@ -180,9 +180,8 @@ void Session::finish(Cause cause, const std::string& why) {
     service_.leave(client_);
 }
 
-std::string Session::who() const {
-    if (documented()) return "a client by Zenoh without a name";
-    return (conversation_.observes() ? "observer " : "client ") + client_ + " by Zenoh";
-}
+std::string Session::peer() const { return documented() ? "without a name, by Zenoh" : "zenoh:" + client_; }
+
+std::string Session::who() const { return (conversation_.observes() ? "observer " : "client ") + peer(); }
 
 }  // namespace chiral::zenoh

@@ -55,6 +55,7 @@ private:
     void on_written();
     void watch_write();
     void watch_silence();
+    std::string peer() const;
     std::string who() const;
 
     Service& service_;
