@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -56,12 +57,15 @@ void Zstd::decode(wire::Bytes stream, std::uint8_t* plain, std::size_t size) {
 
 // ---- depth ----
 
+// Without branches, so that it is vectorised.
 void to_millimetres(const float* metres, std::size_t count, std::uint16_t* millimetres) {
+    constexpr float largest = std::numeric_limits<float>::max();
     for (std::size_t i = 0; i < count; ++i) {
         // Multiplied as floats, 0.0125 m would be 12.5 or just above it, whichever way the compiler rounds.
         const double scaled = static_cast<double>(metres[i]) * 1000.0 + 0.5;
-        const bool measured = scaled >= 1.0 && std::isfinite(metres[i]);
-        millimetres[i] = !measured ? 0 : scaled >= 65535.0 ? 65535 : static_cast<std::uint16_t>(scaled);
+        const double measured = scaled >= 1.0 ? scaled : 0.0;  // what is not a number neither
+        const double finite = metres[i] <= largest ? measured : 0.0;
+        millimetres[i] = static_cast<std::uint16_t>(static_cast<std::int32_t>(finite < 65535.0 ? finite : 65535.0));
     }
 }
 
@@ -86,15 +90,16 @@ void join_planes(const std::uint8_t* planes, std::size_t count, float* values) {
 }
 
 void split_planes(const std::uint16_t* values, ImageSize size, std::uint8_t* planes) {
-    const std::size_t count = static_cast<std::size_t>(size.height) * size.width;
-    std::size_t i = 0;
-    for (int y = 0; y < size.height; ++y) {
-        unsigned left = 0;
-        for (int x = 0; x < size.width; ++x, ++i) {
-            const unsigned difference = values[i] - left;
-            left = values[i];
-            planes[i] = static_cast<std::uint8_t>(difference);
-            planes[count + i] = static_cast<std::uint8_t>(difference >> 8);
+    const std::size_t width = static_cast<std::size_t>(size.width), count = width * static_cast<std::size_t>(size.height);
+    std::uint8_t* low = planes;
+    std::uint8_t* high = planes + count;
+    for (const std::uint16_t* const end = values + count; values != end; values += width, low += width, high += width) {
+        low[0] = static_cast<std::uint8_t>(values[0]);
+        high[0] = static_cast<std::uint8_t>(values[0] >> 8);
+        for (std::size_t x = 1; x < width; ++x) {
+            const auto difference = static_cast<std::uint16_t>(values[x] - values[x - 1]);
+            low[x] = static_cast<std::uint8_t>(difference);
+            high[x] = static_cast<std::uint8_t>(difference >> 8);
         }
     }
 }
