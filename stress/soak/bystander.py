@@ -120,12 +120,21 @@ class Bystander:
 
     async def metrics(self):
         """{name: value}"""
-        context = ssl.create_default_context(cafile=self.certificate)
-        reader, writer = await within(asyncio.open_connection("127.0.0.1", self.port, ssl=context), "a handshake of TLS")
-        writer.write(b"GET /metrics HTTP/1.1\r\nHost: robot\r\n\r\n")
-        text = (await within(reader.read(), "the figures")).decode()
-        writer.transport.abort()
-        return {name: float(value) for name, value in re.findall(r"(?m)^(\w+) (\S+)$", text)}
+        async def ask():
+            context = ssl.create_default_context(cafile=self.certificate)
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: robot\r\n\r\n")
+            text = (await reader.read()).decode()
+            writer.transport.abort()
+            return {name: float(value) for name, value in re.findall(r"(?m)^(\w+) (\S+)$", text)}
+
+        async def ask_again():
+            while True:
+                with contextlib.suppress(OSError):  # too many handshakes of this address wait
+                    return await ask()
+                await asyncio.sleep(0.1)
+
+        return await within(ask_again(), "the figures")
 
     async def until(self, figure, at_least, what):
         async def look():
@@ -213,6 +222,7 @@ async def stopped_process(census):
         client = await robot.client()
         await client.step()
         robot.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, robot.process.pid, os.WSTOPPED | os.WNOWAIT)  # all of its threads
         for _ in range(99):
             client.send(action(JOINTS))
         await asyncio.sleep(2.0)

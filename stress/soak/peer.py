@@ -37,6 +37,7 @@ class Peer:
         self._socket = connection
         self._loop = asyncio.get_running_loop()
         self._input = bytearray()
+        self._sending = asyncio.Lock()  # what is sent meanwhile, as a pong is, must not land in the middle of a frame
 
     @classmethod
     async def open(cls, census, receive_buffer=None):
@@ -67,7 +68,8 @@ class Peer:
 
     async def send(self, data):
         try:
-            await within(self._loop.sock_sendall(self._socket, data), "the server to read")
+            async with self._sending:
+                await within(self._loop.sock_sendall(self._socket, data), "the server to read")
         except OSError as error:
             raise Ended(str(error)) from None
 
