@@ -5,7 +5,6 @@
 #include <zstd.h>
 
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <new>
