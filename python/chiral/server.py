@@ -403,7 +403,7 @@ def _dtype_name(config: CameraConfig, what: str) -> str:
     dtype = np.dtype(getattr(config, what))
     if dtype.name not in _DTYPES or not dtype.isnative:
         raise ValueError(f"camera '{config.name}': {what} is {dtype.str}, expected {', '.join(_DTYPES)} in native byte order")
-    return dtype.name
+    return str(dtype.name)
 
 
 def _fits(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
