@@ -141,8 +141,10 @@ TEST(AChunk, CoversTheTimeThatTheRobotTakesForIt) {
     chunk.N = 1000;  // 100 s
     chunk.data.assign(1000, 1.0f);
     talk->say(chunk);
-    other->say(one_action(1));
-    ASSERT_TRUE(eventually([&] { return timeouts(control) == 1; }));
+    for (std::uint64_t silences = 1; silences <= 3; ++silences) {  // one alone could come first by chance
+        other->say(one_action(1));
+        ASSERT_TRUE(eventually([&] { return timeouts(control) == silences; }));
+    }
     EXPECT_EQ(timeouts(stage), 0u);
 }
 
