@@ -165,6 +165,12 @@ CHIRAL_API std::size_t payload_offset(Bytes message) noexcept;
 /// long together.
 CHIRAL_API void check_sources(std::span<const CameraConfig> cameras, std::span<const ProprioConfig> proprios);
 
+/// What the numbers of sources mean, as far as their declarations say more than a shape: adds "chiral.sources" to the metadata,
+/// unless nothing is said or the application has an entry of that name: {cameras: {name: {depth_unit, expected_hz}}, proprios:
+/// {name: {elements, unit, expected_hz}}}. Throws std::invalid_argument if `encoded` of the metadata is no MessagePack map.
+CHIRAL_API void describe_sources(std::span<const CameraConfig> cameras, std::span<const ProprioConfig> proprios,
+                                 InfoMap& metadata);
+
 CHIRAL_API void encode_metadata_response(const InfoMap& metadata, std::vector<std::uint8_t>& out);
 
 /// Encodes the answers that carry an observation, as a head and a list of payload pieces that point into the

@@ -2,7 +2,6 @@
 #include "robot/hooks.hpp"
 
 #include "imaging/plain.hpp"
-#include "robot/source_meaning.hpp"
 
 #include <chiral/server.hpp>
 
@@ -355,7 +354,7 @@ void Hooks::run(Metadata& job) noexcept {
     else
         job.reply->error = call(request_stage_, "get_metadata", job.lease.get(), [&] {
             job.reply->metadata = robot_.get_metadata();
-            describe_sources(source_->engine().cameras(), source_->engine().proprios(), job.reply->metadata);
+            wire::describe_sources(source_->engine().cameras(), source_->engine().proprios(), job.reply->metadata);
         });
     job.reply.ready();
 }

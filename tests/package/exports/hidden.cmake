@@ -4,7 +4,7 @@
 #   cmake -DLIBRARIES="..." -P hidden.cmake
 foreach(library IN LISTS LIBRARIES)
   execute_process(COMMAND nm --dynamic --defined-only --demangle ${library} OUTPUT_VARIABLE names COMMAND_ERROR_IS_FATAL ANY)
-  string(REGEX MATCHALL "[A-Za-z] chiral::(net|robot|websocket|http|imaging|client|detail)::[^\n]*" shown "${names}")
+  string(REGEX MATCHALL "[A-Za-z] chiral::(net|robot|websocket|local|zenoh|http|imaging|client|detail)::[^\n]*" shown "${names}")
   if(shown)
     message(FATAL_ERROR "${library} shows what is private: ${shown}")
   endif()

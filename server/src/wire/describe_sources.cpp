@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "robot/source_meaning.hpp"
-
+#include <chiral/wire.hpp>
 #include "wire/values.hpp"
 #include "wire/writer.hpp"
 
@@ -10,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace chiral::robot {
+namespace chiral::wire {
 namespace {
 
 constexpr const char* kKey = "chiral.sources";
@@ -26,16 +25,16 @@ Told told_of(const ProprioConfig& proprio) noexcept {
     return {!proprio.unit.empty(), !proprio.element_names.empty(), proprio.expected_hz > 0};
 }
 
-void write_unit(wire::Writer& writer, const CameraConfig& camera) {
+void write_unit(Writer& writer, const CameraConfig& camera) {
     writer.text("depth_unit");
     writer.float64(camera.depth_unit);
 }
-void write_unit(wire::Writer& writer, const ProprioConfig& proprio) {
+void write_unit(Writer& writer, const ProprioConfig& proprio) {
     writer.text("unit");
     writer.text(proprio.unit);
 }
-void write_elements(wire::Writer&, const CameraConfig&) {}
-void write_elements(wire::Writer& writer, const ProprioConfig& proprio) {
+void write_elements(Writer&, const CameraConfig&) {}
+void write_elements(Writer& writer, const ProprioConfig& proprio) {
     writer.text("elements");
     writer.array(proprio.element_names.size());
     for (const std::string& name : proprio.element_names) writer.text(name);
@@ -48,7 +47,7 @@ std::size_t told(std::span<const Config> configs) {
 }
 
 template <class Config>
-void write(wire::Writer& writer, const char* kind, std::span<const Config> configs) {
+void write(Writer& writer, const char* kind, std::span<const Config> configs) {
     writer.text(kind);
     writer.map(told(configs));
     for (const Config& config : configs) {
@@ -72,17 +71,17 @@ void describe_sources(std::span<const CameraConfig> cameras, std::span<const Pro
     std::size_t pairs = 0, head = 0;
     if (!metadata.encoded.empty()) {
         try {
-            const wire::Value& map = wire::parse_header(metadata.encoded, {});
+            const Value& map = parse_header(metadata.encoded, {});
             if (map.find(kKey) != nullptr) return;
             pairs = map.size;
-        } catch (const wire::DecodeError& error) {
+        } catch (const DecodeError& error) {
             throw std::invalid_argument(std::string("metadata: encoded is not a MessagePack map: ") + error.what());
         }
         const std::uint8_t format = metadata.encoded.front();  // a count of 32 bits, of 16, or in the byte itself
         head = format == 0xdf ? 5 : format == 0xde ? 3 : 1;
     }
     std::vector<std::uint8_t> all;
-    wire::Writer writer(all, 0);
+    Writer writer(all, 0);
     writer.map(pairs + 1);
     writer.raw(metadata.encoded.data() + head, metadata.encoded.size() - head);
     writer.text(kKey);
@@ -92,4 +91,4 @@ void describe_sources(std::span<const CameraConfig> cameras, std::span<const Pro
     metadata.encoded = std::move(all);
 }
 
-}  // namespace chiral::robot
+}  // namespace chiral::wire
