@@ -135,6 +135,7 @@ TEST(Neighbour, FiguresAndReasonsHaveADecimalPointInEveryLocale) {
     });
     RawClient client = served.connect();
     client.send(numbered_action(1.5f));
+    ASSERT_TRUE(eventually([&] { return served->stats().actions_rejected == 1; }));
     const Observation obs = client.ask(RequestType::obs_request).result.obs;
     const std::string reason = std::get<std::string>(obs.extra.at("chiral.action_reason"));
     EXPECT_NE(reason.find("1.5"), std::string::npos) << reason;

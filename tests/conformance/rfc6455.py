@@ -63,6 +63,7 @@ class Connection:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffered = b""
+        self.parts = []  # of a message that is not ended
         self.reset = False
 
     def __enter__(self):
@@ -143,12 +144,25 @@ class Connection:
     # ---- frames ----
 
     def read_frame(self):
-        """(opcode, payload), or None at the end of the connection. The server sends small messages in one frame, and empty
-        pings at any time, to see whether the client is there: they are left out."""
+        """(opcode, payload) of a control frame or a whole message, or None at the end of the connection. The server sends large
+        messages in fragments, and empty pings at any time, to see whether the client is there: they are left out."""
         while True:
             frame = self._read_any_frame()
-            if frame != (PING, b""):
-                return frame
+            if frame is None:
+                return None
+            last, opcode, payload = frame
+            if opcode >= 8:
+                if not last:
+                    raise ServerViolation("5.4: a control frame in fragments")
+                if (opcode, payload) != (PING, b""):
+                    return opcode, payload
+                continue
+            if (opcode == CONT) != bool(self.parts):
+                raise ServerViolation("5.4: a fragment that continues nothing" if opcode == CONT else "5.4: a message within another one")
+            self.parts.append(payload)
+            if last:
+                whole, self.parts = b"".join(self.parts), []
+                return BINARY, whole
 
     def _read_any_frame(self):
         head = self.read_exactly(2)
@@ -158,10 +172,8 @@ class Connection:
             raise ServerViolation("5.2: the server set a reserved bit")
         if head[1] & 0x80:
             raise ServerViolation("5.1: the server masked a frame")
-        if not head[0] & 0x80:
-            raise ServerViolation("the server sent a fragment")
         opcode, length = head[0] & 15, head[1]
-        if opcode not in (BINARY, CLOSE, PING, PONG):
+        if opcode not in (CONT, BINARY, CLOSE, PING, PONG):
             raise ServerViolation(f"the server sent opcode {opcode}")
         if opcode >= 8 and length > 125:
             raise ServerViolation("5.5: a control frame of more than 125 bytes")
@@ -173,7 +185,7 @@ class Connection:
             (length,) = struct.unpack(">Q", self.read_exactly(8))
             if length < 1 << 16 or length >> 63:
                 raise ServerViolation("5.2: a length that is not as short as possible, or negative")
-        return opcode, self.read_exactly(length) if length else b""
+        return bool(head[0] & 0x80), opcode, self.read_exactly(length) if length else b""
 
 
 def request(method="GET", target="/", version="HTTP/1.1", key=None, without=(), replace=None, extra=()):
