@@ -37,19 +37,24 @@ public:
     /// Bytes of the observation's message.
     std::size_t fetch() {
         socket_.write_all({{request_.data(), request_.size()}});
-        std::uint8_t head[10];
-        need(head, 2);
-        for (std::uint8_t ping[125]; head[0] == 0x89; need(head, 2))
-            need(ping, head[1]);  // of a server that we kept waiting
-        const int code = head[1] & 127;
-        const int length_bytes = code == 127 ? 8 : code == 126 ? 2 : 0;
-        need(head + 2, static_cast<std::size_t>(length_bytes));
-        std::size_t size = length_bytes == 0 ? static_cast<std::size_t>(code) : 0;
-        for (int i = 0; i < length_bytes; ++i) size = size << 8 | head[2 + i];
-        if (head[0] != 0x82) throw std::runtime_error("expected a whole binary message");
-        if (message_.size() < size) message_.resize(size);
-        need(message_.data(), size);
-        return size;
+        std::size_t whole = 0;
+        for (bool last = false; !last;) {
+            std::uint8_t head[10];
+            need(head, 2);
+            for (std::uint8_t ping[125]; head[0] == 0x89; need(head, 2))
+                need(ping, head[1]);  // of a server that we kept waiting
+            const int code = head[1] & 127;
+            const int length_bytes = code == 127 ? 8 : code == 126 ? 2 : 0;
+            need(head + 2, static_cast<std::size_t>(length_bytes));
+            std::size_t size = length_bytes == 0 ? static_cast<std::size_t>(code) : 0;
+            for (int i = 0; i < length_bytes; ++i) size = size << 8 | head[2 + i];
+            if ((head[0] & 0x7f) != (whole == 0 ? 2 : 0)) throw std::runtime_error("expected a binary message");
+            if (message_.size() < whole + size) message_.resize(whole + size);
+            need(message_.data() + whole, size);
+            whole += size;
+            last = (head[0] & 0x80) != 0;  // large answers come in fragments
+        }
+        return whole;
     }
 
 private:

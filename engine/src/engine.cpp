@@ -108,7 +108,7 @@ Status copy_slot(const EngineState& engine, std::size_t slot, const void* value,
 }  // namespace
 
 Engine::Engine(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, EngineOptions options)
-    : state_(std::make_unique<EngineState>(std::move(cameras), std::move(proprios), options)) {}
+    : state_(std::make_unique<EngineState>(std::move(cameras), std::move(proprios), std::move(options))) {}
 
 Engine::~Engine() = default;
 

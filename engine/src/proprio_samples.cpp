@@ -28,7 +28,7 @@ struct Unpack {
             times[i] = word;
             return;
         }
-        constexpr std::size_t kPerWord = sizeof word / sizeof(T);
+        constexpr std::size_t kPerWord = sizeof(std::uint64_t) / sizeof(T);
         T elements[kPerWord];
         std::memcpy(static_cast<void*>(elements), &word, sizeof word);
         const std::size_t first = kPerWord * (i - 2);

@@ -96,7 +96,7 @@ class ATinyRun(unittest.TestCase):
     def test_a_stopped_reader_holds_a_mutex_up_and_not_the_engine(self):
         held_up = {row["comparator"]: row for row in self.result["rows"] if row["experiment"] == "hold_up"}
         stopped = held_up["mutex"]["reader_stopped_ns"]
-        self.assertGreater(held_up["mutex"]["longest_update_p50_ns"], 0.9 * stopped)
+        self.assertGreater(held_up["mutex"]["longest_update_p50_ns"], 0.5 * stopped)
         self.assertGreaterEqual(held_up["mutex"]["longest_update_max_ns"], held_up["mutex"]["longest_update_p50_ns"])
         self.assertGreater(held_up["engine"]["updates"], 100 * held_up["mutex"]["updates"])
 
