@@ -73,6 +73,7 @@ TEST(AClientThatWantsSomething, HasItsActionsAppliedWhileItsPicturesAreMade) {
     EXPECT_TRUE(waits) << "the observation comes later";
     await_reply(*talk);
     talk->written();
+    talk.reset();  // the stage, whose hook looks at it, is older than it, and yet ends first
 }
 
 TEST(AClientThatWantsSomething, IsReplacedWhileItsPicturesAreMade) {

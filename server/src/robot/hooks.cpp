@@ -128,7 +128,7 @@ void Hooks::say(Words&& words) noexcept {
     }
 }
 
-// What an exception that leaves a hook means: the lease ends here and now, then it is counted and said. Returns its text, or
+// What an exception that leaves a hook means: it is counted, the lease ends here and now, then it is said. Returns its text, or
 // nothing.
 template <class Call>
 std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept {
@@ -140,6 +140,7 @@ std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& cal
         } catch (const std::exception&) {
             problem = "a hook failed";  // fits without memory
         }
+        count(stats_.hook_errors);  // before anybody can be told of it
         if (lease) lease->revoke(Cause::hook_failed, problem);
     };
     stage.enter(hook);
@@ -152,7 +153,6 @@ std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& cal
     } catch (...) {
         failed(" with an unknown exception", "");
     }
-    count(stats_.hook_errors);
     say([&] { return problem; });
     return problem;
 }

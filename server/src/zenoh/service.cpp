@@ -98,12 +98,19 @@ Service::~Service() {
 
 // ---- from Zenoh's threads ----
 
+// On the network thread the service may be gone again: the event loop is older than it, and ends after it.
 template <class Function>
-void Service::hand_over(Door& door, Function&& function) {
-    const std::lock_guard lock(door.mutex);
-    if (Service* const service = door.service)
-        boost::asio::post(service->io.get_executor(),
-                          [service, function = std::forward<Function>(function)]() mutable { function(*service); });
+void Service::hand_over(const std::shared_ptr<Door>& door, Function&& function) {
+    const std::lock_guard lock(door->mutex);
+    if (door->service == nullptr) return;
+    boost::asio::post(door->service->io.get_executor(), [door, function = std::forward<Function>(function)]() mutable {
+        Service* service = nullptr;
+        {
+            const std::lock_guard still_there(door->mutex);
+            service = door->service;
+        }
+        if (service != nullptr) function(*service);
+    });
 }
 
 void Service::on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample) {
@@ -119,7 +126,7 @@ void Service::on_message(std::shared_ptr<Door> door, const net::ZenohSample& sam
             if (door->hellos == kMostHellos) return;
             ++door->hellos;
         }
-        return hand_over(*door, [client, text](Service& service) { service.hello(client, text); });
+        return hand_over(door, [client, text](Service& service) { service.hello(client, text); });
     }
     std::shared_ptr<Inbox> inbox;
     {
@@ -129,7 +136,7 @@ void Service::on_message(std::shared_ptr<Door> door, const net::ZenohSample& sam
         inbox = found->second;
     }
     inbox->put(sample, note.value_or(net::ZenohNote{}), Clock::now());
-    hand_over(*door, [client](Service& service) { service.arrived(client); });
+    hand_over(door, [client](Service& service) { service.arrived(client); });
 }
 
 void Service::start() {
@@ -137,7 +144,7 @@ void Service::start() {
     const std::string& me = session_->id();
     const auto told = [door = door_](auto then) {
         return [door, then](const net::ZenohSample& sample) {
-            hand_over(*door, [then, name = std::string(sample.name()), gone = sample.gone()](Service& service) {
+            hand_over(door, [then, name = std::string(sample.name()), gone = sample.gone()](Service& service) {
                 (service.*then)(name, gone);
             });
         };
@@ -157,11 +164,11 @@ void Service::start() {
             inbox = door->inboxes.find("")->second;
         }
         inbox->put(sample, net::ZenohNote{}, Clock::now());
-        hand_over(*door, [](Service& service) { service.documented_arrived(); });
+        hand_over(door, [](Service& service) { service.documented_arrived(); });
     }));
     declarations_.push_back(to_documented_->watch_matching([door = door_](bool matching) {
         if (matching) return;
-        hand_over(*door, [](Service& service) {
+        hand_over(door, [](Service& service) {
             if (const auto session = service.sessions_.find(""); session != service.sessions_.end())
                 std::shared_ptr(session->second)->finish(Cause::broken, "nobody subscribes to its answers any more");
         });
@@ -292,7 +299,7 @@ void Service::log_stranger(const std::string& line) {
 Sender& Service::sender(net::ZenohPublisher publisher) {
     const auto at = std::make_shared<Sender*>(nullptr);
     auto made = std::make_unique<Sender>(std::move(publisher), [door = door_, at] {
-        hand_over(*door, [at](Service& service) { service.sender_ended(*at); });
+        hand_over(door, [at](Service& service) { service.sender_ended(*at); });
     });
     *at = made.get();
     return *senders_.emplace(made.get(), std::move(made)).first->second;

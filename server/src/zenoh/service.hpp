@@ -78,7 +78,7 @@ private:
         int hellos{0};  // that wait for the network thread
     };
     template <class Function>
-    static void hand_over(Door& door, Function&& function);
+    static void hand_over(const std::shared_ptr<Door>& door, Function&& function);
     void on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample);
 
     void hello(const std::string& client, const std::string& text);
