@@ -38,18 +38,24 @@ def send(connection, opcode, payload):
     connection.sendall(bytes([0x80 | opcode]) + length + bytes(4) + payload)
 
 
-def receive_frame(connection):
-    """The next frame that is not a ping; pings are answered."""
+def receive_message(connection):
+    """The next close frame, or the next whole message, which may come in fragments; pings are answered."""
+    message = b""
     while True:
-        opcode, size = receive(connection, 2)
+        first, size = receive(connection, 2)
         if size == 126:
             (size,) = struct.unpack("!H", receive(connection, 2))
         elif size == 127:
             (size,) = struct.unpack("!Q", receive(connection, 8))
         payload = receive(connection, size)
-        if opcode & 15 != 9:
-            return opcode & 15, payload
-        send(connection, 10, payload)
+        if first & 15 == 9:
+            send(connection, 10, payload)
+        elif first & 15 == 8:
+            return 8, payload
+        else:
+            message += payload
+            if first & 0x80:
+                return 2, message
 
 
 def packed(text):
@@ -87,12 +93,12 @@ def main(program):
             )
             for request, expected in [(reset, b"reset_response")] + [(action, b"step_response")] * 5:
                 send(connection, 2, request)
-                opcode, payload = receive_frame(connection)
+                opcode, payload = receive_message(connection)
                 assert opcode == 2 and expected in payload[:1000], payload[:1000]
                 assert len(payload) > 480 * 640 * (3 + 4), len(payload)
 
             server.send_signal(signal.SIGINT)
-            opcode, payload = receive_frame(connection)
+            opcode, payload = receive_message(connection)
             assert opcode == 8 and payload[:2] == struct.pack("!H", 1001), payload
             send(connection, 8, payload)
         code = server.wait(TIMEOUT)
