@@ -208,8 +208,8 @@ Status Engine::append_proprio(std::size_t proprio, const void* values, std::size
     if (!ring.claim()) return {Errc::writer_busy, name, "proprio", 0, 0};
     const std::uint64_t sequence = ring.push(word);
     state_->proprio_signal(proprio).signal(sequence);
-    ring.drop_claim();
     state_->bell().ring();
+    ring.drop_claim();  // last: whoever takes it next may end the engine
     return {sequence, static_cast<std::uint32_t>(ring.words()) + kRingSteps};
 }
 

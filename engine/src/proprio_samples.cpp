@@ -28,7 +28,7 @@ struct Unpack {
             times[i] = word;
             return;
         }
-        constexpr std::size_t kPerWord = sizeof(std::uint64_t) / sizeof(T);
+        constexpr std::size_t kPerWord = 8 / sizeof(T);  // a word has eight bytes
         T elements[kPerWord];
         std::memcpy(static_cast<void*>(elements), &word, sizeof word);
         const std::size_t first = kPerWord * (i - 2);

@@ -142,17 +142,17 @@ TEST_F(TlsHandshakeTest, KeepsTheEventLoopFreeWhileItIsComputed) {
 }
 
 TEST_F(TlsHandshakeTest, ThatIsCancelledIsNotComputedAndEnds) {
-    Gate gate;
-    const OpensAtEnd opens(gate);
-    ASSERT_TRUE(tls->handshakes.push("other", Priority::newcomer, [&] { gate.pass(); }));
-    ASSERT_TRUE(gate.reached());
+    const auto gate = std::make_shared<Gate>();  // the thread that passes may do so after the test
+    const OpensAtEnd opens(*gate);
+    ASSERT_TRUE(tls->handshakes.push("other", Priority::newcomer, [gate] { gate->pass(); }));
+    ASSERT_TRUE(gate->reached());
     RawClient raw(listener.port());
     raw.send_bytes(bytes_of(std::string("\x16\x03\x01\x00\x01\x01", 6)));
     ASSERT_TRUE(run_until([&] { return handshake != nullptr; }));
     handshake->cancel();
     boost::system::error_code ignored;
     link->socket().close(ignored);
-    gate.open();
+    gate->open();
     ASSERT_TRUE(run_until([&] { return outcome.has_value(); }));
     EXPECT_EQ(*outcome, TlsHandshake::Outcome::failed);
 }

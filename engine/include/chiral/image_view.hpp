@@ -2,6 +2,8 @@
 // Pixels as a driver has them: rows with a stride, channels in another order, or two pixels in four bytes.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <cstddef>
 #include <cstdint>
 
