@@ -30,10 +30,17 @@ std::vector<CameraConfig> cameras() {
     return {camera("wrist", 6, 8, 3, true), camera("gray", 5, 4, 1, false), camera("large", 480, 640, 3, true)};
 }
 
+// A sanitizer takes longer over a message of megabytes than a robot may over an action.
+chiral::ServerOptions patient() {
+    chiral::ServerOptions options;
+    options.max_action_delay = std::chrono::hours(1);
+    return options;
+}
+
 // Publishes frame n of every camera, and sample n of the joints, for n = 1, 2, 3, ...
 class Numbered : public chiral::PolicyServer {
 public:
-    Numbered() : PolicyServer(cameras(), {{"joint_pos", kJoints}, {"gripper", 1}}, "127.0.0.1", 0) {
+    Numbered() : PolicyServer(cameras(), {{"joint_pos", kJoints}, {"gripper", 1}}, "127.0.0.1", 0, patient()) {
         publish(1);
         sensor_ = std::thread([this] {
             for (int n = 2; running_; ++n) {
