@@ -198,9 +198,10 @@ std::uint64_t Session::received() {
 }
 
 std::uint64_t Session::taken() {
+    // In this order: what comes in between makes it too few, which keeps a message old, and not too many.
+    const auto health = net::tcp_health(stream_.next_layer().socket().native_handle());
     error_code error;
     const std::size_t waiting = stream_.next_layer().socket().available(error);
-    const auto health = net::tcp_health(stream_.next_layer().socket().native_handle());
     if (!health) return waiting == 0 ? 1 : 0;
     return health->received_bytes - std::min<std::uint64_t>(waiting, health->received_bytes);
 }
