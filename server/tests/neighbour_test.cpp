@@ -5,6 +5,7 @@
 
 #include <chiral/client.hpp>
 
+#include <charconv>
 #include <clocale>
 #include <filesystem>
 #include <fstream>
@@ -140,9 +141,19 @@ TEST(Neighbour, FiguresAndReasonsHaveADecimalPointInEveryLocale) {
     const std::string reason = std::get<std::string>(obs.extra.at("chiral.action_reason"));
     EXPECT_NE(reason.find("1.5"), std::string::npos) << reason;
     EXPECT_NE(reason.find("1.25"), std::string::npos) << reason;
-    const std::string figures = get(served->port(), "/metrics").body;
+    std::string figures;  // an answer is counted when its last byte has been written: maybe after it was read
+    ASSERT_TRUE(eventually([&] {
+        figures = get(served->port(), "/metrics").body;
+        return figures.find("chiral_answer_latency_seconds_count 1\n") != std::string::npos;
+    })) << figures;
     EXPECT_NE(figures.find("le=\"0.001\""), std::string::npos) << figures;
-    EXPECT_NE(figures.find("chiral_answer_latency_seconds_sum 0."), std::string::npos) << figures;
+    const std::string name = "\nchiral_answer_latency_seconds_sum ";
+    const std::size_t sum_at = figures.find(name);
+    ASSERT_NE(sum_at, std::string::npos) << figures;
+    const std::string sum = figures.substr(sum_at + name.size(), figures.find('\n', sum_at + 1) - sum_at - name.size());
+    double seconds = 0;  // 0.00012 or 7.4e-05
+    const auto [rest, error] = std::from_chars(sum.data(), sum.data() + sum.size(), seconds);
+    EXPECT_TRUE(error == std::errc() && rest == sum.data() + sum.size() && seconds > 0) << sum;
     for (std::size_t at = 0; at < figures.size();) {
         const std::size_t end = figures.find('\n', at);
         const std::string line = figures.substr(at, end - at);
