@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 namespace chiral::test {
 namespace {
 
@@ -80,33 +82,83 @@ TEST(AClient, IsIdleAfterTheLimitOfTheDeafWhereTheSystemTellsNothing) {
 
 // ---- arrival ----
 
+constexpr Duration kTurn = milliseconds(250);
+
+// Of a connection of which the kernel has received and given so much, and nothing comes while it is asked.
+auto counts(std::uint64_t received, std::uint64_t taken) {
+    return [=] { return std::optional(ArrivalClock::Bytes{received, taken, taken}); };
+}
+
 TEST(AMessage, ArrivesWhenItIsReadAsLongAsReadingGoesOn) {
-    ArrivalClock clock(milliseconds(250), kBegin);
+    ArrivalClock clock(kTurn, kBegin);
     const TimePoint now = kBegin + milliseconds(200);
-    clock.turn(now, [] { return 100u; });
-    EXPECT_EQ(clock.arrival(now, [] { return 100u; }), now);
+    clock.turn(now, counts(100, 100));
+    EXPECT_EQ(clock.arrival(now, counts(100, 100)), now);
 }
 
 // Two seconds of SIGSTOP, or of an action queue that is full: 99 messages of 10 bytes are in the kernel then.
 TEST(AMessage, ThatWaitedInTheKernelArrivedAtTheEarliestWhenReadingStopped) {
-    ArrivalClock clock(milliseconds(250), kBegin);
+    ArrivalClock clock(kTurn, kBegin);
     TimePoint now = kBegin + seconds(2);
     std::uint64_t taken = 1000;
     for (int i = 0; i < 99; ++i) {
-        clock.turn(now, [] { return 1990u; });
-        EXPECT_EQ(clock.arrival(now, [&] { return taken += 10; }), kBegin) << i;
+        taken += 10;
+        clock.turn(now, counts(1990, taken));
+        EXPECT_EQ(clock.arrival(now, counts(1990, taken)), kBegin) << i;
         now += milliseconds(1);
     }
-    clock.turn(now, [] { return 2000u; });
-    EXPECT_EQ(clock.arrival(now, [&] { return taken += 10; }), now) << "this one came later";
+    clock.turn(now, counts(2000, 2000));
+    EXPECT_EQ(clock.arrival(now, counts(2000, 2000)), now) << "this one came later";
+}
+
+// A process that goes on slowly: the beat notices 20 messages of 10 bytes, another one comes, one read takes all 21.
+TEST(AMessage, ThatWasTakenOutOfTheKernelTogetherWithANewerOneIsAsOldAsItWas) {
+    ArrivalClock clock(kTurn, kBegin);
+    const TimePoint now = kBegin + seconds(2);
+    clock.turn(now, counts(200, 0));
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(clock.arrival(now, counts(210, 210)), kBegin) << i;
+    EXPECT_EQ(clock.arrival(now, counts(210, 210)), kBegin) << "the newer one: nobody can tell";
+    EXPECT_EQ(clock.arrival(now, counts(220, 220)), now);
+}
+
+// Likewise, and bytes come while the first of them is being looked at.
+TEST(AMessage, IsNotTakenForNewByBytesThatComeWhileTheyAreCounted) {
+    ArrivalClock clock(kTurn, kBegin);
+    const TimePoint now = kBegin + seconds(2);
+    clock.turn(now, counts(200, 0));
+    const auto racing = [] { return std::optional(ArrivalClock::Bytes{240, 210, 240}); };  // 210 were taken, 30 came
+    EXPECT_EQ(clock.arrival(now, racing), kBegin);
+    EXPECT_EQ(clock.arrival(now, counts(240, 210)), kBegin) << "of the same read";
+    EXPECT_EQ(clock.arrival(now, counts(240, 240)), now);
+}
+
+TEST(AMessage, AfterAGapInWhichNothingCameIsNew) {
+    ArrivalClock clock(kTurn, kBegin);
+    clock.turn(kBegin + seconds(2), counts(200, 200));
+    EXPECT_EQ(clock.arrival(kBegin + seconds(2), counts(210, 210)), kBegin + seconds(2));
 }
 
 TEST(AMessage, OfASecondGapInABacklogIsNoYoungerThanTheFirst) {
-    ArrivalClock clock(milliseconds(250), kBegin);
-    clock.turn(kBegin + seconds(2), [] { return 100u; });
-    clock.turn(kBegin + seconds(4), [] { return 200u; });
-    EXPECT_EQ(clock.arrival(kBegin + seconds(4), [] { return 150u; }), kBegin);
-    EXPECT_EQ(clock.arrival(kBegin + seconds(5), [] { return 201u; }), kBegin + seconds(5));
+    ArrivalClock clock(kTurn, kBegin);
+    clock.turn(kBegin + seconds(2), counts(100, 0));
+    clock.turn(kBegin + seconds(4), counts(200, 0));
+    EXPECT_EQ(clock.arrival(kBegin + seconds(4), counts(200, 150)), kBegin);
+    EXPECT_EQ(clock.arrival(kBegin + seconds(5), counts(201, 201)), kBegin) << "it began in the second gap";
+    EXPECT_EQ(clock.arrival(kBegin + seconds(5), counts(210, 210)), kBegin + seconds(5));
+}
+
+TEST(AMessage, WaitedIfItComesWithinATurnAfterTheGapWhereTheSystemDoesNotCount) {
+    ArrivalClock clock(kTurn, kBegin);
+    const auto nothing = [] { return std::optional<ArrivalClock::Bytes>(); };
+    TimePoint now = kBegin + seconds(2);
+    clock.turn(now, nothing);
+    EXPECT_EQ(clock.arrival(now, nothing), kBegin);
+    now += kTurn;
+    clock.turn(now, nothing);
+    EXPECT_EQ(clock.arrival(now, nothing), kBegin);
+    now += milliseconds(1);
+    clock.turn(now, nothing);
+    EXPECT_EQ(clock.arrival(now, nothing), now);
 }
 
 }  // namespace

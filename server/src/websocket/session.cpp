@@ -112,7 +112,7 @@ void Session::on_beat() {
     if (phase_ != Phase::open) return;
     const TimePoint now = Clock::now();
     const auto health = net::tcp_health(stream_.next_layer().socket().native_handle());
-    if (reading_) arrivals_.turn(now, [&] { return received(); });
+    if (reading_) arrivals_.turn(now, [this] { return counted(); });
     if (const auto verdict =
             liveness_.look(now, {health, writing_, reading_, input_.size() > 0, conversation_.answered()})) {
         if (verdict->cause == Cause::dead) {
@@ -186,24 +186,23 @@ void Session::on_read(error_code error) {
 }
 
 TimePoint Session::arrival(TimePoint now) {
-    arrivals_.turn(now, [this] { return received(); });
-    return arrivals_.arrival(now, [this] { return taken(); });
+    const auto count = [this] { return counted(); };
+    arrivals_.turn(now, count);
+    return arrivals_.arrival(now, count);
 }
 
-// Bytes that the kernel has received, and those of them that have been taken out of it. Where it does not tell, all that it
-// holds counts as one message: it is the last of a backlog when nothing is left.
-std::uint64_t Session::received() {
-    const auto health = net::tcp_health(stream_.next_layer().socket().native_handle());
-    return health ? health->received_bytes : 0;
-}
-
-std::uint64_t Session::taken() {
-    // In this order: what comes in between makes it too few, which keeps a message old, and not too many.
-    const auto health = net::tcp_health(stream_.next_layer().socket().native_handle());
-    error_code error;
-    const std::size_t waiting = stream_.next_layer().socket().available(error);
-    if (!health) return waiting == 0 ? 1 : 0;
-    return health->received_bytes - std::min<std::uint64_t>(waiting, health->received_bytes);
+std::optional<ArrivalClock::Bytes> Session::counted() {
+    net::Link::Socket& socket = stream_.next_layer().socket();
+    error_code before, after;
+    // In this order: what comes in between was not waiting before, and is after.
+    const std::size_t waiting_before = socket.available(before);
+    const auto health = net::tcp_health(socket.native_handle());
+    const std::size_t waiting_after = socket.available(after);
+    if (!health || before || after) return std::nullopt;
+    const auto taken = [&](std::uint64_t waiting) {
+        return health->received_bytes - std::min(waiting, health->received_bytes);
+    };
+    return ArrivalClock::Bytes{health->received_bytes, taken(waiting_after), taken(waiting_before)};
 }
 
 void Session::wake_at(TimePoint time) {

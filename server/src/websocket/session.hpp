@@ -63,8 +63,7 @@ private:
     void read();
     void on_read(boost::beast::error_code error);
     TimePoint arrival(TimePoint now);
-    std::uint64_t received();
-    std::uint64_t taken();
+    std::optional<ArrivalClock::Bytes> counted();  ///< nothing where the system does not tell
     void gather(const robot::Reply& reply);
     void write_fragment();
     void on_write(boost::beast::error_code error, std::size_t bytes);
