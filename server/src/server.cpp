@@ -63,18 +63,18 @@ struct PolicyServer::Impl {
     std::mutex mutex;  // guards what follows
     std::condition_variable changed;
     enum class Phase { idle, opening, serving } phase{Phase::idle};
-    std::shared_ptr<Serving> serving;
+    std::shared_ptr<server::Serving> serving;
     bool stop_asked{false};  // while there was nothing to stop: it is for what begins next
 
-    std::shared_ptr<Serving> open(const std::string& host, int port);
+    std::shared_ptr<server::Serving> open(const std::string& host, int port);
     template <class StartThread>
-    void begin(const std::shared_ptr<Serving>& opened, StartThread&& start_thread);
+    void begin(const std::shared_ptr<server::Serving>& opened, StartThread&& start_thread);
     void end();
 };
 
 // ---- serving ----
 
-std::shared_ptr<Serving> PolicyServer::Impl::open(const std::string& host, int port) {
+std::shared_ptr<server::Serving> PolicyServer::Impl::open(const std::string& host, int port) {
     if (port < 0 || port > 65535)
         throw std::invalid_argument("chiral::PolicyServer: port is " + std::to_string(port) + ", expected 0 to 65535");
     {
@@ -83,7 +83,7 @@ std::shared_ptr<Serving> PolicyServer::Impl::open(const std::string& host, int p
         phase = Phase::opening;
     }
     try {
-        auto opened = std::make_shared<Serving>(server, options, stats, source, arena.get());
+        auto opened = std::make_shared<server::Serving>(server, options, stats, source, arena.get());
         opened->open(host, port);
         bound_port.store(opened->port(), std::memory_order_release);
         bound_zenoh_port.store(opened->zenoh_port(), std::memory_order_release);
@@ -95,7 +95,7 @@ std::shared_ptr<Serving> PolicyServer::Impl::open(const std::string& host, int p
 }
 
 template <class StartThread>
-void PolicyServer::Impl::begin(const std::shared_ptr<Serving>& opened, StartThread&& start_thread) {
+void PolicyServer::Impl::begin(const std::shared_ptr<server::Serving>& opened, StartThread&& start_thread) {
     try {
         const std::lock_guard lock(mutex);  // whoever sees `serving` sees its thread
         opened->network = start_thread();

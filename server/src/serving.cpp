@@ -12,7 +12,7 @@
 #include <csignal>
 #include <utility>
 
-namespace chiral {
+namespace chiral::server {
 
 Serving::Serving(PolicyServer& server, const ServerOptions& options, robot::StatCounters& stats,
                  std::shared_ptr<robot::ObservationSource> source, const local::ArenaFile* arena)
@@ -118,4 +118,4 @@ void Serving::recover(const std::exception& error) noexcept {
         boost::asio::post(service_.io.get_executor(), net::PooledHandler(stop_memory_, [this] { shut_down(); }));
 }
 
-}  // namespace chiral
+}  // namespace chiral::server

@@ -26,7 +26,7 @@ namespace chiral::zenoh {
 class Service;
 }
 
-namespace chiral {
+namespace chiral::server {
 
 class Serving {
 public:
@@ -71,4 +71,4 @@ private:
     net::HandlerMemory stop_memory_;
 };
 
-}  // namespace chiral
+}  // namespace chiral::server

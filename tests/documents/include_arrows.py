@@ -3,8 +3,9 @@
 
     include_arrows.py ROOT
 
-Also: nothing outside server/ includes from server/src, nothing includes from the private folder of another part, no public header
-includes a private one, and no files include each other in a circle. ALLOWED is the drawing of docs/ARCHITECTURE.md in words.
+Also: private headers declare nothing in the namespace of users, nothing outside server/ includes from server/src, nothing includes
+from the private folder of another part, no public header includes a private one, and no files include each other in a circle.
+ALLOWED is the drawing of docs/ARCHITECTURE.md in words.
 """
 import pathlib
 import re
@@ -120,11 +121,23 @@ def circle(arrows: dict[str, list[str]]) -> list[str]:
     return []
 
 
+def wrong_names(files: dict[str, str]) -> list[str]:
+    """Private headers that declare more than the existence of a public class in `namespace chiral` itself."""
+    wrong = []
+    for name, text in files.items():
+        if not name.startswith(("server/src/", "engine/src/")) or not name.endswith(".hpp"):
+            continue
+        for inside in re.findall(r"^namespace chiral \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
+            if re.sub(r"^(?:class|struct) \w+;\n", "", inside, flags=re.MULTILINE).strip():
+                wrong.append(f"{name} declares something in namespace chiral, which is its users'")
+    return wrong
+
+
 def main() -> int:
     root = pathlib.Path(sys.argv[1])
     files = sources(root)
     arrows, wrong = graph(files)
-    wrong += wrong_arrows(arrows)
+    wrong += wrong_arrows(arrows) + wrong_names(files)
     if around := circle(arrows):
         wrong.append("these include each other: " + " > ".join(around))
     count = sum(map(len, arrows.values()))
