@@ -44,6 +44,7 @@ public:
 private:
     ServerOptions adjusted(const std::function<void(ServerOptions&)>& adjust) {
         ServerOptions options = quiet(log);
+        options.max_action_delay = Duration::zero();  // the time of a Talk stands still while that of the hooks goes on
         adjust(options);
         return options;
     }
@@ -87,6 +88,20 @@ public:
             waiting.pop_front();
         });
         conversation->notice(notice, now);
+    }
+    /// As long as the server would not read: what it waits for happens.
+    void make_room() {
+        while (!conversation->wants_message(now)) {
+            if (sending) written();
+            else hear();
+        }
+    }
+    /// So many answers were sent and written in all.
+    void take_answers(std::size_t count) {
+        while (sent.size() < count || sending) {
+            if (sending) written();
+            else hear();
+        }
     }
     /// What was sent last has been written.
     void written() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests and actions behind one another: order, back-pressure, and what must not wait for what.
+// Requests and actions behind one another in the bytes of a connection. Their order by itself is in conversation_order_test.cpp.
 #include "support.hpp"
 
 #include <numeric>
@@ -46,94 +46,6 @@ TEST(Pipeline, RequestsSentAtOnceAreAllAnsweredInOrder) {
             EXPECT_EQ(served->stats().observations, static_cast<std::uint64_t>(requests));
         }
     }
-}
-
-TEST(Pipeline, RequestsThatWaitForABlockedHookAreAllAnswered) {
-    Gate gate;
-    int next = 0;
-    Served<HookedServer> served(one_small_camera(), {}, unchanged, [&](HookedServer& server) {
-        server.on_get_obs = [&] {
-            gate.pass();
-            Observation obs = server.make_obs();
-            obs.extra["number"] = std::int64_t{next++};
-            return obs;
-        };
-    });
-    const OpensAtEnd opener(gate);
-    RawClient client = served.connect();
-    for (int i = 0; i < 50; ++i) client.send(RequestType::obs_request);
-    ASSERT_TRUE(gate.reached());
-    gate.open();
-    for (int i = 0; i < 50; ++i) ASSERT_EQ(number_of(client.receive_response()), i);
-}
-
-TEST(Pipeline, DifferentRequestsAreAnsweredInTheOrderOfTheQuestions) {
-    Served<HookedServer> served;
-    RawClient client = served.connect();
-    const std::vector<std::pair<RequestType, ResponseType>> kinds = {
-        {RequestType::metadata, ResponseType::metadata_response},
-        {RequestType::obs_request, ResponseType::obs_response},
-        {RequestType::reset, ResponseType::reset_response},
-        {RequestType::action, ResponseType::step_response},
-    };
-    std::vector<ResponseType> expected;
-    std::uint32_t random = 1;
-    for (int i = 0; i < 300; ++i) {
-        random = random * 1664525u + 1013904223u;
-        const auto& [asked, answered] = kinds[random >> 30];
-        ByteVector message;
-        if (asked == RequestType::action) wire::encode_legacy_action(numbered_action(1), message);
-        else message = request(asked);
-        client.send(message);
-        client.send(numbered_action(2));  // answered by nothing
-        expected.push_back(answered);
-    }
-    for (const ResponseType type : expected) ASSERT_EQ(client.receive_response().type, type);
-    EXPECT_EQ(served->stats().hook_errors, 0u);
-}
-
-TEST(Pipeline, ResetAndStepKeepTheirPlaceAmongTheActions) {
-    Served<HookedServer> served;
-    RawClient client = served.connect();
-    std::vector<std::string> expected;
-    for (int i = 0; i < 60; ++i) {
-        client.send(numbered_action(1));
-        expected.push_back("apply_action");
-        if (i % 3 == 0) {
-            client.send(RequestType::reset);
-            expected.push_back("reset");
-        }
-        if (i % 5 == 0) {
-            ByteVector message;
-            wire::encode_legacy_action(numbered_action(1), message);
-            client.send(message);
-            expected.push_back("step");
-            expected.push_back("apply_action");  // called by the default step()
-            expected.push_back("get_obs");
-        }
-    }
-    client.send(RequestType::reset);
-    expected.push_back("reset");
-    for (int answers = 20 + 12 + 1; answers > 0; --answers) client.receive_response();
-    EXPECT_EQ(served->calls.get(), expected);
-}
-
-TEST(Pipeline, TenThousandActionsAreAppliedInOrderAndNoneIsLost) {
-    constexpr int kActions = 10'000;
-    Watched<std::vector<float>> applied;
-    Served<HookedServer> served(one_small_camera(), {}, unchanged, [&](HookedServer& server) {
-        server.on_action = [&](const Action& action) {
-            applied.change([&](auto& numbers) { numbers.push_back(action.data[0]); });
-        };
-    });
-    RawClient client = served.connect();
-    for (int i = 0; i < kActions; ++i) client.send(numbered_action(static_cast<float>(i)));
-    ASSERT_TRUE(applied.wait([](const auto& numbers) { return numbers.size() == kActions; }));
-    std::vector<float> expected(kActions);
-    std::iota(expected.begin(), expected.end(), 0.f);
-    EXPECT_EQ(applied.get(), expected);
-    EXPECT_TRUE(eventually([&] { return served->stats().actions_applied == kActions; }));
-    EXPECT_EQ(served->stats().actions_received, std::uint64_t{kActions});
 }
 
 TEST(Pipeline, ASlowHookHoldsTheSenderBackAndNothingIsLost) {
@@ -210,39 +122,6 @@ TEST(Pipeline, AClientThatIsHeldBackIsNotTakenForASilentOne) {
         EXPECT_TRUE(applied.wait([&](int count) { return count == (full_of_actions ? 10 : 0); }));
         EXPECT_EQ(client.ask(RequestType::metadata).type, ResponseType::metadata_response);
     }
-}
-
-TEST(Pipeline, AnActionDoesNotWaitForABlockedGetObs) {
-    Gate gate;
-    Watched<int> applied{0};
-    Served<HookedServer> served(one_small_camera(), {}, unchanged, [&](HookedServer& server) {
-        server.on_get_obs = [&] {
-            gate.pass();
-            return server.make_obs();
-        };
-        server.on_action = [&](const Action&) { applied.change([](int& count) { ++count; }); };
-    });
-    const OpensAtEnd opener(gate);
-    RawClient client = served.connect();
-    client.send(RequestType::obs_request);
-    ASSERT_TRUE(gate.reached());
-    for (int i = 0; i < 100; ++i) client.send(numbered_action(1));
-    EXPECT_TRUE(applied.wait([](int count) { return count == 100; }));
-    EXPECT_EQ(served->stats().observations, 0u);
-    gate.open();
-    EXPECT_EQ(client.receive_response().type, ResponseType::obs_response);
-}
-
-TEST(Pipeline, AnObservationDoesNotWaitForABlockedAction) {
-    Gate gate;
-    Served<HookedServer> served(one_small_camera(), {}, unchanged,
-                                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
-    const OpensAtEnd opener(gate);
-    RawClient client = served.connect();
-    client.send(numbered_action(1));
-    ASSERT_TRUE(gate.reached());
-    for (int i = 0; i < 100; ++i) EXPECT_EQ(client.ask(RequestType::obs_request).type, ResponseType::obs_response);
-    EXPECT_EQ(served->stats().actions_applied, 0u);
 }
 
 // Eight cameras of 640x480 with depth: 17 MB, far more than the buffers of a connection. Camera c of frame n is filled
