@@ -2,6 +2,7 @@
 #include "client/local.hpp"
 
 #include "client/frame_bell.hpp"
+#include "client/network_thread.hpp"
 #include "client/outgoing_ring.hpp"
 #include "client/shared_memory.hpp"
 #include "net/packets.hpp"
@@ -93,18 +94,6 @@ private:
 
     std::optional<OpenFailure> shake_hands(net::PacketReader& reader);
     void start();
-
-    // An exception has left a handler: out of memory.
-    void give_up(const char* what) noexcept {
-        try {
-            events_.over(std::string("network thread: ") + what);
-        } catch (...) {  // ended() follows and tells enough
-        }
-        lender_->end();
-        asio::error_code ignored;
-        socket_.close(ignored);
-        bell_.end();
-    }
 
     // ---- everything below runs on the I/O thread ----
 
@@ -325,16 +314,14 @@ void Local::start() {
     context_.restart();
     work_.emplace(context_.get_executor());
     read_some();
-    thread_ = std::thread([this] {
-        try {
-            context_.run();
-        } catch (const std::exception& exception) {
-            give_up(exception.what());
-        } catch (...) {
-            give_up("an exception that is no std::exception");
-        }
-        events_.ended();
-    });
+    thread_ = network_thread(
+        events_, [this] { context_.run(); },
+        [this] {
+            lender_->end();
+            asio::error_code ignored;
+            socket_.close(ignored);
+            bell_.end();
+        });
 }
 
 [[noreturn]] void refuse(const std::string& text, const std::string& problem) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/websocket.hpp"
 
+#include "client/network_thread.hpp"
 #include "client/outgoing_ring.hpp"
 #include "client/received_messages.hpp"
 #include "client/tls.hpp"
@@ -138,26 +139,12 @@ private:
         context_.restart();
         work_.emplace(context_.get_executor());
         read_some();
-        thread_ = std::thread([this] {
-            try {
-                context_.run();
-            } catch (const std::exception& exception) {
-                give_up(exception.what());
-            } catch (...) {
-                give_up("an exception that is no std::exception");
-            }
-            events_.ended();
-        });
-    }
-
-    // An exception has left a handler: out of memory. The operations under way end with the context.
-    void give_up(const char* what) noexcept {
-        try {
-            events_.over(std::string("network thread: ") + what);
-        } catch (...) {  // ended() follows and tells enough
-        }
-        error_code ignored;
-        socket().close(ignored);
+        thread_ = network_thread(
+            events_, [this] { context_.run(); },
+            [this] {
+                error_code ignored;
+                socket().close(ignored);
+            });
     }
 
     // ---- everything below runs on the I/O thread ----

@@ -8,31 +8,15 @@ namespace chiral::local {
 void Answer::begin(robot::Reply& reply, std::optional<std::uint32_t> loan) {
     places_.clear();
     gather_.assign(2, {});
-    bool lent = false;
-    if (reply.type == wire::RequestType::metadata) {
-        wire::encode_metadata_response(reply.metadata, metadata_);
-        gather_[1] = metadata_;
-    } else {
-        encode(reply);
-        gather_[1] = encoder_.head();
-        lent = place_pieces();
-    }
+    encoder_.encode(reply);
+    gather_[1] = encoder_.head();
+    const bool lent = place_pieces();
     if (lent && !loan) throw std::logic_error("an observation is to be lent to a client that holds all that it may");
     loan_ = lent ? loan : std::nullopt;
     observation_ = &reply.result.obs;
     net::write_table(lent ? *loan + 1 : 0, gather_[1].size(), places_, table_);
     gather_[0] = table_;
     writer_.begin(gather_);
-}
-
-void Answer::encode(const robot::Reply& reply) {
-    switch (reply.type) {
-        case wire::RequestType::reset: return encoder_.encode_reset_response(reply.result.obs, reply.result.info);
-        case wire::RequestType::action: return encoder_.encode_step_response(reply.result);
-        default:
-            if (reply.want) return encoder_.encode_wanted_response(reply.result.obs);
-            return encoder_.encode_obs_response(reply.result.obs);
-    }
 }
 
 // Whether some of it lies in the arena.

@@ -6,9 +6,7 @@
 
 #include "net/local_protocol.hpp"
 #include "net/packets.hpp"
-#include "robot/reply.hpp"
-
-#include <chiral/wire.hpp>
+#include "robot/answer_encoder.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -35,12 +33,11 @@ public:
     std::size_t bytes() const noexcept { return writer_.bytes(); }
 
 private:
-    void encode(const robot::Reply& reply);
     bool place_pieces();
 
     const std::span<const std::byte> arena_;
-    wire::ObservationEncoder encoder_;
-    std::vector<std::uint8_t> metadata_, table_;
+    robot::AnswerEncoder encoder_;
+    std::vector<std::uint8_t> table_;
     std::vector<net::PiecePlace> places_;
     std::vector<net::PacketBytes> gather_;  // table, head, and the pieces that come along
     net::PacketWriter writer_;

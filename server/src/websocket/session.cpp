@@ -222,17 +222,7 @@ void Session::notify(robot::Notice notice) noexcept {
 
 void Session::gather(const robot::Reply& reply) {
     gather_.clear();
-    switch (reply.type) {
-        case wire::RequestType::metadata:
-            wire::encode_metadata_response(reply.metadata, metadata_message_);
-            gather_.emplace_back(metadata_message_.data(), metadata_message_.size());
-            return;
-        case wire::RequestType::reset: encoder_.encode_reset_response(reply.result.obs, reply.result.info); break;
-        case wire::RequestType::action: encoder_.encode_step_response(reply.result); break;
-        default:
-            if (reply.want) encoder_.encode_wanted_response(reply.result.obs);
-            else encoder_.encode_obs_response(reply.result.obs);
-    }
+    encoder_.encode(reply);
     gather_.emplace_back(encoder_.head().data(), encoder_.head().size());
     for (const wire::Bytes& piece : encoder_.payload()) gather_.emplace_back(piece.data(), piece.size());
 }

@@ -7,6 +7,7 @@
 
 #include "net/handler_memory.hpp"
 #include "net/link.hpp"
+#include "robot/answer_encoder.hpp"
 #include "robot/conversation.hpp"
 #include "websocket/arrival.hpp"
 #include "websocket/liveness.hpp"
@@ -89,8 +90,7 @@ private:
     net::Link::Timer close_deadline_, heartbeat_, wake_;
 
     boost::beast::flat_buffer input_;
-    wire::ObservationEncoder encoder_;
-    std::vector<std::uint8_t> metadata_message_;
+    robot::AnswerEncoder encoder_;
     Buffers gather_;
     net::Unsent unsent_;  // of the answer that is being written
 

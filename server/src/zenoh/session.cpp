@@ -85,19 +85,9 @@ void Session::notify(robot::Notice notice) noexcept {
 // ---- writing ----
 
 std::vector<chiral_zenoh_bytes> Session::gather(const robot::Reply& reply) {
-    std::vector<chiral_zenoh_bytes> pieces;
-    const auto add = [&](wire::Bytes bytes) { pieces.push_back({bytes.data(), bytes.size()}); };
-    if (reply.type == wire::RequestType::metadata) {
-        wire::encode_metadata_response(reply.metadata, metadata_message_);
-        add(metadata_message_);
-        return pieces;
-    }
-    if (reply.type == wire::RequestType::reset) encoder_.encode_reset_response(reply.result.obs, reply.result.info);
-    else if (reply.type == wire::RequestType::action) encoder_.encode_step_response(reply.result);
-    else if (reply.want) encoder_.encode_wanted_response(reply.result.obs);
-    else encoder_.encode_obs_response(reply.result.obs);
-    add(encoder_.head());
-    for (const wire::Bytes& piece : encoder_.payload()) add(piece);
+    encoder_.encode(reply);
+    std::vector<chiral_zenoh_bytes> pieces{{encoder_.head().data(), encoder_.head().size()}};
+    for (const wire::Bytes& piece : encoder_.payload()) pieces.push_back({piece.data(), piece.size()});
     return pieces;
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "net/handler_memory.hpp"
+#include "robot/answer_encoder.hpp"
 #include "robot/conversation.hpp"
 #include "zenoh/inbox.hpp"
 #include "zenoh/sender.hpp"
@@ -71,8 +72,7 @@ private:
     std::string write_failed_;
     Service::Timer wake_, deadline_, silence_;
 
-    wire::ObservationEncoder encoder_;
-    std::vector<std::uint8_t> metadata_message_;
+    robot::AnswerEncoder encoder_;
 
     struct {
         net::HandlerMemory wake, written;
