@@ -49,8 +49,8 @@ TEST(Pipeline, RequestsSentAtOnceAreAllAnsweredInOrder) {
 }
 
 TEST(Pipeline, ASlowHookHoldsTheSenderBackAndNothingIsLost) {
-    // 1500 actions of 64 KiB do not fit into the buffers of a connection.
-    constexpr int kActions = 1500, kSize = 16 * 1024;
+    // 400 actions of 64 KiB do not fit into the buffers of a connection.
+    constexpr int kActions = 400, kSize = 16 * 1024;
     constexpr std::size_t kBound = 16;
     Gate gate;
     Watched<std::vector<float>> applied;

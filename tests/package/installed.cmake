@@ -2,7 +2,7 @@
 # Installs a build into a prefix of its own, builds programs against it as users would, with CMake and with pkg-config, and
 # runs them.
 #
-#   cmake -DBUILD=... -DWORK=... -DSOURCE=... -DPYTHON=... -DCXX=... -DFLAGS=... -P installed.cmake
+#   cmake -DBUILD=... -DWORK=... -DSOURCE=... -DPYTHON=... -DCXX=... -P installed.cmake
 cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/run.cmake)
 
@@ -27,7 +27,7 @@ foreach(file IN LISTS headers package)
 endforeach()
 
 set(configure ${CMAKE_COMMAND} -S ${SOURCE}/consumer -G Ninja -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=Debug
-  "-DCMAKE_CXX_FLAGS=${FLAGS}" -DCMAKE_PREFIX_PATH=${prefix})
+  -DCMAKE_PREFIX_PATH=${prefix})
 
 run(${configure} -B ${WORK}/engine -DWITH_SERVER=OFF)
 run(${CMAKE_COMMAND} --build ${WORK}/engine)
@@ -42,7 +42,6 @@ run(${PYTHON} ${SOURCE}/talk_to_minimal_server.py ${WORK}/server/minimal_server)
 # Without CMake.
 file(GLOB_RECURSE pc ${prefix}/*/chiral-engine.pc)
 get_filename_component(pc_directory ${pc} DIRECTORY)
-separate_arguments(flags UNIX_COMMAND "${FLAGS}")
 foreach(pair engine_only=chiral-engine policy=chiral-client guide_steps=chiral-server)
   string(REPLACE "=" ";" pair ${pair})
   list(GET pair 0 program)
@@ -54,7 +53,7 @@ foreach(pair engine_only=chiral-engine policy=chiral-client guide_steps=chiral-s
   if(NOT program STREQUAL engine_only)  # one compilation shows the flags, the others link what was compiled above
     set(source ${WORK}/server/CMakeFiles/${program}.dir/${program}.cpp.o)
   endif()
-  run(${CXX} -std=c++20 ${flags} ${source} -o ${WORK}/${program} ${options})
+  run(${CXX} -std=c++20 ${source} -o ${WORK}/${program} ${options})
   run(${WORK}/${program})
 endforeach()
 
