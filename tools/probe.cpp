@@ -45,7 +45,7 @@ struct ProbeOptions {
     bool legacy = false;
     bool act = false;
     std::string json, save;
-    std::string token, token_file, ca;
+    std::string token, token_file, ca, zenoh_config;
     std::string want_text;
     std::optional<Want> want;
     bool insecure = false;
@@ -88,6 +88,10 @@ void add_access_options(CLI::App& app, ProbeOptions& options) {
         ->group("Access");
     app.add_flag("--insecure", options.insecure,
                  "wss:// only: talk to the server whoever it is; it, or anybody in between, gets the\ntoken")
+        ->group("Access");
+    app.add_option("--zenoh-config", options.zenoh_config,
+                   "zenoh://, tcp/ and tls/ only: Zenoh's own configuration (JSON5), which counts where\nit says something")
+        ->type_name("FILE")
         ->group("Access");
 }
 
@@ -360,6 +364,7 @@ ExitCode probe(const ProbeOptions& options, ProbeResult& result) {
     client_options.connect_timeout = duration_of(options.timeout);
     client_options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", printable(line)); };
     client_options.bearer_token = options.token;
+    client_options.zenoh_config_file = options.zenoh_config;
     client_options.tls_ca_file = options.ca;
     client_options.tls_verify = !options.insecure;
     if (options.insecure)

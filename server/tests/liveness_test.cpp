@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dead, deaf, idle or alive, and when a message arrived: times and counts go in.
 #include "websocket/liveness.hpp"
-#include "websocket/arrival.hpp"
+#include "robot/arrival.hpp"
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
 #include <optional>
 
 namespace chiral::test {
 namespace {
 
+using robot::ArrivalClock;
 using robot::Cause;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using websocket::ArrivalClock;
 using websocket::Liveness;
 
 constexpr Liveness::Limits kLimits{seconds(1), seconds(10), Duration::zero()};
@@ -159,6 +161,46 @@ TEST(AMessage, WaitedIfItComesWithinATurnAfterTheGapWhereTheSystemDoesNotCount) 
     now += milliseconds(1);
     clock.turn(now, nothing);
     EXPECT_EQ(clock.arrival(now, nothing), now);
+}
+
+// ---- arrival, as the sender says it ----
+
+class ASendersClock : public testing::Test {
+protected:
+    // Sent at so many ms since the beginning by a clock that is ahead of ours by `offset_`, read so many ms later.
+    TimePoint arrival(int sent_ms, int took_ms) {
+        const TimePoint sent = kBegin + milliseconds(sent_ms);
+        const auto theirs = static_cast<std::uint64_t>((sent.time_since_epoch() + offset_).count());
+        return clock_.arrival(theirs, sent + milliseconds(took_ms));
+    }
+    robot::SenderClock clock_;
+    Duration offset_ = std::chrono::hours(1000);
+};
+
+TEST_F(ASendersClock, TellsThatMessagesWaitedThatCameSlowerThanOthers) {
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(arrival(100 * i, 5), kBegin + milliseconds(100 * i + 5));
+    for (int i = 10; i < 20; ++i) {  // the receiver is stopped until 3000
+        const int sent = 100 * i, took = 3000 - sent;
+        EXPECT_NEAR(static_cast<double>((arrival(sent, took) - kBegin).count()), 1e6 * (sent + 5), 1e6) << i;
+    }
+    EXPECT_EQ(arrival(3100, 4), kBegin + milliseconds(3104)) << "faster than ever";
+}
+
+TEST_F(ASendersClock, MayGoFasterOrSlowerThanOurs) {
+    for (const int ppm : {-100, 100}) {
+        for (int hours = 0; hours < 10; ++hours) {
+            offset_ = std::chrono::hours(hours) * ppm / 1'000'000;
+            const int sent = hours * 3'600'000;
+            EXPECT_EQ(arrival(sent, 5), kBegin + milliseconds(sent + 5)) << ppm << " ppm after " << hours << " h";
+        }
+        clock_ = {};
+    }
+}
+
+TEST_F(ASendersClock, ThatSaysAnythingIsNeverFromTheFutureAndNeverUndefined) {
+    const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    for (const std::uint64_t sent : {std::uint64_t{1}, most, most / 2, most / 2 + 1, std::uint64_t{0}, most - 1})
+        EXPECT_LE(clock_.arrival(sent, kBegin), kBegin) << sent;
 }
 
 }  // namespace

@@ -4,11 +4,15 @@ server. Over Zenoh itself, on loopback.
 
     interop_test.py        CHIRAL_SERVE and CHIRAL_PROBE are the programs
 """
+import json
 import os
 import re
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
@@ -69,6 +73,63 @@ class Interop(unittest.TestCase):
             told = run(PROBE, f"zenoh://127.0.0.1:{robot.port}/robots/arm7", "--count", "20")
             self.assertEqual(told.returncode, 0, told.stderr)
             self.assertRegex(told.stdout, r"\b20 ")
+
+    def test_a_robot_that_was_stopped_refuses_what_was_meant_for_the_past(self):
+        # Zenoh gives a link up that is silent for two seconds; a busy machine may take longer to come back.
+        with tempfile.NamedTemporaryFile("w", suffix=".json5") as patient:
+            patient.write("{transport: {link: {tx: {lease: 60000}}}}")
+            patient.flush()
+            with Robot("--zenoh-config", patient.name) as robot:
+                client = documented.Client(robot.port)
+                self.addCleanup(client.close)
+                client.connect()
+                client.act([0.1] * 7)
+                client.ask("obs_request")
+                pid = robot.program.process.pid
+                os.kill(pid, signal.SIGSTOP)
+                os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+                for _ in range(20):
+                    client.act([0.2] * 7)
+                time.sleep(1.0)  # twice what an action may wait: it is time itself that has to pass
+                os.kill(pid, signal.SIGCONT)
+                header, _ = client.ask("obs_request")
+                self.assertEqual(header["extra"]["chiral.actions_late"], 20)
+
+    def test_tls_with_certificates_of_both_sides_is_zenohs_own(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def openssl(*arguments):
+                subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+            new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+            openssl("req", "-x509", *new_key, "-days", "1", "-keyout", "site.key", "-out", "site.pem", "-subj", "/CN=site")
+            with open(f"{folder}/names", "w", encoding="utf-8") as names:
+                names.write("subjectAltName=IP:127.0.0.1\n")
+            for name in ("robot", "policy"):
+                openssl("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+                openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "site.pem", "-CAkey", "site.key", "-CAcreateserial",
+                        "-days", "1", "-extfile", "names", "-out", f"{name}.pem")
+
+            def configuration(of, **more):
+                path = f"{folder}/{of}.json5"
+                tls = {"root_ca_certificate": f"{folder}/site.pem", "enable_mtls": True}
+                for end in ("listen", "connect"):
+                    tls |= {f"{end}_private_key": f"{folder}/{of}.key", f"{end}_certificate": f"{folder}/{of}.pem"}
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump({"transport": {"link": {"tls": tls}}} | more, file)
+                return path
+
+            port = free_port()
+            listen = {"listen": {"endpoints": [f"tls/127.0.0.1:{port}"]}}
+            robot = Program(SERVE, "--port", "0", "--zenoh", "--zenoh-port", str(port), "--size", "64x48",
+                            "--zenoh-config", configuration("robot", **listen))
+            self.addCleanup(robot.kill)
+            robot.wait_line("zenoh://")
+            address, config = f"tls/127.0.0.1:{port}", configuration("policy")
+            told = run(PROBE, address, "--zenoh-config", config, "--count", "3")
+            self.assertEqual(told.returncode, 0, told.stderr)
+            for stranger in ([address], [f"tcp/127.0.0.1:{port}"]):
+                told = run(PROBE, *stranger, "--count", "1", "--timeout", "3")
+                self.assertEqual(told.returncode, 1, told.stdout + told.stderr)
 
     def test_a_second_controller_is_refused_and_the_first_goes_on(self):
         with Robot() as robot:

@@ -191,7 +191,7 @@ TimePoint Session::arrival(TimePoint now) {
     return arrivals_.arrival(now, count);
 }
 
-std::optional<ArrivalClock::Bytes> Session::counted() {
+std::optional<robot::ArrivalClock::Bytes> Session::counted() {
     net::Link::Socket& socket = stream_.next_layer().socket();
     error_code before, after;
     // In this order: what comes in between was not waiting before, and is after.
@@ -202,7 +202,7 @@ std::optional<ArrivalClock::Bytes> Session::counted() {
     const auto taken = [&](std::uint64_t waiting) {
         return health->received_bytes - std::min(waiting, health->received_bytes);
     };
-    return ArrivalClock::Bytes{health->received_bytes, taken(waiting_after), taken(waiting_before)};
+    return robot::ArrivalClock::Bytes{health->received_bytes, taken(waiting_after), taken(waiting_before)};
 }
 
 void Session::wake_at(TimePoint time) {

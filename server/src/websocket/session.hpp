@@ -8,8 +8,8 @@
 #include "net/handler_memory.hpp"
 #include "net/link.hpp"
 #include "robot/answer_encoder.hpp"
+#include "robot/arrival.hpp"
 #include "robot/conversation.hpp"
-#include "websocket/arrival.hpp"
 #include "websocket/liveness.hpp"
 #include "websocket/service.hpp"
 
@@ -64,7 +64,7 @@ private:
     void read();
     void on_read(boost::beast::error_code error);
     TimePoint arrival(TimePoint now);
-    std::optional<ArrivalClock::Bytes> counted();  ///< nothing where the system does not tell
+    std::optional<robot::ArrivalClock::Bytes> counted();  ///< nothing where the system does not tell
     void gather(const robot::Reply& reply);
     void write_fragment();
     void on_write(boost::beast::error_code error, std::size_t bytes);
@@ -85,7 +85,7 @@ private:
 
     const Duration beat_;
     Liveness liveness_;
-    ArrivalClock arrivals_;
+    robot::ArrivalClock arrivals_;
     robot::RateLimit control_frames_;
     net::Link::Timer close_deadline_, heartbeat_, wake_;
 

@@ -7,9 +7,11 @@
 
 #include "net/zenoh.hpp"
 #include "net/zenoh_keys.hpp"
+#include "robot/arrival.hpp"
 
 #include <chiral/time.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -32,8 +34,9 @@ public:
 
     explicit Inbox(std::size_t most_bytes) : most_bytes_(most_bytes) {}
 
-    /// Copies the message. One that finds no room is lost, and overrun() says so from then on.
-    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint now) {
+    /// Copies the message, which arrived at `arrived` or, if its sender says when it was sent, maybe earlier. One that finds no
+    /// room is lost, and overrun() says so from then on.
+    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint arrived) {
         const std::size_t size = sample.size();
         const std::lock_guard lock(mutex_);
         if (overrun_ || waiting_.size() == kMostMessages || size > most_bytes_ - bytes_) {
@@ -48,7 +51,7 @@ public:
         message.bytes.resize(size);
         sample.copy_to(message.bytes.data());
         message.note = note;
-        message.arrived = now;
+        message.arrived = note.sent_ns != 0 ? std::min(arrived, sender_.arrival(note.sent_ns, Clock::now())) : arrived;
         bytes_ += size;
         waiting_.push_back(std::move(message));
     }
@@ -84,6 +87,7 @@ private:
     std::vector<std::vector<std::uint8_t>> used_;
     std::size_t bytes_{0};
     bool overrun_{false};
+    robot::SenderClock sender_;
 };
 
 }  // namespace chiral::zenoh

@@ -23,6 +23,16 @@ namespace {
 constexpr int kMostHellos = 64;
 constexpr std::size_t kMostRemembered = 1024;
 
+// As often as the age of actions asks for.
+Duration beat_of(const ServerOptions& options) {
+    const Duration most = std::chrono::milliseconds(250);
+    if (options.max_action_delay <= Duration::zero()) return most;
+    return std::clamp<Duration>(options.max_action_delay / 4, std::chrono::milliseconds(10), most);
+}
+
+// Zenoh does not say how many bytes it has taken out of the kernel.
+constexpr auto uncounted = [] { return std::optional<robot::ArrivalClock::Bytes>(); };
+
 std::string endpoint_text(const std::string& host, int port) {
     const bool ipv6 = host.find(':') != std::string::npos;
     return "tcp/" + (ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
@@ -60,8 +70,9 @@ Service::Service(robot::Robot& served, boost::asio::io_context& io_context, cons
       io(io_context),
       keys_{zenoh.prefix},
       port_(port),
-      door_(std::make_shared<Door>()),
+      door_(std::make_shared<Door>(2 * beat_of(options))),
       stranger_lines_(std::chrono::milliseconds(10), std::chrono::seconds(1)),
+      beat_(io.get_executor()),
       force_(io.get_executor()) {
     door_->service = this;
     door_->inboxes.emplace("", std::make_shared<Inbox>(options.max_message_bytes));
@@ -128,19 +139,42 @@ void Service::on_message(std::shared_ptr<Door> door, const net::ZenohSample& sam
         }
         return hand_over(door, [client, text](Service& service) { service.hello(client, text); });
     }
-    std::shared_ptr<Inbox> inbox;
-    {
-        const std::lock_guard lock(door->mutex);
-        const auto found = door->inboxes.find(client);
-        if (found == door->inboxes.end()) return;  // it has not been let in, or not any more
-        inbox = found->second;
-    }
-    inbox->put(sample, note.value_or(net::ZenohNote{}), Clock::now());
+    if (!put(*door, client, sample, note.value_or(net::ZenohNote{}))) return;  // it has not been let in, or not any more
     hand_over(door, [client](Service& service) { service.arrived(client); });
+}
+
+// False if there is no such client.
+bool Service::put(Door& door, std::string_view client, const net::ZenohSample& sample, const net::ZenohNote& note) {
+    std::shared_ptr<Inbox> inbox;
+    const TimePoint now = Clock::now();
+    TimePoint arrived;
+    {
+        const std::lock_guard lock(door.mutex);
+        const auto found = door.inboxes.find(client);
+        if (found == door.inboxes.end()) return false;
+        inbox = found->second;
+        door.arrivals.turn(now, uncounted);
+        arrived = door.arrivals.arrival(now, uncounted);
+    }
+    inbox->put(sample, note, arrived);
+    return true;
+}
+
+// Zenoh's threads and this one are all that shows whether the process goes on.
+void Service::beat() {
+    {
+        const std::lock_guard lock(door_->mutex);
+        door_->arrivals.turn(Clock::now(), uncounted);
+    }
+    beat_.expires_after(beat_of(options));
+    beat_.async_wait([this](boost::system::error_code error) {
+        if (!error) beat();
+    });
 }
 
 void Service::start() {
     work_.emplace(io.get_executor());
+    beat();
     const std::string& me = session_->id();
     const auto told = [door = door_](auto then) {
         return [door, then](const net::ZenohSample& sample) {
@@ -158,12 +192,7 @@ void Service::start() {
         session_->subscribe(keys_.to_robot(me, net::kEveryone),
                             [this, door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
     declarations_.push_back(session_->subscribe(keys_.to_robot(), [door = door_](const net::ZenohSample& sample) {
-        std::shared_ptr<Inbox> inbox;
-        {
-            const std::lock_guard lock(door->mutex);
-            inbox = door->inboxes.find("")->second;
-        }
-        inbox->put(sample, net::ZenohNote{}, Clock::now());
+        put(*door, "", sample, net::ZenohNote{});
         hand_over(door, [](Service& service) { service.documented_arrived(); });
     }));
     declarations_.push_back(to_documented_->watch_matching([door = door_](bool matching) {
@@ -324,6 +353,7 @@ void Service::shut_down() {
 
 void Service::let_loop_end() {
     force_.cancel();
+    beat_.cancel();
     work_.reset();
 }
 

@@ -10,6 +10,7 @@
 
 #include "net/zenoh.hpp"
 #include "net/zenoh_keys.hpp"
+#include "robot/arrival.hpp"
 #include "robot/rate_limit.hpp"
 #include "robot/robot.hpp"
 #include "zenoh/inbox.hpp"
@@ -29,6 +30,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace chiral::zenoh {
 
@@ -72,14 +74,17 @@ public:
 private:
     // What callbacks reach, which may come a moment too late.
     struct Door {
-        std::mutex mutex;  // guards what follows
-        Service* service;  // null when it is gone
+        explicit Door(Duration longest_turn) : arrivals(longest_turn, Clock::now()) {}
+        std::mutex mutex;           // guards what follows
+        Service* service{nullptr};  // null when it is gone
         std::map<std::string, std::shared_ptr<Inbox>, std::less<>> inboxes;
         int hellos{0};  // that wait for the network thread
+        robot::ArrivalClock arrivals;
     };
     template <class Function>
     static void hand_over(const std::shared_ptr<Door>& door, Function&& function);
     void on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample);
+    static bool put(Door& door, std::string_view client, const net::ZenohSample& sample, const net::ZenohNote& note);
 
     void hello(const std::string& client, const std::string& text);
     void admit(const std::string& client, const net::ZenohHello& hello);
@@ -90,6 +95,7 @@ private:
     void robot_token(const std::string& other, bool gone);
     void sender_ended(Sender* sender);
     void let_loop_end();
+    void beat();
     void open(const std::string& host, int port);
     void log_stranger(const std::string& line);
 
@@ -102,7 +108,7 @@ private:
     std::set<std::string> others_;                              // robots under the same prefix
     robot::RateLimit stranger_lines_;
     bool stopping_{false};
-    Timer force_;
+    Timer beat_, force_;
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
 
     std::optional<net::ZenohSession> session_;

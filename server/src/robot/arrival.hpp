@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// When a message arrived at the earliest, though it was read later.
-//
-// TCP does not say when bytes came. But as long as a read is pending and the event loop turns, what comes is read at once. If
-// there was a gap in that (the process was stopped, its thread blocked, the connection held back), what the kernel holds at
-// its end may have come at any time since its beginning: that is then the time of every message that was taken out of the
-// kernel together with bytes of the gap. One read may take several messages, of the gap and of after it: which of them it
-// cannot tell, so all of them are old. No socket and no clock: counts and the time are passed in.
+// When a message arrived at the earliest, though it was read later. No socket and no clock: counts and times are passed in.
 #pragma once
 
 #include <chiral/time.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 
-namespace chiral::websocket {
+namespace chiral::robot {
 
+/// By what this end knows. TCP does not say when bytes came. But as long as a read is pending and the event loop turns, what comes
+/// is read at once. If there was a gap in that (the process was stopped, its thread blocked, the connection held back), what the
+/// kernel holds at its end may have come at any time since its beginning: that is then the time of every message that was taken out
+/// of the kernel together with bytes of the gap. One read may take several messages, of the gap and of after it: which of them it
+/// cannot tell, so all of them are old.
 class ArrivalClock {
 public:
     /// Of one connection, since it began. Bytes may come while they are counted: what was taken lies between two bounds.
@@ -67,4 +68,32 @@ private:
     std::uint64_t taken_{0};         // at most, at the message before, or then
 };
 
-}  // namespace chiral::websocket
+/// By what the sender says: when it sent, on a clock of its own. The message that came fastest so far took no time, and any
+/// other one what it came later than that. A sender that lies about its clock deceives itself only.
+class SenderClock {
+public:
+    /// The earliest arrival of a message that was sent at `sent_ns` by the sender's clock and is read at `now`.
+    TimePoint arrival(std::uint64_t sent_ns, TimePoint now) noexcept {
+        constexpr int drift = 5000;                              // two clocks part by at most 200 ppm
+        constexpr Duration year = std::chrono::hours(24 * 365);  // nothing waits for so long
+        // Modulo 2^64: there is nothing that a sender may not say.
+        const std::uint64_t ahead = static_cast<std::uint64_t>(now.time_since_epoch().count()) - sent_ns;
+        const std::uint64_t expected = least_ahead_ + static_cast<std::uint64_t>((now - at_).count() / drift);
+        const Duration waited(static_cast<std::int64_t>(ahead - expected));
+        if (!known_ || waited <= Duration::zero()) {
+            known_ = true;
+            least_ahead_ = ahead;
+            at_ = now;
+            return now;
+        }
+        return now - std::min(waited, year);
+    }
+
+private:
+    bool known_{false};
+    std::uint64_t least_ahead_{
+        0};           // nanoseconds by which our clock was ahead of the sender's at the message that came fastest
+    TimePoint at_{};  // of that
+};
+
+}  // namespace chiral::robot
