@@ -4,6 +4,8 @@
 
     PYTHONPATH=build/release/python build/python/bin/python bench/python_numbers.py --build build/release [--json FILE]
 
+Part of bench/run.
+
 Round trips: one robot (chiral-serve), asked in turn by chiral-probe, by chiral.PolicyClient and by websockets + msgpack.
 CPU per observation: chiral-probe asks chiral-serve, a Python robot, and one of websockets + msgpack; the robot's process is
 weighed. Updates: update_image() beside memmove of the same bytes. Rows are compared within a run; the machine is as it is.
@@ -14,7 +16,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "python" / "tests"))
 
 from pure_peer import PureClient, PureServer  # noqa: E402
+from report import put_between_markers  # noqa: E402
 
+CAMERAS = (1, 4, 8)
 HEIGHT, WIDTH = 480, 640
 
 
@@ -89,8 +93,8 @@ def robot_process(build: pathlib.Path, kind: str, cameras: int) -> Iterator[tupl
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of all threads that are there, to the nanosecond: those that serve stay."""
+    return sum(int(task.read_text(encoding="ascii").split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def probe(build: pathlib.Path, port: int, count: int) -> float:
@@ -147,11 +151,71 @@ def updates(count: int) -> dict[str, float]:
     return {"memcpy": min(copies) * 1e3, "update_image": min(published) * 1e3}
 
 
+def measure(build: pathlib.Path, count: int) -> dict[str, Any]:
+    numbers: dict[str, Any] = {"round_trip_p50_ms": {}, "server_cpu_ms": {}, "count": count}
+    for cameras in CAMERAS:
+        say(f"round trips, {cameras} RGB-D cameras")
+        numbers["round_trip_p50_ms"][str(cameras)] = round_trips(build, cameras, count)
+    say("CPU of servers")
+    for kind in ("c++", "python", "pure"):
+        numbers["server_cpu_ms"][kind] = cpu_per_observation(build, kind, 4, 3 * count)
+    say("update_image()")
+    numbers["update_us"] = updates(10 * count)
+    return numbers
+
+
+def say(what: str) -> None:
+    print(f"python_numbers: {what}", file=sys.stderr, flush=True)
+
+
+@dataclass
+class Row:
+    """One question: what Python's package needs, beside what somebody else does."""
+
+    what: str
+    ours: str
+    rival: str
+    ratio: float
+    most: float | None = None  # what the ratio may be
+
+    @property
+    def goal(self) -> str:
+        if self.most is None:
+            return ""
+        return f"<= {self.most:.3g} x {'met' if self.ratio <= self.most else 'MISSED'}"
+
+
+def rows_of(numbers: dict[str, Any]) -> list[Row]:
+    rows = []
+    for cameras, p50 in numbers["round_trip_p50_ms"].items():
+        what = f"observation of {cameras} RGB-D camera{'s' if cameras != '1' else ''}, client's p50"
+        ours = f"{p50['python']:.2f} ms"
+        rows.append(Row(what, ours, f"C++ client {p50['c++']:.2f} ms", p50["python"] / p50["c++"], 1.15))
+        rows.append(Row(what, ours, f"websockets + msgpack {p50['pure']:.2f} ms", p50["python"] / p50["pure"]))
+    cpu = numbers["server_cpu_ms"]
+    what, ours = "server's CPU for an observation of 4", f"{cpu['python']:.2f} ms"
+    rows.append(Row(what, ours, f"C++ robot {cpu['c++']:.2f} ms", cpu["python"] / cpu["c++"], 1.3))
+    rows.append(Row(what, ours, f"websockets + msgpack {cpu['pure']:.2f} ms", cpu["python"] / cpu["pure"]))
+    update = numbers["update_us"]
+    most = (1.1 * update["memcpy"] + 5.0) / update["memcpy"]
+    rows.append(Row("update_image(), 640x480 RGB", f"{update['update_image']:.1f} us", f"memcpy {update['memcpy']:.1f} us",
+                    update["update_image"] / update["memcpy"], most))
+    return rows
+
+
+def markdown(rows: list[Row]) -> str:
+    text = ["| what | chiral for Python | rival | ratio | goal |", "| --- | --- | --- | --- | --- |"]
+    text += [f"| {row.what} | {row.ours} | {row.rival} | {row.ratio:.3g} | {row.goal} |" for row in rows]
+    return "\n".join(text) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release", help="build folder with the C++ programs")
     parser.add_argument("--count", type=int, default=100, help="observations of each measurement [100]")
     parser.add_argument("--json", type=pathlib.Path, help="write the numbers to this file")
+    parser.add_argument("--tell", type=pathlib.Path, metavar="JSON", help="measure nothing: tell what is in this file")
+    parser.add_argument("--save", action="store_true", help="make this the stored result, in bench/results and bench/README.md")
     parser.add_argument("--serve", choices=("python", "pure"), help=argparse.SUPPRESS)
     parser.add_argument("--cameras", type=int, default=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -159,20 +223,15 @@ def main() -> None:
         serve_for_ever(arguments.serve, arguments.cameras)
         return
 
-    numbers: dict[str, Any] = {}
-    print("round trip p50, ms   C++ client   Python client   ratio   websockets+msgpack   ratio")
-    for cameras in (1, 4, 8):
-        p50 = numbers[f"round_trip_{cameras}"] = round_trips(arguments.build, cameras, arguments.count)
-        print(f"  {cameras} RGB-D cameras    {p50['c++']:10.2f}   {p50['python']:13.2f}   {p50['python'] / p50['c++']:5.2f}"
-              f"   {p50['pure']:18.2f}   {p50['pure'] / p50['c++']:5.2f}", flush=True)
-    cpu = numbers["cpu"] = {kind: cpu_per_observation(arguments.build, kind, 4, 3 * arguments.count) for kind in ("c++", "python", "pure")}
-    print(f"server CPU per observation of 4 cameras, ms: C++ {cpu['c++']:.2f}, Python {cpu['python']:.2f} "
-          f"({cpu['python'] / cpu['c++']:.2f} x), websockets+msgpack {cpu['pure']:.2f} ({cpu['pure'] / cpu['c++']:.2f} x)", flush=True)
-    update = numbers["update"] = updates(10 * arguments.count)
-    print(f"update_image, 640x480 RGB: {update['update_image']:.1f} us; memcpy {update['memcpy']:.1f} us; "
-          f"1.1 x memcpy + 5 us = {1.1 * update['memcpy'] + 5:.1f} us")
+    numbers = json.loads(arguments.tell.read_text()) if arguments.tell else measure(arguments.build, arguments.count)
     if arguments.json:
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    rows = rows_of(numbers)
+    for row in rows:
+        print(f"  {row.what:<46} {row.ours:<12} {row.rival:<30} {row.ratio:5.2f} x  {row.goal}".rstrip())
+    if arguments.save:
+        put_between_markers(ROOT / "bench" / "README.md", markdown(rows), "python")
+        (ROOT / "bench" / "results" / "python.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -153,11 +153,11 @@ def write(path, whole):
     path.write_text("{\n " + ",\n ".join(f"{json.dumps(key)}: {part(value)}" for key, value in whole.items()) + "\n}\n")
 
 
-def put_between_markers(path, text):
+def put_between_markers(path, text, marker="bench"):
     old = path.read_text()
-    new, count = re.subn(r"(<!-- bench -->\n).*?(<!-- /bench -->)", lambda m: m[1] + text + m[2], old, flags=re.DOTALL)
+    new, count = re.subn(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", lambda m: m[1] + text + m[2], old, flags=re.DOTALL)
     if count != 1:
-        sys.exit(f"{path}: expected one pair of markers <!-- bench --> and <!-- /bench -->, found {count}")
+        sys.exit(f"{path}: expected one pair of markers <!-- {marker} --> and <!-- /{marker} -->, found {count}")
     path.write_text(new)
 
 

@@ -144,7 +144,9 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     app.add_flag("--takeover", server.allow_takeover, "A client that asks for ?takeover=1 replaces the one in control")
         ->group("Control");
     app.add_option("--local-socket", server.local_socket,
-                   "Path of a socket for clients on this machine, which copy no image: unix://PATH");
+                   "Path of a socket for clients on this machine, which copy no image: unix://PATH")
+        ->type_name("PATH")
+        ->group("Control");
     app.add_option("--observers", server.max_observers, "Clients that may look on at /observe [2]")
         ->check(in_range(0, 11))
         ->type_name("N")

@@ -163,7 +163,7 @@ class Hooks:
             raise RuntimeError("the PolicyServer object is gone")
         try:
             return self._drive(getattr(server, name), *arguments)
-        except Exception:
+        except BaseException:  # also of sys.exit(): this thread is the server's
             log.exception("%s() of %s failed", name, type(server).__name__)
             raise
 

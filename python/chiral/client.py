@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native, _wire
+from ._log import Log, line_taker
 from ._observe import ObservedBlock, lent
 from .types import Array, Observation
 from .want import Want, request_for
@@ -32,10 +34,24 @@ class PolicyClient:
 
     Raises chiral.ConnectionError, a ConnectionError of Python's, when there is no connection, it breaks, or no answer comes in
     time; the client may connect() again. Options are those of the C++ client by name, with times in seconds: connect_timeout,
-    retry_interval, request_timeout, bearer_token, tls_ca_file, tls_verify, max_message_bytes, max_queued_actions.
+    retry_interval, request_timeout, reset_timeout, bearer_token, tls_ca_file, tls_verify, max_message_bytes, max_queued_actions.
+
+    `log` gets one line when connect() starts to wait for a server, and when a stream ends on an error: a callable, which must not
+    call the client, on any thread; or a logging.Logger, at `log_level`. Default: stderr.
     """
 
-    def __init__(self, uri: str | None = None, protocol: str = "websocket", *, writable: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        uri: str | None = None,
+        protocol: str = "websocket",
+        *,
+        writable: bool = False,
+        log: Log | None = None,
+        log_level: int = logging.INFO,
+        **options: Any,
+    ) -> None:
+        if log is not None:
+            options["log"] = line_taker(self, log, log_level)
         if protocol not in _DEFAULT_URIS:
             raise ValueError(f"protocol is {protocol!r}, expected 'websocket' or 'zenoh'")
         self.uri = _DEFAULT_URIS[protocol] if uri is None else uri

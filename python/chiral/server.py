@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextvars
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ import numpy.typing as npt
 from . import _native, _wire
 from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Proprio, ProprioLock, Proprios
 from ._hooks import Connection, Hooks
+from ._log import Log, line_taker
 from .types import Array, CameraConfig, Observation, ProprioConfig
 
 __all__ = ["Frame", "PolicyServer"]
@@ -24,6 +27,8 @@ __all__ = ["Frame", "PolicyServer"]
 _DEFAULT_PORTS = {"websocket": 8765, "zenoh": 7447}
 # Who can reach a Zenoh port can move the robot: that is asked for in words.
 _DEFAULT_HOSTS = {"websocket": "0.0.0.0", "zenoh": "127.0.0.1"}
+# Options of servers that are made by a program which does not know of them: see chiral.testing.
+_imposed: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("chiral_options", default={})
 
 
 class PolicyServer(abc.ABC):
@@ -39,6 +44,9 @@ class PolicyServer(abc.ABC):
     With protocol "zenoh" it listens on this machine only, unless `host` says otherwise; the option zenoh is a dict with prefix,
     connect (routers), config_file and silence. zenoh={} beside WebSocket listens there as well. See docs/ZENOH.md.
 
+    `log` gets one line per event (client connected, refused, protocol error): a callable, on a thread of the log's own, where it
+    may be slow, or a logging.Logger, at `log_level`. Default: stderr.
+
     A hook that raises closes the connection, with one line of the exception as the reason; the traceback goes to the logger
     "chiral", and the next client is served.
     """
@@ -49,11 +57,26 @@ class PolicyServer(abc.ABC):
     extrinsics: Mapping[str, Array]
     proprios: Mapping[str, Array]
 
-    def __init__(self, host: str | None = None, port: int | None = None, protocol: str = "websocket", **options: Any) -> None:
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        protocol: str = "websocket",
+        *,
+        log: Log | None = None,
+        log_level: int = logging.INFO,
+        **options: Any,
+    ) -> None:
         if protocol not in _DEFAULT_PORTS:
             raise ValueError(f"protocol is {protocol!r}, expected 'websocket' or 'zenoh'")
-        if protocol == "zenoh":
+        imposed = _imposed.get()
+        if imposed:
+            options.pop("zenoh", None)  # which has a port
+        elif protocol == "zenoh":
             options["zenoh"] = {**options.get("zenoh", {}), "only": True}
+        options.update(imposed)
+        if log is not None:
+            options["log"] = line_taker(self, log, log_level)
         self.host = _DEFAULT_HOSTS[protocol] if host is None else host
         self.port = _DEFAULT_PORTS[protocol] if port is None else port
         self._protocol = protocol
@@ -361,11 +384,13 @@ class Frame:
         return self._array("depth")
 
     def set_intrinsics(self, K: npt.ArrayLike) -> None:
+        """Camera matrix, (3, 3), pixels; published with the rest. The same as `frame.intrinsics = K`."""
         values = np.empty((3, 3))
         _copy(values, K, f"frame('{self._camera.name}').intrinsics")
         self._open().set_intrinsics(values)
 
     def set_extrinsics(self, T: npt.ArrayLike) -> None:
+        """Camera-to-world transform, (4, 4), metres; published with the rest. The same as `frame.extrinsics = T`."""
         values = np.empty((4, 4))
         _copy(values, T, f"frame('{self._camera.name}').extrinsics")
         self._open().set_extrinsics(values)

@@ -2,38 +2,54 @@
 """For unit tests of a robot or a policy that need no other machine: a client for a robot, and a robot for a policy.
 
     def test_my_robot():
-        with chiral.testing.serving(MyRobot()) as env:    # no port to choose, nothing to wait for
+        with chiral.testing.serving(MyRobot) as env:    # no port, nothing to wait for
             obs, info = env.reset()
             env.apply_action(np.zeros(7))
 
-What goes between the two passes everything that it passes in earnest: the gate, the time-outs, the queues and the wire. It goes
-through the loopback interface, on a port that the system picks.
+What goes between the two passes everything that it passes in earnest: control, the gate, the time-outs and the queues.
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .client import PolicyClient
-from .server import PolicyServer
+from .server import PolicyServer, _imposed
 from .types import Array, CameraConfig, Observation, ProprioConfig
 
 __all__ = ["SimulatedRobot", "serving"]
 
 
 @contextmanager
-def serving(server: PolicyServer, **client_options: Any) -> Iterator[PolicyClient]:
-    """Serves `server` where nobody else is, and gives a client that is connected to it."""
-    server.host, server.port = "127.0.0.1", 0
-    with server, PolicyClient(f"ws://127.0.0.1:{server.port}", **client_options) as client:
-        yield client
+def serving(robot: PolicyServer | Callable[[], PolicyServer], **client_options: Any) -> Iterator[PolicyClient]:
+    """Serves a robot where nobody else is, and gives a client that is connected to it.
+
+    robot: a class, or any callable that makes the server: then no port is opened at all, whatever host, port and protocol it asks
+    for; the two talk through a socket in a folder of their own, and arrays that come are writable copies. Or a server that has
+    been made: that goes through the loopback interface, on a port that the system picks, with the wire's encoding.
+    """
+    if isinstance(robot, PolicyServer):
+        robot.host, robot.port = "127.0.0.1", 0
+        with robot, PolicyClient(f"ws://127.0.0.1:{robot.port}", **client_options) as client:
+            yield client
+        return
+    with tempfile.TemporaryDirectory(prefix="chiral-") as folder:
+        socket = f"{folder}/robot"
+        imposed = _imposed.set({"local_socket": socket, "local_only": True, "local_observers": 0})
+        try:
+            server = robot()
+        finally:
+            _imposed.reset(imposed)
+        with server, PolicyClient(f"unix://{socket}", **{"writable": True, **client_options}) as client:
+            yield client
 
 
 class SimulatedRobot(PolicyServer):

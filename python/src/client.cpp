@@ -233,10 +233,12 @@ void bind_client(nb::module_& module) {
         .def("start_obs_stream", &start_obs_stream, nb::arg("hz"), nb::arg("request").none())
         .def("stop_obs_stream",
              [](const ClientHandle& self) { self.block([](PolicyClient& client) { client.stop_obs_stream(); }); })
-        .def("start_action_dispatch",
-             [](const ClientHandle& self, double hz) {
-                 self.block([&](PolicyClient& client) { client.start_action_dispatch(hz); });
-             })
+        .def(
+            "start_action_dispatch",
+            [](const ClientHandle& self, double hz) {
+                self.block([&](PolicyClient& client) { client.start_action_dispatch(hz); });
+            },
+            nb::arg("hz"))
         .def("stop_action_dispatch",
              [](const ClientHandle& self) { self.block([](PolicyClient& client) { client.stop_action_dispatch(); }); })
         .def("latest", &latest, nb::arg("previous").none())

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options.hpp"
 
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 namespace chiral::python {
@@ -17,6 +19,19 @@ using Setters = std::map<std::string, std::function<void(Options&, nb::handle)>>
 template <class Options, class Value>
 auto plain(Value Options::*member) {
     return [member](Options& options, nb::handle value) { options.*member = nb::cast<Value>(value); };
+}
+
+// Called on a thread of the log, which holds no GIL and may be the last to know the callable.
+std::function<void(const std::string&)> line_taker(nb::handle callable) {
+    const std::shared_ptr<Grave> taker(new Grave{callable.inc_ref().ptr(), nullptr, [](Grave* grave) { delete grave; }},
+                                       [](Grave* grave) { bury(*grave); });
+    return [taker](const std::string& line) {
+        with_gil([&] {
+            const nb::object text =
+                nb::steal(PyUnicode_DecodeUTF8(line.data(), static_cast<Py_ssize_t>(line.size()), "backslashreplace"));
+            call_python(taker->object, "__call__", {text});
+        });
+    };
 }
 
 template <class Options>
@@ -67,6 +82,12 @@ const Setters<ActionGateOptions>& gate_setters() {
         {"max_step", plain(&Gate::max_step)},
         {"too_large_step", policy(&Gate::too_large_step)},
         {"max_observation_age", seconds(&Gate::max_observation_age)},
+        {"max_camera_age",
+         [](Gate& gate, nb::handle ages) {
+             for (const auto& [camera, age] : nb::cast<std::map<std::string, double>>(ages))
+                 gate.max_camera_age[camera] = to_duration(age);
+         }},
+        {"future_tolerance", seconds(&Gate::future_tolerance)},
         {"stale", policy(&Gate::stale)},
     };
     return setters;
@@ -114,7 +135,10 @@ const Setters<ServerOptions>& server_setters() {
         {"max_observers", plain(&Server::max_observers)},
         {"max_observer_hz", plain(&Server::max_observer_hz)},
         {"local_socket", plain(&Server::local_socket)},
+        {"local_only", [](Server& o, nb::handle v) { o.access.local.only = nb::cast<bool>(v); }},
         {"local_users", [](Server& o, nb::handle v) { o.access.local.users = nb::cast<std::vector<unsigned>>(v); }},
+        {"local_connections_per_user",
+         [](Server& o, nb::handle v) { o.access.local.max_connections_per_user = nb::cast<std::size_t>(v); }},
         {"local_observers", [](Server& o, nb::handle v) { o.access.local.max_observers = nb::cast<int>(v); }},
         {"wants", [](Server& o, nb::handle v) { apply(want_setters(), nb::cast<nb::dict>(v), o.wants, "wants"); }},
         {"bearer_token", [](Server& o, nb::handle v) { o.access.bearer_token = nb::cast<std::string>(v); }},
@@ -125,7 +149,16 @@ const Setters<ServerOptions>& server_setters() {
         {"gate", [](Server& o, nb::handle v) { apply(gate_setters(), nb::cast<nb::dict>(v), o.gate, "gate"); }},
         {"zenoh",
          [](Server& o, nb::handle v) { apply(zenoh_setters(), nb::cast<nb::dict>(v), o.zenoh.emplace(), "zenoh"); }},
+        {"log", [](Server& o, nb::handle v) { o.log = line_taker(v); }},
         {"proprio_history", [](Server& o, nb::handle v) { o.engine.proprio_history = nb::cast<std::size_t>(v); }},
+        {"lock_memory", [](Server& o, nb::handle v) { o.engine.lock_memory = nb::cast<bool>(v); }},
+        {"huge_pages", [](Server& o, nb::handle v) { o.engine.huge_pages = nb::cast<bool>(v); }},
+        {"verify_pins", [](Server& o, nb::handle v) { o.engine.verify_pins = nb::cast<bool>(v); }},
+        {"camera_frozen_after", [](Server& o, nb::handle v) { o.engine.camera_frozen_after = nb::cast<std::uint64_t>(v); }},
+        {"proprio_frozen_after",
+         [](Server& o, nb::handle v) { o.engine.proprio_frozen_after = nb::cast<std::uint64_t>(v); }},
+        {"capture_ahead_tolerance",
+         [](Server& o, nb::handle v) { o.engine.capture_ahead_tolerance = to_duration(nb::cast<double>(v)); }},
         {"camera_stale_after",
          [](Server& o, nb::handle v) { o.engine.camera_stale_after = to_duration(nb::cast<double>(v)); }},
         {"proprio_stale_after",
@@ -140,12 +173,14 @@ const Setters<ClientOptions>& client_setters() {
         {"connect_timeout", seconds(&Client::connect_timeout)},
         {"retry_interval", seconds(&Client::retry_interval)},
         {"request_timeout", seconds(&Client::request_timeout)},
+        {"reset_timeout", seconds(&Client::reset_timeout)},
         {"max_message_bytes", plain(&Client::max_message_bytes)},
         {"max_queued_actions", plain(&Client::max_queued_actions)},
         {"bearer_token", plain(&Client::bearer_token)},
         {"tls_ca_file", plain(&Client::tls_ca_file)},
         {"tls_verify", plain(&Client::tls_verify)},
         {"zenoh_config_file", plain(&Client::zenoh_config_file)},
+        {"log", [](Client& o, nb::handle v) { o.log = line_taker(v); }},
     };
     return setters;
 }

@@ -340,8 +340,10 @@ void bind_server(nb::module_& module) {
              nb::arg("captured").none() = nb::none())
         .def("make_obs", &make_obs, nb::arg("timestamp"))
         .def("proprio", &proprio, nb::arg("index"), nb::arg("time").none())
-        .def("newest_frame",
-             [](const ServerHandle& server, std::size_t camera) { return server->engine().newest_frame(camera); })
+        .def(
+            "newest_frame",
+            [](const ServerHandle& server, std::size_t camera) { return server->engine().newest_frame(camera); },
+            nb::arg("camera"))
         .def("wait_frame", &wait_frame, nb::arg("camera"), nb::arg("after"), nb::arg("timeout"));
 }
 

@@ -131,8 +131,10 @@ private:
 
 void bind_views(nb::module_& module) {
     nb::class_<View>(module, "View")
-        .def("__init__",
-             [](View* self, nb::handle server, std::size_t camera) { new (self) View(shared_server(server), camera); })
+        .def(
+            "__init__",
+            [](View* self, nb::handle server, std::size_t camera) { new (self) View(shared_server(server), camera); },
+            nb::arg("server"), nb::arg("camera"))
         .def("image",
              [](nb::handle self) {
                  const View& view = nb::cast<const View&>(self);
@@ -155,12 +157,16 @@ void bind_views(nb::module_& module) {
                      [](const View& view) { return view.stamp().sequence > 0 ? to_seconds(view.stamp().captured) : 0.0; })
         .def_prop_ro("pinned", &View::pinned);
     nb::class_<FrameHandle>(module, "Frame")
-        .def("__init__", [](FrameHandle* self, nb::handle server,
-                            std::size_t camera) { new (self) FrameHandle(shared_server(server), camera); })
+        .def(
+            "__init__",
+            [](FrameHandle* self, nb::handle server, std::size_t camera) {
+                new (self) FrameHandle(shared_server(server), camera);
+            },
+            nb::arg("server"), nb::arg("camera"))
         .def("image", [](nb::handle self) { return nb::cast<FrameHandle&>(self).image(self); })
         .def("depth", [](nb::handle self) { return nb::cast<FrameHandle&>(self).depth(self); })
-        .def("set_intrinsics", &FrameHandle::set_intrinsics)
-        .def("set_extrinsics", &FrameHandle::set_extrinsics)
+        .def("set_intrinsics", &FrameHandle::set_intrinsics, nb::arg("K"))
+        .def("set_extrinsics", &FrameHandle::set_extrinsics, nb::arg("T"))
         .def("commit", &FrameHandle::commit, nb::arg("captured").none())
         .def("abandon", &FrameHandle::abandon);
 }

@@ -122,3 +122,12 @@ def test_wait_frame_says_when_there_is_a_newer_image(env: chiral.PolicyClient, l
     assert env.wait_frame("wrist", 1, DEADLINE) == 2
     with pytest.raises(IndexError):
         env.wait_frame("nose", 0, DEADLINE)
+
+
+def test_a_robot_may_serve_its_own_machine_alone(socket: str) -> None:
+    with SmallRobot(local_socket=socket, local_only=True) as robot:
+        assert robot.port == 0
+        with chiral.PolicyClient(f"unix://{socket}", connect_timeout=DEADLINE) as env:
+            assert env.reset()[0]["wrist"].image.shape == (4, 6, 3)
+    with pytest.raises(ValueError, match="local.only is true without a local_socket, expected a path for that"):
+        SmallRobot(local_only=True)

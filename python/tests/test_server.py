@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import threading
+import weakref
 from typing import Any
 
 import chiral
 import numpy as np
 import pytest
 
-from conftest import SmallRobot, client_of, eventually
+from conftest import DEADLINE, SmallRobot, client_of, eventually
 
 
 def test_actions_reach_the_hook_in_the_shape_they_were_sent(robot: SmallRobot) -> None:
@@ -190,6 +193,42 @@ def test_an_exception_is_logged_with_its_traceback_and_told_in_one_line(hook: st
 
 
 @pytest.mark.parametrize(
+    ("hook", "error"),
+    [("on_connect", ValueError), ("on_disconnect", ValueError), ("on_action_timeout", ValueError), ("_handle", ValueError),
+     ("on_connect", SystemExit)],
+)
+def test_an_exception_of_what_only_listens_is_logged_and_the_next_client_is_served(
+    hook: str, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Robot(SmallRobot):
+        failed = threading.Event()
+
+    async def fails(self: Any, *arguments: Any) -> None:
+        self.failed.set()
+        raise error("the gripper is gone")
+
+    setattr(Robot, hook, fails)
+    with Robot(action_timeout=0.05) as server, caplog.at_level(logging.ERROR, "chiral"):
+        with contextlib.suppress(ConnectionError), client_of(server) as env:
+            env.apply_action([1])
+            if hook != "on_disconnect":
+                assert server.failed.wait(DEADLINE)
+        assert server.failed.wait(DEADLINE)
+        eventually(lambda: f"{hook}() of Robot failed" in caplog.text and "the gripper is gone" in caplog.text)
+        delattr(Robot, hook)
+
+        def served() -> bool:  # as soon as the one before has left
+            try:
+                with client_of(server) as next_one:
+                    next_one.reset()
+            except ConnectionError:
+                return False
+            return True
+
+        eventually(served)
+
+
+@pytest.mark.parametrize(
     ("returned", "told"),
     [
         (None, "a hook returned NoneType, expected chiral.Observation"),
@@ -285,6 +324,49 @@ def test_bad_options_are_named() -> None:
         SmallRobot(gate={"stale": "maybe"})
     with pytest.raises(ValueError, match="protocol"):
         SmallRobot(protocol="carrier pigeon")
+
+
+def test_a_log_gets_a_line_for_every_event() -> None:
+    lines: list[str] = []
+    with SmallRobot(log=lines.append) as server, client_of(server):
+        eventually(lambda: any("connected" in line for line in lines))
+    waited: list[str] = []
+    with pytest.raises(ConnectionError):
+        chiral.PolicyClient("ws://127.0.0.1:1", connect_timeout=0.2, log=waited.append).connect()
+    assert len(waited) == 1 and "waiting for server" in waited[0]
+    with pytest.raises(TypeError, match="log is of type int, expected a callable that takes a line, or a logging.Logger"):
+        SmallRobot(log=3)
+
+
+def test_a_log_may_be_a_logger(caplog: pytest.LogCaptureFixture) -> None:
+    with SmallRobot(log=logging.getLogger("my.robot"), log_level=logging.WARNING) as server, client_of(server):
+        eventually(lambda: [r for r in caplog.records if "connected" in r.getMessage()])
+    assert {(r.name, r.levelname) for r in caplog.records if "connected" in r.getMessage()} == {("my.robot", "WARNING")}
+
+
+def test_a_log_that_fails_is_told_of_and_no_reason_to_stop(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(line: str) -> None:
+        raise ValueError("the disk is full")
+
+    with SmallRobot(log=fails) as server, client_of(server) as env:
+        eventually(lambda: "the log of SmallRobot failed" in caplog.text and "the disk is full" in caplog.text)
+        env.reset()
+
+
+def test_a_log_that_knows_its_robot_keeps_nothing_alive() -> None:
+    class Robot(SmallRobot):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+            super().__init__(log=lambda line: self.lines.append(line))
+
+    def serve_and_drop() -> tuple[weakref.ref[Any], weakref.ref[Any]]:
+        server = Robot()
+        with server, client_of(server):
+            eventually(lambda: server.lines)
+        return weakref.ref(server), weakref.ref(server._chiral_native)
+
+    python, native = serve_and_drop()
+    eventually(lambda: gc.collect() is not None and python() is None and native() is None)
 
 
 def test_a_port_that_is_taken_is_an_os_error(robot: SmallRobot) -> None:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import chiral
@@ -17,17 +21,51 @@ import pytest
 from conftest import DEADLINE, SmallRobot, eventually
 
 
-def test_a_robot_is_tested_without_a_port_of_its_own() -> None:
-    class Robot(SmallRobot):
-        def __init__(self) -> None:
-            super().__init__(host="0.0.0.0", port=8765, gate={"dimension": 7})
+class Stopping(SmallRobot):
+    """A program that knows nothing of tests: it chooses where it listens."""
 
-    robot = Robot()
-    with chiral.testing.serving(robot) as env:
-        env.reset()
-        env.apply_action(np.zeros(7))
+    made: list[Stopping] = []
+
+    def __init__(self, protocol: str = "websocket") -> None:
+        super().__init__(host="0.0.0.0", port=8765, protocol=protocol, gate={"dimension": 7}, action_timeout=0.05)
+        self.stopped = threading.Event()
+        Stopping.made.append(self)
+
+    def on_action_timeout(self) -> None:
+        self.stopped.set()
+
+
+def open_ports() -> set[str]:
+    """Inodes of the sockets on which this process listens for connections from other machines."""
+    listening = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in pathlib.Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] in ("0A", "07"):
+                listening.add(f"socket:[{fields[9]}]")
+    mine = set()
+    for descriptor in pathlib.Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            mine.add(str(descriptor.readlink()))
+    return listening & mine
+
+
+@pytest.mark.parametrize(
+    ("program", "ports"), [(Stopping, 0), (lambda: Stopping("zenoh"), 0), (Stopping, 1)],
+    ids=["a class", "one of Zenoh", "one that was made before"],
+)
+def test_a_robot_is_tested_through_its_gate_and_its_watchdog(program: Any, ports: int) -> None:
+    before = open_ports()
+    with chiral.testing.serving(program() if ports else program) as env:
+        robot = Stopping.made[-1]
+        assert len(open_ports() - before) == ports
+        obs, _ = env.reset()
+        kept = [env.get_obs() for _ in range(4)]  # as many as it likes
+        assert obs["wrist"].image.shape == kept[0]["wrist"].image.shape == (4, 6, 3)
         env.apply_action(np.zeros(6))  # through the gate
+        env.apply_action(np.zeros(7))
         eventually(lambda: robot.stats()["actions_rejected"] == 1 and robot.stats()["actions_applied"] == 1)
+        assert robot.stopped.wait(DEADLINE), "no action has come for too long"
     assert len(robot.actions) == 1
 
 
@@ -57,18 +95,24 @@ def test_a_served_robot_is_probed() -> None:
     )
     assert serving.stdout is not None
     try:
-        found = re.search(r"port (\d+)", serving.stdout.readline())
+        found = re.match(r"listening on ws://127.0.0.1:(\d+)$", serving.stdout.readline())
         assert found is not None
         probed = subprocess.run(
-            chiral_command("probe", f"ws://127.0.0.1:{found[1]}", "--count", "20"), capture_output=True, text=True,
+            chiral_command("probe", f"ws://127.0.0.1:{found[1]}", "--count", "20", "--act"), capture_output=True, text=True,
             timeout=DEADLINE, check=True,
         ).stdout
+        small = subprocess.run(
+            chiral_command("probe", f"ws://127.0.0.1:{found[1]}", "--seconds", "0.1", "--want", "16x12,jpeg:50,depth:none"),
+            capture_output=True, text=True, timeout=DEADLINE, check=True,
+        ).stdout
+        assert "(12, 16, 3) uint8" in small, small
         for told in ("cam_0", "(48, 64, 3) uint8", "(48, 64) float32", "joint_pos", "20 observations", "action_dim"):
             assert told in probed, probed
     finally:
         serving.send_signal(signal.SIGINT)
         out, err = serving.communicate(timeout=DEADLINE)
-    assert serving.returncode == 0 and re.search(r"observations +20", out), (out, err)
+    counted = {name: int(count) for name, count in re.findall(r"(\w+) +(\d+)", out)}
+    assert serving.returncode == 0 and counted["observations"] > 20 and counted["actions_applied"] > 0, (out, err)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +122,35 @@ def test_a_served_robot_is_probed() -> None:
         (("probe", "ws://127.0.0.1:1", "--timeout", "0.1"), 1, "no connection"),
         (("probe", "nonsense"), 1, "nonsense"),
         (("serve", "--size", "big"), 2, "expected WIDTHxHEIGHT"),
-        (("probe", "ws://127.0.0.1:1", "--count", "0"), 2, "at least 1"),
+        (("probe", "ws://127.0.0.1:1", "--count", "-1"), 2, "expected 0 or more"),
+        (("probe", "ws://127.0.0.1:1", "--want", "224x224,squeeze"), 2, "'squeeze' is not known; expected WIDTHxHEIGHT"),
+        (("--version",), 0, chiral.__version__),
+        (("serve", "--zenoh-prefix", "*", "--zenoh", "--port", "0"), 1, "prefix"),
     ],
 )
 def test_commands_tell_what_is_wrong(arguments: Any, code: int, told: str) -> None:
     done = subprocess.run(chiral_command(*arguments), capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == code and told in done.stdout + done.stderr, done
+
+
+def options_of(help_text: str) -> dict[str, tuple[str, str]]:
+    """What a value is called, and the default in brackets, of each flag."""
+    found: dict[str, tuple[str, str]] = {}
+    for entry in re.split(r"\n +(?=-)", help_text):
+        flag = re.match(r"(?:-h, ?)?(--[a-z-]+)(?: ([A-Zx,:]+))?", entry)
+        if flag is not None:
+            default = re.search(r"\[([^\]]*)\]\s*(?:\n\S|\n\n|$)", entry)
+            found[flag[1]] = (flag[2] or "", " ".join(default[1].split()) if default is not None else "")
+    return found
+
+
+@pytest.mark.parametrize(("ours", "native"), [("serve", "chiral-serve"), ("probe", "chiral-probe")])
+def test_options_are_those_of_the_native_programs_where_they_overlap(ours: str, native: str) -> None:
+    (program,) = [program for program in os.environ["CHIRAL_PROGRAMS"].split(":") if program.endswith(native)]
+    told = [subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "120"}).stdout
+            for command in (chiral_command(ours), [program])]
+    here, there = map(options_of, told)
+    assert len(here) > 9
+    assert here.keys() <= there.keys(), "the same names"
+    there["--cameras"] = ("N", "2")  # and 0 with --camera, which only the native program has
+    assert here == {flag: there[flag] for flag in here}, "the same values and defaults"

@@ -162,7 +162,7 @@ void PolicyServer::wait() {
 
 int PolicyServer::port() const noexcept {
     const int bound = impl_->bound_port.load(std::memory_order_acquire);
-    return bound != 0 ? bound : port_;
+    return bound != 0 || impl_->options.access.local.only ? bound : port_;
 }
 
 int PolicyServer::zenoh_port() const noexcept {

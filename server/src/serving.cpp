@@ -19,6 +19,7 @@ Serving::Serving(PolicyServer& server, const ServerOptions& options, robot::Stat
     : robot_(server, options, stats, std::move(source)),
       local_(arena ? std::make_unique<local::Service>(robot_, *arena) : nullptr),
       service_(robot_),
+      work_(service_.io.get_executor()),
       tls_(websocket::make_tls(options.access)),
       listener_(
           service_.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, options.log),
@@ -32,7 +33,7 @@ void Serving::open(const std::string& host, int port) {
     if (zenoh)
         zenoh_ =
             std::make_unique<zenoh::Service>(robot_, service_.io, only ? host : zenoh->listen, only ? port : zenoh->port);
-    if (!only) open_websocket(host, port);
+    if (!only && !robot_.options.access.local.only) open_websocket(host, port);
     if (local_) local_->open(robot_.options.local_socket);
     if (zenoh_) zenoh_->start();
 }
@@ -78,6 +79,7 @@ void Serving::join_hooks() {
 
 void Serving::shut_down() {
     if (local_) local_->stop();
+    work_.reset();
     boost::system::error_code ignored;  // nothing to do about a failure on the way out
     listener_.close();
     signals_.cancel(ignored);

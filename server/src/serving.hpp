@@ -9,6 +9,7 @@
 #include "websocket/service.hpp"
 #include "websocket/tls.hpp"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/signal_set.hpp>
 
 #include <atomic>
@@ -63,6 +64,8 @@ private:
     robot::Robot robot_;
     const std::unique_ptr<local::Service> local_;  // null for none
     websocket::Service service_;
+    boost::asio::executor_work_guard<boost::asio::io_context::executor_type>
+        work_;                                   // until shut_down(), also without a port
     const std::unique_ptr<websocket::Tls> tls_;  // null for none; its thread ends before the event loop that it answers to
     websocket::Listener listener_;
     std::unique_ptr<zenoh::Service> zenoh_;  // null for none

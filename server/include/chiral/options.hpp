@@ -52,6 +52,8 @@ struct LocalAccess {
     /// as well.
     std::vector<unsigned> users;
     std::size_t max_connections_per_user = 8;
+    /// No port is opened for WebSocket and HTTP: nobody else comes, but by Zenoh where that is asked for.
+    bool only = false;
     /// Observers at once. Each takes two readers of the engine, and so memory for two more copies of every field.
     int max_observers = 1;
 };

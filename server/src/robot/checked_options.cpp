@@ -55,6 +55,8 @@ void check_counts(const ServerOptions& options) {
             number(-free) + " less, because each of those takes " + number(ObservationSource::kMostHeld) + " readers");
     require(options.engine.readers >= 0 && options.engine.readers <= free, "engine.readers", number(options.engine.readers),
             "0 to " + number(free) + " beside the observers");
+    require(!local.only || !options.local_socket.empty(), "access.local.only", "true without a local_socket",
+            "a path for that");
     require(local.max_connections_per_user > 0, "access.local.max_connections_per_user",
             number(local.max_connections_per_user), "at least 1");
     require(options.max_observer_hz >= 1e-3 && options.max_observer_hz <= 1e6, "max_observer_hz",
