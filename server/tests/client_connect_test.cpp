@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <future>
 
 namespace chiral::test {
@@ -206,6 +207,43 @@ TEST(ClientConnect, SurvivesARefusalThatAnnouncesMoreThanThereIsMemory) {
                        1s);
 }
 #endif
+
+// Servers that never end what they began: what is said, again and again, and what it begins with.
+TEST(ClientConnect, TakesABoundedAnswerHoweverTheServerGoesOn) {
+    const std::string refusal = "HTTP/1.1 403 Forbidden\r\n", chunked = refusal + "Transfer-Encoding: chunked\r\n\r\n";
+    struct Lie {
+        const char* what;
+        std::string beginning, again;
+    };
+    for (const Lie& lie : std::initializer_list<Lie>{
+             {"a body of 3 GB, as it announces", refusal + "Content-Length: 3000000000\r\n\r\nno", "no"},
+             {"a body without a length", refusal + "\r\nno", "no"},
+             {"chunks", chunked, "2\r\nno\r\n"},
+             {"the head of one chunk", chunked + "2;", "no"},
+             {"the trailer of a body", chunked + "0\r\n", "No: no\r\n"},
+             {"a line of the header", refusal + "No: ", "no"},
+             {"lines of the header", refusal, "No: no\r\n"},
+             {"a status", "HTTP/1.1 403 ", "no"},
+             {"what follows an upgrade to something else", "HTTP/1.1 101 Ok\r\nUpgrade: no\r\n\r\n", "no"},
+         }) {
+        SCOPED_TRACE(lie.what);
+        std::string much;
+        while (much.size() < std::size_t{1} << 16) much += lie.again;
+        std::atomic<std::size_t> sent{0};
+        ScriptedServer server([&](Peer& peer) {
+            peer.read_http_request();
+            peer.send_raw(lie.beginning);
+            for (;; sent += much.size()) peer.send_raw(much);  // until the client ends the connection
+        });
+        ClientOptions options = quiet_options();
+        options.connect_timeout = patience;
+        PolicyClient client(server.uri(), options);
+        expect_throw<ConnectionError>([&] { client.connect(); }, {"the server", "WebSocket"});
+        EXPECT_EQ(server.accepted.times(), 1) << "tried again";
+        // Beside what the kernel holds, at both ends.
+        EXPECT_LT(sent.load(), std::size_t{64} << 20);
+    }
+}
 
 // ---- TLS that comes to nothing; TLS that works: see access_test.cpp ----
 

@@ -121,6 +121,10 @@ TEST(FrontDoor, WhatAStrangerSaysDoesNotReachATerminalAsItIs) {
         "2J\xe2\x80\xae.example";
     EXPECT_EQ(RawClient(served->port()).handshake("/", "Origin: " + hostile + "\r\n").status, 403);
     EXPECT_TRUE(served.log.wait_for("origin http://a?2J?.example"));
+    RawClient client = served.connect();
+    const std::string code = "\x03\xe8";  // 1000
+    client.send_bytes(websocket_frame(RawClient::kClose, bytes_of(code + hostile)));
+    EXPECT_TRUE(served.log.wait_for("closed by the client (1000): http://a?2J?.example"));
 }
 
 // Browsers open connections in advance.

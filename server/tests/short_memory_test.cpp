@@ -1,39 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory runs out on the network thread, or on those of the hooks, at every so many-th allocation: connections may be lost, the
-// server is not. Afterwards it hears and serves as before.
+// Memory runs out on the network thread, on those of TLS handshakes and local clients, or on those of the hooks, at every so many-th allocation:
+// connections may be lost, the server is not. Afterwards it hears and serves as before.
+#include "access_support.hpp"
+#include "local_support.hpp"
 #include "raw_http.hpp"
-#include "support.hpp"
+
+#include <malloc.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <new>
 
 namespace {
 
 // On such threads every so many-th allocation fails, none for 0.
 thread_local bool memory_is_short_here = false;
+std::atomic<const char*> memory_is_short_on{nullptr};  // and on the thread of that name
 std::atomic<unsigned> fails_every{0};
 std::atomic<std::uint64_t> failed{0};
+std::atomic<std::int64_t> held{0};  // bytes, by the whole program
+
+bool memory_is_short() {
+    const char* const name = memory_is_short_on.load(std::memory_order_relaxed);
+    char own[16] = "";
+    return memory_is_short_here ||
+           (name != nullptr && ::pthread_getname_np(::pthread_self(), own, sizeof own) == 0 && std::strcmp(own, name) == 0);
+}
 
 void* allocate(std::size_t size) {
     static thread_local unsigned count = 0;
-    const unsigned every = memory_is_short_here ? fails_every.load(std::memory_order_relaxed) : 0;
+    const unsigned every = memory_is_short() ? fails_every.load(std::memory_order_relaxed) : 0;
     if (every != 0 && ++count % every == 0) {
         failed.fetch_add(1, std::memory_order_relaxed);
         throw std::bad_alloc();
     }
-    if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
-    throw std::bad_alloc();
+    void* const memory = std::malloc(size == 0 ? 1 : size);
+    if (memory == nullptr) throw std::bad_alloc();
+    held.fetch_add(static_cast<std::int64_t>(::malloc_usable_size(memory)), std::memory_order_relaxed);
+    return memory;
+}
+
+void give_back(void* memory) noexcept {
+    if (memory != nullptr)
+        held.fetch_sub(static_cast<std::int64_t>(::malloc_usable_size(memory)), std::memory_order_relaxed);
+    std::free(memory);
 }
 
 }  // namespace
 
 void* operator new(std::size_t size) { return allocate(size); }
 void* operator new[](std::size_t size) { return allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { give_back(memory); }
+void operator delete[](void* memory) noexcept { give_back(memory); }
+void operator delete(void* memory, std::size_t) noexcept { give_back(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { give_back(memory); }
 
 namespace chiral::test {
 namespace {
@@ -141,6 +167,101 @@ TEST(ShortMemory, OfTheHooksLosesClientsAndNeverTheServer) {
         next.close();
     }
 }
+
+TEST(LargeActions, LeaveNothingOfTheirMemoryBehind) {
+    Served<HookedServer> served;
+    RawClient client = served.connect();
+    const auto apply = [&](int size) {
+        const std::uint64_t before = served->stats().actions_applied;
+        client.send(numbered_action(1, size));
+        ASSERT_TRUE(eventually([&] { return served->stats().actions_applied > before; }));
+        client.ask(RequestType::obs_request);  // behind it, all that it held is let go
+    };
+    constexpr int kLarge = 1'000'000;
+    for (int i = 0; i < 3; ++i) apply(7);
+    const std::int64_t before = held.load();
+    for (int i = 0; i < 8; ++i) apply(kLarge);
+    apply(7);
+    EXPECT_LT(held.load() - before, static_cast<std::int64_t>(kLarge)) << "of 4 bytes a value, eight times";
+}
+
+#ifdef __linux__
+
+std::size_t open_descriptors() {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator()));
+}
+
+// Whether a handshake of TLS comes to its end; one that comes to nothing is ended by the server.
+bool shakes_hands(int port) {
+    RawClient raw(port);
+    const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+    const std::unique_ptr<SSL, void (*)(SSL*)> ssl(SSL_new(context.get()), SSL_free);
+    const timeval deadline{kDeadline.count(), 0};
+    ::setsockopt(raw.descriptor(), SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+    SSL_set_fd(ssl.get(), raw.descriptor());
+    const int result = SSL_connect(ssl.get());
+    EXPECT_NE(SSL_get_error(ssl.get(), result), SSL_ERROR_WANT_READ) << "the server has forgotten the connection";
+    return result == 1;
+}
+
+TEST(ShortMemory, OfTheThreadOfHandshakesLosesConnectionsAndNeverTheServer) {
+    std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to connections that are dropped
+    TestAuthority authority;
+    Served<HookedServer> served(one_small_camera(), {}, with_tls(authority.issue()));
+    ASSERT_TRUE(shakes_hands(served->port()));
+    const std::size_t before = open_descriptors();
+    for (const char* const thread : {"chiral-tls", "chiral-net"}) {
+        memory_is_short_on = thread;
+        const std::uint64_t failed_before = failed.load();
+        for (unsigned every = 1; every <= 12; ++every) {
+            SCOPED_TRACE(std::string(thread) + ", every " + std::to_string(every));
+            fails_every = every;
+            for (int i = 0; i < 3; ++i) attempt([&] { shakes_hands(served->port()); });
+            fails_every = 0;
+            ASSERT_TRUE(eventually([&] {
+                try {
+                    return shakes_hands(served->port());
+                } catch (const std::exception&) {
+                    return false;  // dropped with all others, for what came when memory was short still
+                }
+            }));
+        }
+        memory_is_short_on = nullptr;
+        EXPECT_GT(failed.load(), failed_before) << "memory was never short on " << thread;
+    }
+    EXPECT_TRUE(eventually([&] { return open_descriptors() <= before; })) << "connections stay that nobody looks after";
+}
+
+TEST(ShortMemory, OfTheThreadOfLocalClientsLosesConnectionsAndNeverTheServer) {
+    OwnFolder folder;
+    LogBook log;
+    HookedServer server(one_small_camera(), {{"q", 2}}, "127.0.0.1", 0, local_options(log, folder));
+    server.serve();
+    const auto let_in = [&](const char* wants) {
+        try {
+            RawLocal client(folder);
+            client.hello(wants);
+            client.ask(RequestType::obs_request);
+            return client.next();
+        } catch (const std::exception&) {
+            return false;  // dropped; or who was before has not been let go yet
+        }
+    };
+    memory_is_short_on = "chiral-local";
+    for (unsigned every = 1; every <= 20; ++every) {
+        fails_every = every;
+        for (const char* wants : {"control", "observe"}) let_in(wants);
+        fails_every = 0;
+        for (const char* wants : {"control", "observe"})
+            ASSERT_TRUE(eventually([&] { return let_in(wants); })) << wants << ", every " << every;
+    }
+    memory_is_short_on = nullptr;
+    server.stop();
+    server.wait();
+}
+
+#endif
 
 }  // namespace
 }  // namespace chiral::test

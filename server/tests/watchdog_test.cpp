@@ -89,6 +89,33 @@ TEST(TheWatchdog, HasNothingToSayOnceOnDisconnectHasBeenCalled) {
     EXPECT_EQ(std::count(gone, events.end(), "timeout"), 0);
 }
 
+// A chunk that covers an hour, and then an action that covers nothing: the watchdog sleeps for the first one already.
+TEST(TheWatchdog, IsInTimeForAnActionThatIsDueBeforeTheOneBeforeItWas) {
+    const robot::Stage idle;
+    Watched<std::string> order;
+    const auto says = [&order](char name) { return [&order, name] { order.change([&](auto& text) { text += name; }); }; };
+    const auto said = [&order](char name) {
+        return order.wait([name](const auto& text) { return text.find(name) != std::string::npos; });
+    };
+    int in_time = 0;
+    constexpr int kTries = 5;
+    for (int i = 0; i < kTries; ++i) {
+        order.set({});
+        robot::Watchdog earlier(idle, idle, says('e'), [](const std::string&) {});
+        robot::Watchdog first(idle, idle, says('f'), [](const std::string&) {});
+        robot::Watchdog later(idle, idle, says('l'), [](const std::string&) {});
+        earlier.applied(Clock::now() + std::chrono::hours(1));
+        first.applied(Clock::now() + milliseconds(10));
+        ASSERT_TRUE(said('f'));  // that long the other one has had to fall asleep
+        const TimePoint due = Clock::now() + milliseconds(10);
+        later.applied(due + milliseconds(150));
+        earlier.applied(due);
+        ASSERT_TRUE(said('e') && said('l'));
+        in_time += order.get() == "fel" ? 1 : 0;
+    }
+    EXPECT_GT(in_time, kTries / 2) << "it came after one that was due later";
+}
+
 TEST(TheWatchdog, NamesAHookThatDoesNotReturn) {
     Gate gate;
     Stage stage(timeout_of(milliseconds(20)),

@@ -336,6 +336,25 @@ TEST(TheStatusOfAStream, GoesThroughNeverFreshStaleAndFrozen) {
     EXPECT_EQ(publish_and_look(), SourceStatus::fresh);
 }
 
+// A gripper at rest repeats its numbers for minutes.
+TEST(TheStatusOfAStream, AtRestStaysFreshUnlessALimitIsSetForIt) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    HandClock::set(TimePoint(std::chrono::hours(1)));
+    ProprioConfig watched{"watched", 1};
+    watched.frozen_after = 20;
+    Engine engine({}, {{"gripper", 1}, watched}, options);
+    Reader reader = engine.make_reader();
+    const float closed = 0.04f;
+    for (int sample = 0; sample < 5000; ++sample) {
+        HandClock::advance(milliseconds(2));
+        for (std::size_t i = 0; i < 2; ++i) ASSERT_TRUE(engine.update_proprio(i, &closed, 1).ok());
+        ASSERT_EQ(reader.snapshot().proprio(0).status(), SourceStatus::fresh) << "sample " << sample;
+        static_cast<void>(reader.snapshot().proprio(1).status());
+    }
+    EXPECT_EQ(reader.snapshot().proprio(1).status(), SourceStatus::frozen);
+}
+
 TEST(TheStatusOfAStream, ThatMovesIsNeverFrozenHoweverFastItComes) {
     EngineOptions options = with_readers(1);
     options.proprio_stale_after = std::chrono::hours(1);

@@ -55,6 +55,9 @@ bool worth_another_try(const error_code& error) {
            error.category() != websocket::make_error_code(websocket::error::closed).category();
 }
 
+// All that a server may say before the connection is open: its certificates, and its answer, which may be a refusal in words.
+constexpr std::uint64_t most_before_open = std::uint64_t{256} << 10;
+
 // A server that is gone does not hold up close() for longer.
 constexpr Duration longest_close = std::chrono::seconds(2);
 
@@ -105,10 +108,17 @@ public:
 private:
     // ---- opening: all on the thread that calls open() ----
 
-    // Runs what open() has begun, until it has ended or the deadline; what the server's answer has no memory for ends it, too.
+    // Runs what open() has begun, until it has ended or the deadline. What the server says is bounded here: Beast bounds the
+    // header of an answer, but not the body that it announces, nor a chunk's head, nor a trailer.
     std::optional<OpenFailure> run_until(TimePoint deadline, const char* const& step) {
         try {
-            context_.run_until(deadline);
+            while (context_.run_one_until(deadline) > 0) {
+                const auto health = net::tcp_health(handle_);
+                if (health && health->received_bytes > most_before_open)
+                    return OpenFailure{"the server says more than " + std::to_string(most_before_open) + " bytes " + step +
+                                           ": it does not speak WebSocket",
+                                       true};
+            }
             return std::nullopt;
         } catch (const std::bad_alloc&) {  // Beast makes room at once for the body that a refusal announces
             return OpenFailure{std::string("the server announces more than there is memory for ") + step, true};
@@ -135,7 +145,6 @@ private:
     }
 
     void start() {
-        handle_ = socket().native_handle();
         context_.restart();
         work_.emplace(context_.get_executor());
         read_some();
@@ -347,8 +356,9 @@ std::optional<Transport::OpenFailure> WebSocket::open(TimePoint deadline) {
         if (error) return finish(error);
         error_code ignored;
         socket().set_option(tcp::no_delay(true), ignored);
+        handle_ = socket().native_handle();
         // A reset may take for ever; that its robot is no longer there must be noticed all the same.
-        net::end_when_unreachable(socket().native_handle(), std::chrono::duration_cast<std::chrono::seconds>(silence_));
+        net::end_when_unreachable(handle_, std::chrono::duration_cast<std::chrono::seconds>(silence_));
         if (tls_) {
             step = "in the TLS handshake";
             in_tls = true;

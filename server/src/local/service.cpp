@@ -135,14 +135,26 @@ void Service::log_connection(const std::string& line) {
 
 // ---- connections ----
 
-void Service::accept() {
+// In memory of its own, so that this cannot fail.
+void Service::accept() noexcept {
+    if (stopping_) return;
     loop_->listening.async_wait(asio::posix::stream_descriptor::wait_read,
                                 net::PooledHandler(accept_memory_, [this](asio::error_code error) {
                                     if (!error && !stopping_) on_acceptable();
                                 }));
 }
 
-void Service::on_acceptable() {
+void Service::accept_later() noexcept {
+    try {
+        loop_->again.expires_after(std::chrono::milliseconds(100));
+        loop_->again.async_wait(net::PooledHandler(again_memory_, [this](asio::error_code) { accept(); }));
+    } catch (const std::exception&) {  // no memory for a timer: then without a pause
+        accept();
+    }
+}
+
+// Never deaf: whatever fails, the next client is waited for.
+void Service::on_acceptable() noexcept {
     constexpr int at_once = 8;  // then the others have their turn
     try {
         for (int i = 0; i < at_once; ++i)
@@ -151,11 +163,9 @@ void Service::on_acceptable() {
     } catch (const std::system_error& error) {
         // Said once for each time that the system runs out of something, however long that takes.
         if (!std::exchange(failing_, true)) robot.options.log(std::string("cannot accept local clients: ") + error.what());
+    } catch (const std::exception&) {  // no memory for a client, whose socket is closed
     }
-    loop_->again.expires_after(std::chrono::milliseconds(100));
-    loop_->again.async_wait(net::PooledHandler(again_memory_, [this](asio::error_code error) {
-        if (!error && !stopping_) accept();
-    }));
+    accept_later();
 }
 
 // False if nobody is waiting. Throws std::system_error if the system has no more of something.
@@ -179,7 +189,13 @@ bool Service::take_next() {
     }
     const auto session = std::make_shared<Session>(std::move(socket), name, *this);
     sessions_.emplace(session.get(), Entered{session, peer.uid});
-    session->start();
+    try {
+        session->start();
+    } catch (const std::exception&) {
+        session->abort();  // or it would stay, with nobody to hear it
+        leave(session.get());
+        throw;
+    }
     return true;
 }
 

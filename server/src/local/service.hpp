@@ -62,8 +62,9 @@ private:
     };
 
     void run();
-    void accept();
-    void on_acceptable();
+    void accept() noexcept;
+    void accept_later() noexcept;
+    void on_acceptable() noexcept;
     bool take_next();
     std::string refusal(uid_t user) const;
     void shut_down();

@@ -341,7 +341,7 @@ void Session::shut_down() {
 void Session::abort() {
     try {
         finish(Cause::dropped, "dropped");
-    } catch (const std::exception&) {  // no memory for words: the lease has ended before anything could fail
+    } catch (const std::exception&) {  // no memory for words: the lease has ended, and all is given back, before that
     }
 }
 
@@ -351,10 +351,20 @@ void Session::finish(Cause cause, const std::string& why) {
     phase_ = Phase::finished;
     const auto self = shared_from_this();
     for (asio::steady_timer* timer : {&deadline_, &stalled_, &wake_}) timer->cancel();
-    if (conversation_) {
-        conversation_->over(cause, why, Clock::now());  // first: who reads the log may rely on it
-        if (std::exchange(writing_, false)) conversation_->let_go();
+    try {
+        if (conversation_) conversation_->over(cause, why, Clock::now());  // first: who reads the log may rely on it
+    } catch (const std::exception&) {
+        let_go(was_connected);
+        throw;
     }
+    let_go(was_connected);
+    if (was_connected) service_.log_connection(who() + " gone: " + why);
+    else if (!why.empty()) service_.log_connection(peer_ + ": " + why);
+}
+
+// Of all that it holds.
+void Session::let_go(bool was_connected) noexcept {
+    if (std::exchange(writing_, false) && conversation_) conversation_->let_go();
     for (std::optional<Observation>& loan : loans_)
         if (loan) {
             service_.robot.source->recycle(std::move(*loan));
@@ -369,8 +379,6 @@ void Session::finish(Cause cause, const std::string& why) {
         (conversation_->observes() ? stats.observing : stats.clients).fetch_sub(1, std::memory_order_relaxed);
     }
     service_.leave(this);
-    if (was_connected) service_.log_connection(who() + " gone: " + why);
-    else if (!why.empty()) service_.log_connection(peer_ + ": " + why);
 }
 
 std::string Session::who() const { return (conversation_->observes() ? "local observer, " : "local client, ") + peer_; }

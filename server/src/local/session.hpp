@@ -67,6 +67,7 @@ private:
     void violation(const std::string& reason);
     void expect_end(Duration within);
     void finish(robot::Cause cause, const std::string& why);
+    void let_go(bool was_connected) noexcept;
     std::string who() const;
 
     Service& service_;

@@ -63,7 +63,8 @@ float rounded_towards(double from, double value) {
 ActionGate::ActionGate(const ActionGateOptions& options, const std::vector<CameraConfig>& cameras)
     : options_(options),
       judges_age_(options.stale != GatePolicy::accept &&
-                  (options.max_observation_age > Duration::zero() || !options.max_camera_age.empty())) {
+                  (options.max_observation_age > Duration::zero() || !options.max_camera_age.empty())),
+      judges_steps_(options.too_large_step != GatePolicy::accept && !options.max_step.empty()) {
     require_sensible(options);
     const double age_of_others =
         options.max_observation_age > Duration::zero() ? seconds(options.max_observation_age) : no_limit;
@@ -74,7 +75,7 @@ ActionGate::ActionGate(const ActionGateOptions& options, const std::vector<Camer
     for (const auto& [name, age] : options.max_camera_age)
         require(std::any_of(cameras_.begin(), cameras_.end(), [&](const Camera& camera) { return camera.name == name; }),
                 "max_camera_age names '" + name + "', which is no camera of this robot");
-    last_.reserve(static_cast<std::size_t>(options.dimension));
+    if (judges_steps_) last_.resize(static_cast<std::size_t>(options.dimension));
 }
 
 std::optional<std::string> ActionGate::shape_objection(const Action& action) const {
@@ -121,7 +122,7 @@ std::optional<ActionGate::Objection> ActionGate::limit_objection(std::size_t row
 
 std::optional<ActionGate::Objection> ActionGate::step_objection(std::size_t row, std::size_t joint, double value,
                                                                 double from) const {
-    if (options_.too_large_step == GatePolicy::accept || joint >= options_.max_step.size()) return std::nullopt;
+    if (!judges_steps_ || joint >= options_.max_step.size()) return std::nullopt;
     const double most = options_.max_step[joint];
     if (std::abs(value - from) <= most) return std::nullopt;
     return Objection{options_.too_large_step, std::clamp(value, from - most, from + most),
@@ -148,7 +149,7 @@ ActionGate::Verdict ActionGate::check(Action& action, TimePoint now, std::string
         value = rounded_towards(from, objection->nearest);
     };
     const auto columns = static_cast<std::size_t>(action.D);
-    const float* previous = last_.size() == columns ? last_.data() : nullptr;
+    const float* previous = has_last_ ? last_.data() : nullptr;
     for (std::size_t row = 0; row < static_cast<std::size_t>(action.N); ++row) {
         float* values = action.data.data() + row * columns;
         for (std::size_t joint = 0; joint < columns; ++joint) {
@@ -162,7 +163,10 @@ ActionGate::Verdict ActionGate::check(Action& action, TimePoint now, std::string
         }
         previous = values;
     }
-    if (previous) last_.assign(previous, previous + columns);
+    if (judges_steps_ && previous) {
+        std::copy_n(previous, columns, last_.begin());
+        has_last_ = true;
+    }
     return verdict;
 }
 

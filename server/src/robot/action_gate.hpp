@@ -30,7 +30,7 @@ public:
     /// rejected, the step of the next one still counts from the one before it.
     Verdict check(Action& action, TimePoint now, std::string& reason);
     /// Forgets the last action: the next one may be any step away.
-    void forget() noexcept { last_.clear(); }
+    void forget() noexcept { has_last_ = false; }
 
 private:
     struct Camera {
@@ -52,7 +52,9 @@ private:
     const ActionGateOptions options_;
     std::vector<Camera> cameras_;
     bool judges_age_;
-    std::vector<float> last_;  // the last row that passed
+    bool judges_steps_;
+    std::vector<float> last_;  // the last row that passed, where steps are judged: as many values as an action must have
+    bool has_last_{false};
 };
 
 }  // namespace chiral::robot

@@ -6,6 +6,7 @@
 #include <chiral/wire.hpp>
 
 #include <algorithm>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -67,6 +68,17 @@ void write_slots(const Snapshot& snapshot, std::vector<std::uint8_t>& out) {
 }  // namespace
 
 // ---- loans ----
+
+/// The reference of whoever has taken a loan, until it is filled in, or there is no memory for that.
+class ObservationSource::LoanHold {
+public:
+    explicit LoanHold(PinnedSnapshot& loan) noexcept : loan_(loan) {}
+    LoanHold(const LoanHold&) = delete;
+    ~LoanHold() { loan_.drop_ref(); }
+
+private:
+    PinnedSnapshot& loan_;
+};
 
 bool ObservationSource::PinnedSnapshot::take(std::shared_ptr<ObservationSource> owner) {
     // acquire pairs with the release in drop_ref: the previous borrower's reads and its snapshot's release come before.
@@ -132,8 +144,8 @@ Observation ObservationSource::make(double timestamp) {
     for (auto& loan : loans_) {
         // weak_from_this: the constructor warms up before there is an owner, and is done with its loans when it returns.
         if (!loan->take(weak_from_this().lock())) continue;
+        const LoanHold hold(*loan);
         fill(observation, loan->snapshot(), timestamp, loan.get(), shown_);
-        loan->drop_ref();
         return observation;
     }
     copies_.fetch_add(1, std::memory_order_relaxed);
@@ -151,7 +163,12 @@ std::unique_ptr<ObservationSource::Seat> ObservationSource::take_seat(std::size_
         // acquire/release: hands the seat's readers from one observer to the next.
         if (seats_[i]->taken.exchange(true, std::memory_order_acquire)) continue;
         for (Shown& shown : seats_[i]->shown) shown.sequence.store(0, std::memory_order_relaxed);
-        return std::make_unique<Seat>(shared_from_this(), static_cast<int>(i));
+        try {
+            return std::make_unique<Seat>(shared_from_this(), static_cast<int>(i));
+        } catch (const std::bad_alloc&) {
+            seats_[i]->taken.store(false, std::memory_order_release);
+            throw;
+        }
     }
     return nullptr;
 }
@@ -160,10 +177,10 @@ Observation ObservationSource::Seat::observe() {
     SeatState& seat = *source_->seats_[index_];
     for (const std::unique_ptr<PinnedSnapshot>& loan : seat.loans) {
         if (!loan->take(source_)) continue;
+        const LoanHold hold(*loan);
         Observation observation = source_->recycled_.take();
         source_->fill(observation, loan->snapshot(), 0.0, loan.get(), seat.shown);
         observation.timestamp = observation.snapshot_time;
-        loan->drop_ref();
         return observation;
     }
     throw std::logic_error("an observer's previous observation is still in use");

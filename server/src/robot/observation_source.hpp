@@ -115,6 +115,8 @@ private:
         std::shared_ptr<ObservationSource> owner_;  // buffers on loan keep the slots alive
     };
 
+    class LoanHold;
+
     // What one client has been shown: its observations come from several readers in turn, so none of those knows what it
     // missed.
     struct Shown {

@@ -45,7 +45,7 @@ void Watchdog::applied(TimePoint due) noexcept {
     // take_due() passes it over, whenever fire() comes to say it.
     armed_ = due.time_since_epoch().count();
     const Ticks before = due_.exchange(armed_);
-    if (before != kNotDue) return;  // the thread wakes before that by itself
+    if (before != kNotDue && before <= armed_) return;  // the thread wakes before that by itself
     { const std::lock_guard lock(mutex_); }
     changed_.notify_one();
 }

@@ -101,10 +101,8 @@ void TlsHandshake::compute() {
         self->step();
         // Back to the network thread, where it ends as well if nobody else has it.
         const auto executor = self->link_.get_executor();
-        try {
-            asio::post(executor, [self = std::move(self)] { self->on_step(); });
-        } catch (const std::bad_alloc&) {  // lost, as if it had stopped here
-        }
+        net::HandlerMemory& memory = self->way_back_;
+        asio::post(executor, net::PooledHandler(memory, [self = std::move(self)] { self->on_step(); }));
     });
     if (!taken) end(Outcome::crowded);
 }

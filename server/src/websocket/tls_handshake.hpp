@@ -7,6 +7,7 @@
 // Thread rule: network thread.
 #pragma once
 
+#include "net/handler_memory.hpp"
 #include "net/link.hpp"
 #include "websocket/handshake_thread.hpp"
 
@@ -62,6 +63,7 @@ private:
     BIO* own_;  // what the link's TLS reads from and writes to when the handshake is over
     BIO *input_, *output_;
     std::vector<std::uint8_t> record_, answer_;
+    net::HandlerMemory way_back_;  // to the network thread, which must not fail: nobody else would end the connection
     std::size_t received_{0};
     State state_{State::more};
     std::atomic<bool> cancelled_{false};

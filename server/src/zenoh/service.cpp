@@ -357,9 +357,10 @@ void Service::let_loop_end() {
     work_.reset();
 }
 
-void Service::abort_sessions() {
+void Service::abort_sessions() noexcept {
+    // They leave as they are dropped. Without memory for a list of them: that may be when this is called.
     for (std::size_t left = sessions_.size(); left > 0 && !sessions_.empty(); --left)
-        std::shared_ptr(sessions_.begin()->second)->finish(Cause::dropped, "dropped");
+        std::shared_ptr(sessions_.begin()->second)->abort();
 }
 
 }  // namespace chiral::zenoh

@@ -64,7 +64,7 @@ public:
     /// Ends all sessions, and lets the event loop run out of work when they have been told, or after a while.
     void shut_down();
     /// Ends all sessions, at once.
-    void abort_sessions();
+    void abort_sessions() noexcept;
 
     /// For a session: its own.
     /// Lives until it was ended and has sent what it had.

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <memory>
 #include <stdexcept>
 #include <utility>
 
@@ -156,18 +158,29 @@ void Session::finish(Cause cause, const std::string& why) {
     const bool was_open = phase_ == Phase::open;
     phase_ = Phase::finished;
     for (Service::Timer* timer : {&wake_, &deadline_, &silence_}) timer->cancel();
+    // Whatever fails below: its thread would wait for ever.
+    const auto end_sender = [](Sender* sender) { sender->end(); };
+    const std::unique_ptr<Sender, decltype(end_sender)> sender(was_open ? sender_ : nullptr, end_sender);
     const std::string text = net::printable(why);
     conversation_.over(cause, text, Clock::now());  // first: who reads the log may rely on it
     if (was_open) {
         // One that is to be gone may hear it all the same: there is no connection that would end with it.
         const std::uint16_t code = robot::ending_of(cause).close_code;
         if (cause != Cause::left) say(net::ZenohNote::Kind::end, code != 0 ? code : robot::kGoingAway, text);
-        sender_->end();
         (conversation_.observes() ? service_.stats.observing : service_.stats.clients)
             .fetch_sub(1, std::memory_order_relaxed);
         service_.log(who() + " gone: " + text);
     }
     service_.leave(client_);
+}
+
+// Who has not been told that it is over, for want of memory, is not in control all the same: the conversation ends with us.
+void Session::abort() noexcept {
+    try {
+        finish(Cause::dropped, "dropped");
+    } catch (const std::exception&) {
+        service_.leave(client_);
+    }
 }
 
 std::string Session::peer() const { return documented() ? "without a name, by Zenoh" : "zenoh:" + client_; }

@@ -39,6 +39,8 @@ public:
     void read();
     /// It is over, and the client is told if that is possible.
     void finish(robot::Cause cause, const std::string& why);
+    /// The same, also where there is no memory for it.
+    void abort() noexcept;
 
     // Carrier.
     void send(robot::Reply& reply) override;
