@@ -77,7 +77,7 @@ std::span<const FaultEntry> network_faults() noexcept;
 /// Readers beyond those of the run that faults need at once.
 inline constexpr int kFaultReaders = 3;
 /// A client that takes nothing is dropped after this in a run with faults, so that the next one is served in time.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
 inline constexpr std::chrono::seconds kFaultIdleTimeout{10};  // a well-behaved client must never be so slow
 #else
 inline constexpr std::chrono::seconds kFaultIdleTimeout{2};

@@ -18,7 +18,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using websocket::Liveness;
 
-constexpr Liveness::Limits kLimits{seconds(1), seconds(10), Duration::zero()};
+constexpr Duration kLook = milliseconds(200);
+constexpr Liveness::Limits kLimits{seconds(1), seconds(10), Duration::zero(), kLook};
 const TimePoint kBegin{std::chrono::hours(1)};
 
 net::TcpHealth health(std::uint32_t unacknowledged, std::uint64_t acknowledged, std::uint64_t received) {
@@ -38,7 +39,7 @@ Liveness::Seen reading(net::TcpHealth of) {
 // The cause for which it is given up first, if that happens within an hour of looks.
 std::optional<std::pair<Cause, Duration>> given_up(Liveness::Limits limits, const Liveness::Seen& seen) {
     Liveness liveness(limits, kBegin);
-    for (TimePoint now = kBegin; now < kBegin + std::chrono::hours(1); now += milliseconds(200))
+    for (TimePoint now = kBegin; now < kBegin + std::chrono::hours(1); now += kLook)
         if (const auto verdict = liveness.look(now, seen)) return std::pair(verdict->cause, now - kBegin);
     return std::nullopt;
 }
@@ -61,7 +62,7 @@ TEST(AClient, ThatTakesNothingOfAnAnswerIsDeafAfterItsOwnLimit) {
     EXPECT_GE(end->second, seconds(10));
 }
 TEST(AClient, ThatSaysNothingIsIdleWhereALimitIsSet) {
-    const auto end = given_up({seconds(1), seconds(10), seconds(3)}, reading(health(0, 5, 5)));
+    const auto end = given_up({seconds(1), seconds(10), seconds(3), kLook}, reading(health(0, 5, 5)));
     ASSERT_TRUE(end);
     EXPECT_EQ(end->first, Cause::idle);
     EXPECT_NE(robot::ending_of(Cause::idle).close_code, 0) << "it is told why";
@@ -80,6 +81,29 @@ TEST(AClient, IsIdleAfterTheLimitOfTheDeafWhereTheSystemTellsNothing) {
     ASSERT_TRUE(end);
     EXPECT_EQ(end->first, Cause::idle);
     EXPECT_GE(end->second, seconds(10));
+}
+
+// Nobody wrote, read or pinged while the server's process was stopped.
+TEST(AClient, IsNotBlamedForATimeInWhichTheServerStoodStill) {
+    constexpr Liveness::Limits limits{seconds(1), seconds(10), seconds(3), kLook};
+    Liveness::Seen says_nothing = reading(health(0, 5, 5)), takes_nothing = says_nothing, in_a_message = says_nothing;
+    takes_nothing.writing = true;
+    in_a_message.in_message = true;
+    for (const Liveness::Seen& seen : {says_nothing, takes_nothing, in_a_message}) {
+        Liveness liveness(limits, kBegin);
+        EXPECT_FALSE(liveness.look(kBegin + kLook, seen));
+        const TimePoint goes_on = kBegin + std::chrono::hours(1);
+        EXPECT_FALSE(liveness.look(goes_on, seen));
+        bool ended = false;
+        for (TimePoint now = goes_on; now < goes_on + std::chrono::minutes(1); now += kLook)
+            ended = ended || liveness.look(now, seen).has_value();
+        EXPECT_TRUE(ended) << "but for what it does not do from then on";
+    }
+    Liveness liveness(limits, kBegin);
+    EXPECT_FALSE(liveness.look(kBegin + kLook, reading(health(1, 5, 5))));
+    const auto verdict = liveness.look(kBegin + std::chrono::hours(1), reading(health(1, 5, 5)));
+    ASSERT_TRUE(verdict) << "kernels go on acknowledging";
+    EXPECT_EQ(verdict->cause, Cause::dead);
 }
 
 // ---- arrival ----

@@ -6,6 +6,10 @@ namespace chiral::websocket {
 using robot::Cause;
 
 std::optional<Liveness::Verdict> Liveness::look(TimePoint now, const Seen& seen) {
+    // The process was stopped, or its thread blocked: nobody has written, read or pinged. What a machine acknowledges is up to
+    // the kernels all the same.
+    if (now - looked_at_ > 2 * limits_.look) taken_at_ = heard_at_ = message_began_ = now;
+    looked_at_ = now;
     const auto& health = seen.health;
     if (health) {
         if (health->unacknowledged == 0 || health->acknowledged_bytes != acknowledged_) {

@@ -24,6 +24,7 @@ public:
         Duration dead;  ///< given up when that long something was not acknowledged, less what two looks are apart
         Duration deaf;
         Duration idle;  ///< zero: never, where the system tells whether the machine acknowledges; as `deaf` elsewhere
+        Duration look;  ///< looks are no further apart, unless the server stands still; some fit into the shortest limit
     };
     /// How things stand at a look.
     struct Seen {
@@ -41,18 +42,24 @@ public:
 
     /// `from`: when the connection began to be watched.
     Liveness(Limits limits, TimePoint from) noexcept
-        : limits_(limits), acknowledged_at_(from), taken_at_(from), heard_at_(from), message_began_(from) {}
+        : limits_(limits),
+          looked_at_(from),
+          acknowledged_at_(from),
+          taken_at_(from),
+          heard_at_(from),
+          message_began_(from) {}
 
     /// A message has been read to its end.
     void message_read() noexcept { ++messages_read_; }
     /// A ping or pong has come, of so many bytes on the wire.
     void control_frame(std::size_t bytes) noexcept { control_bytes_ += bytes; }
 
-    /// Nothing as long as it is to be kept. Some looks within the shortest limit, please.
+    /// Nothing as long as it is to be kept.
     std::optional<Verdict> look(TimePoint now, const Seen& seen);
 
 private:
     Limits limits_;
+    TimePoint looked_at_;
     std::uint64_t acknowledged_{0};  // bytes, by the client's machine
     TimePoint acknowledged_at_;      // when that was last seen to grow, or nothing was left to acknowledge
     std::uint64_t taken_{0};         // the same, while an answer is being written

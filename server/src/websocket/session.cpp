@@ -24,10 +24,10 @@ using robot::count;
 namespace {
 
 // Five looks in the shortest limit, and as often as the age of actions asks for.
+Duration health_beat(const ServerOptions& options) { return options.heartbeat_timeout / 5; }
 Duration beat_of(const ServerOptions& options) {
-    const Duration health = options.heartbeat_timeout / 5;
-    if (options.max_action_delay <= Duration::zero()) return health;
-    return std::min(health, std::max<Duration>(options.max_action_delay / 4, std::chrono::milliseconds(10)));
+    if (options.max_action_delay <= Duration::zero()) return health_beat(options);
+    return std::min(health_beat(options), std::max<Duration>(options.max_action_delay / 4, std::chrono::milliseconds(10)));
 }
 
 // What a ping, a pong or a close may have to wait for: a third of a second on a link of 3 MB/s, beside what the kernel holds.
@@ -43,7 +43,8 @@ Session::Session(net::Link link, std::string peer, Service& service, std::unique
       stream_(std::move(link)),
       peer_(std::move(peer)),
       beat_(beat_of(service.options)),
-      liveness_({service.options.heartbeat_timeout, service.options.deaf_timeout, service.options.idle_timeout},
+      liveness_({service.options.heartbeat_timeout, service.options.deaf_timeout, service.options.idle_timeout,
+                 health_beat(service.options)},
                 Clock::now()),
       arrivals_(2 * beat_, Clock::now()),
       control_frames_(std::chrono::duration_cast<Duration>(std::chrono::seconds(1)) /
