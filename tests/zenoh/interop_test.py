@@ -6,6 +6,7 @@ server. Over Zenoh itself, on loopback.
 """
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -31,7 +32,8 @@ class Robot:
     """chiral-serve, at a port of Zenoh's own."""
 
     def __init__(self, *arguments):
-        self.program = Program(SERVE, "--port", "0", "--zenoh", "--zenoh-port", "0", "--size", "64x48", *arguments)
+        size = () if "--size" in arguments else ("--size", "64x48")
+        self.program = Program(SERVE, "--port", "0", "--zenoh", "--zenoh-port", "0", *size, *arguments)
         self.port = int(re.search(r"127\.0\.0\.1:(\d+)/", self.program.wait_line("zenoh://")).group(1))
 
     def __enter__(self):
@@ -94,6 +96,42 @@ class Interop(unittest.TestCase):
                 os.kill(pid, signal.SIGCONT)
                 header, _ = client.ask("obs_request")
                 self.assertEqual(header["extra"]["chiral.actions_late"], 20)
+
+    def test_a_client_that_is_stopped_in_the_middle_of_large_answers_loses_control_and_the_next_one_gets_it(self):
+        with Robot("--size", "640x480", "--cameras", "4") as robot:
+            address = f"zenoh://127.0.0.1:{robot.port}"
+            client = Program(PROBE, address, "--seconds", "600")
+            self.addCleanup(client.kill)
+            client.wait_line("per observation")  # it is in, and would not just try again
+            os.kill(client.process.pid, signal.SIGSTOP)
+            robot.program.wait_line("gone: ")
+            told = run(PROBE, address, "--count", "3")
+            self.assertEqual(told.returncode, 0, told.stderr)
+            os.kill(client.process.pid, signal.SIGCONT)
+            self.assertNotEqual(client.wait(), 0)
+
+    def test_whoever_subscribes_gets_the_stream_and_the_figures(self):
+        with Robot("--zenoh-stream-hz", "20", "--zenoh-metrics") as robot:
+            session = documented.session(connect=[f"tcp/127.0.0.1:{robot.port}"])
+            self.addCleanup(session.close)
+            stream, figures = queue.Queue(), queue.Queue()
+            subscribers = [session.declare_subscriber("chiral/stream", lambda sample: stream.put(bytes(sample.payload))),
+                           session.declare_subscriber("chiral/metrics/**", figures.put)]
+            sequences = []
+            for _ in range(3):
+                header, _ = documented.decode(stream.get(timeout=documented.DEADLINE))
+                self.assertEqual(header["type"], "obs_response")
+                sequences.append(header["cameras"][0]["sequence"])
+            self.assertEqual(sequences, sorted(set(sequences)))
+            wanted = {"chiral/metrics/chiral_clients", "chiral/metrics/chiral_source_rate_hz/camera/cam_0"}
+            for _ in range(1000):
+                figure = figures.get(timeout=documented.DEADLINE)
+                float(figure.payload.to_string())
+                wanted.discard(str(figure.key_expr))
+                if not wanted:
+                    break
+            self.assertEqual(wanted, set())
+            del subscribers
 
     def test_tls_with_certificates_of_both_sides_is_zenohs_own(self):
         with tempfile.TemporaryDirectory() as folder:
