@@ -23,7 +23,7 @@ from .aio import AsyncPolicyClient
 from .client import PolicyClient
 from .fleet import FoundRobot, find_robots
 from .server import Frame, PolicyServer
-from .types import CameraConfig, CameraInfo, Observation, ProprioConfig, Stamp
+from .types import CameraConfig, CameraInfo, Observation, ProprioConfig, SlotConfig, Stamp
 from .want import Budget, CameraWish, Want
 
 try:
@@ -45,6 +45,7 @@ __all__ = [
     "PolicyClient",
     "PolicyServer",
     "ProprioConfig",
+    "SlotConfig",
     "Stamp",
     "Want",
     "__version__",

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import _native
-from .types import Array, CameraConfig, ProprioConfig
+from .types import Array, CameraConfig, ProprioConfig, SlotConfig
 
 
 class ReadOnlyPixels(np.ndarray[Any, Any]):
@@ -103,6 +103,7 @@ class Camera:
         self.depth_shape = (config.height, config.width)
         self.depth_dtype = np.dtype(config.depth_dtype)
         self.has_depth = config.has_depth
+        self.encoded = config.encoding != "raw"
         self.lock = CameraLock(self)
         self.timestamp: tuple[int, Any] | None = None  # set by the program for the image of this number
 
@@ -135,6 +136,20 @@ class Proprio:
         if exact is not None:
             return exact.copy()
         return np.asarray(self.server.proprio(self.index, None)[0]).astype(self.dtype, copy=False)
+
+
+class Slot:
+    """A slot's place in the native server, and what its array is."""
+
+    def __init__(self, server: _native.Server, index: int, config: SlotConfig) -> None:
+        self.server = server
+        self.index = index
+        self.name = config.name
+        self.dtype = np.dtype(config.dtype)
+        self.shape = tuple(config.shape)
+
+    def values(self) -> Array:
+        return np.frombuffer(self.server.slot(self.index), self.dtype).reshape(self.shape)
 
 
 class _Lock:

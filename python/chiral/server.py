@@ -7,6 +7,7 @@ import abc
 import asyncio
 import contextvars
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -17,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native, _wire
-from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Proprio, ProprioLock, Proprios
+from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Proprio, ProprioLock, Proprios, Slot
 from ._hooks import Connection, Hooks
 from ._log import Log, line_taker
-from .types import Array, CameraConfig, Observation, ProprioConfig
+from .types import Array, CameraConfig, Observation, ProprioConfig, SlotConfig
 
 __all__ = ["Frame", "PolicyServer"]
 
@@ -82,6 +83,7 @@ class PolicyServer(abc.ABC):
         self._protocol = protocol
         self._configs = list(self.camera_configs())
         self._proprio_configs = list(self.proprio_configs())
+        self._slot_configs = list(self.slot_configs())
 
         self._chiral_hooks = Hooks(self)
         self._chiral_native = native = _native.Server(
@@ -98,10 +100,13 @@ class PolicyServer(abc.ABC):
                     _dtype_name(config, "depth_dtype"),
                     float(config.depth_unit),
                     bool(config.two_dimensional),
+                    config.encoding,
+                    int(config.max_encoded_bytes),
                 )
                 for config in self._configs
             ],
             [(config.name, config.size) for config in self._proprio_configs],
+            [_slot_values(config) for config in self._slot_configs],
             self.host,
             self.port,
             options,
@@ -109,6 +114,7 @@ class PolicyServer(abc.ABC):
         )
         self._chiral_cameras = {c.name: Camera(native, i, c) for i, c in enumerate(self._configs)}
         self._chiral_proprios = {p.name: Proprio(native, i, p) for i, p in enumerate(self._proprio_configs)}
+        self._chiral_slots = {s.name: Slot(native, i, s) for i, s in enumerate(self._slot_configs)}
         self._chiral_thread: threading.Thread | None = None
         self.images = Pixels(self._chiral_cameras, "image")
         self.depths = Pixels(self._chiral_cameras, "depth")
@@ -127,6 +133,10 @@ class PolicyServer(abc.ABC):
 
     def proprio_configs(self) -> list[ProprioConfig]:
         """The proprioception streams, asked for once at construction. Default: none."""
+        return []
+
+    def slot_configs(self) -> list[SlotConfig]:
+        """Data of the program's own, asked for once at construction. Default: none."""
         return []
 
     @abc.abstractmethod
@@ -240,8 +250,11 @@ class PolicyServer(abc.ABC):
     # capture time in seconds of time.monotonic(); default: now. The GIL is released while pixels are copied.
 
     def update_image(self, name: str, image: npt.ArrayLike, *, captured: float | None = None) -> None:
-        """Copies and publishes an image, (H, W, C), or (H, W) of a two-dimensional camera."""
+        """Copies and publishes an image, (H, W, C), or (H, W) of a two-dimensional camera, or the bytes of an encoded one."""
         camera = self._camera(name)
+        if camera.encoded:
+            self._chiral_native.update_image(camera.index, _encoded(image, name), captured)
+            return
         if _fits(image, camera.image_shape, camera.image_dtype):
             self._chiral_native.update_image(camera.index, image, captured)
         else:
@@ -281,6 +294,16 @@ class PolicyServer(abc.ABC):
         _copy(sample, values, f"update_proprio('{name}')")
         proprio.update(sample, captured)
 
+    def update_slot(self, name: str, value: npt.ArrayLike, *, captured: float | None = None) -> None:
+        """Publishes a slot's array, as its dtype and shape were declared, or the bytes of one."""
+        slot = self._slot(name)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            self._chiral_native.update_slot(slot.index, value, captured)
+            return
+        array = np.empty(slot.shape, slot.dtype)
+        _copy(array, value, f"update_slot('{name}')")
+        self._chiral_native.update_slot(slot.index, array.tobytes(), captured)
+
     def frame(self, name: str) -> Frame:
         """A transaction: fill a camera's next buffers in place, and publish them in one step at the end of the block.
 
@@ -310,6 +333,10 @@ class PolicyServer(abc.ABC):
         'interpolated', 'latest', 'after_newest', 'before_oldest', 'empty' or 'overrun'."""
         return self._chiral_native.proprio(self._proprio(name).index, at)
 
+    def slot(self, name: str) -> Array:
+        """A copy of a slot's newest array; zeros before the first."""
+        return self._slot(name).values()
+
     def newest_frames(self) -> dict[str, int]:
         """Number of the newest image of each camera since start, 0 before the first."""
         return {name: self._chiral_native.newest_frame(camera.index) for name, camera in self._chiral_cameras.items()}
@@ -336,6 +363,12 @@ class PolicyServer(abc.ABC):
             return self._chiral_proprios[name]
         except KeyError:
             raise KeyError(f"no proprio '{name}'; there are: {', '.join(self._chiral_proprios) or 'none'}") from None
+
+    def _slot(self, name: str) -> Slot:
+        try:
+            return self._chiral_slots[name]
+        except KeyError:
+            raise KeyError(f"no slot '{name}'; there are: {', '.join(self._chiral_slots) or 'none'}") from None
 
     def _fill_pixels(self, camera: Camera, what: str, values: npt.ArrayLike, captured: float | None) -> None:
         frame = _native.Frame(self._chiral_native, camera.index)
@@ -429,6 +462,28 @@ def _dtype_name(config: CameraConfig, what: str) -> str:
     if dtype.name not in _DTYPES or not dtype.isnative:
         raise ValueError(f"camera '{config.name}': {what} is {dtype.str}, expected {', '.join(_DTYPES)} in native byte order")
     return str(dtype.name)
+
+
+def _slot_values(config: SlotConfig) -> tuple[str, int, str, list[int]]:
+    """Name, bytes, and as what observations carry it."""
+    dtype = np.dtype(config.dtype)
+    if dtype.hasobject or dtype.itemsize == 0:
+        raise ValueError(f"slot '{config.name}': dtype is {dtype.str}, expected one of a fixed size, without objects")
+    size = dtype.itemsize * math.prod(config.shape)
+    if dtype.name in _DTYPES and dtype.isnative:
+        return config.name, size, dtype.name, list(config.shape) or [1]
+    return config.name, size, "uint8", [size]
+
+
+def _encoded(image: Any, name: str) -> Any:
+    """The bytes of a compressed image."""
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return image
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError(f"update_image('{name}'): {array.dtype} of shape {array.shape} came, expected the bytes of a JPEG: bytes, "
+                         "or uint8 of one dimension")
+    return np.ascontiguousarray(array)
 
 
 def _fits(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CameraConfig", "CameraInfo", "Observation", "ProprioConfig", "Stamp"]
+__all__ = ["CameraConfig", "CameraInfo", "Observation", "ProprioConfig", "SlotConfig", "Stamp"]
 
 Array = npt.NDArray[Any]
 
@@ -43,7 +43,8 @@ class CameraConfig:
     initial values: update_intrinsics() and update_extrinsics() change them. image_dtype, depth_dtype: bool, or integers and
     floats of 8 to 64 bits. Beyond the documented fields: depth_unit, metres that one unit of depth stands for (0.001 for
     16-bit millimetres; 0: nobody says, float types are metres then), and two_dimensional, for images of shape (H, W) with
-    channels=1.
+    channels=1. encoding="jpeg": update_image() takes the bytes of a JPEG, at most max_encoded_bytes of them (0: as many as its
+    pixels have); in the program its image is a vector of these bytes, while clients get pixels.
     """
 
     name: str
@@ -57,6 +58,22 @@ class CameraConfig:
     depth_dtype: npt.DTypeLike = np.float32
     depth_unit: float = 0.0
     two_dimensional: bool = False
+    encoding: str = "raw"
+    max_encoded_bytes: int = 0
+
+
+@dataclass
+class SlotConfig:
+    """Data of a program's own among the sensors: a tactile map, a force reading, the state of a robot.
+
+    name: unique among the slots. dtype and shape: of its array; a structured dtype, too. Clients find it in
+    `obs.extra[name]`, a dict of dtype, shape, data, timestamp, sequence and status; one of a structured dtype as uint8, for
+    `np.frombuffer(data, dtype)`.
+    """
+
+    name: str
+    dtype: npt.DTypeLike
+    shape: tuple[int, ...] = ()
 
 
 class Stamp(NamedTuple):

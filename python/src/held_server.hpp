@@ -63,6 +63,7 @@ public:
     /// Throw IndexError for an unknown index.
     Turn turn(std::size_t camera, Field field);
     Turn proprio_turn(std::size_t proprio);
+    Turn slot_turn(std::size_t slot);
 
     // ---- readers ----
 
@@ -81,6 +82,9 @@ public:
     static constexpr int kViews = 2;
 
 private:
+    // The vectors of bytes that Python returns for cameras of JPEGs are encoded pixels.
+    void declare_encoded(Observation& observation) const;
+
     struct FieldTurns {
         std::binary_semaphore of[4]{std::binary_semaphore(1), std::binary_semaphore(1), std::binary_semaphore(1),
                                     std::binary_semaphore(1)};
@@ -90,6 +94,7 @@ private:
     HooksGrave* hooks_;
     std::vector<std::unique_ptr<FieldTurns>> camera_turns_;
     std::vector<std::unique_ptr<std::binary_semaphore>> proprio_turns_;
+    std::vector<std::unique_ptr<std::binary_semaphore>> slot_turns_;
     std::mutex readers_;
     std::vector<std::unique_ptr<Reader>> free_readers_;
     std::optional<Reader> brief_reader_;

@@ -122,7 +122,9 @@ nb::object to_python(const Observation& observation, nb::handle owner) {
         cameras.append(nb::make_tuple(
             camera.name, array_copy(K.data(), nb::dtype<double>(), std::array<std::size_t, 2>{3, 3}),
             array_copy(T.data(), nb::dtype<double>(), std::array<std::size_t, 2>{4, 4}),
-            pixels(camera.image, camera.image_dtype, camera.image_shape, owner),
+            camera.image_encoding == ImageEncoding::raw
+                ? pixels(camera.image, camera.image_dtype, camera.image_shape, owner)
+                : array_view(camera.image.data(), nb::dtype<std::uint8_t>(), std::array{camera.image.size()}, owner, false),
             camera.has_depth ? pixels(camera.depth_data, camera.depth_dtype, camera.depth_shape, owner) : nb::none(),
             camera.timestamp, camera.sequence, camera.missed, static_cast<int>(camera.status), camera.depth_unit,
             camera.depth_sequence, names_of_unchanged(camera)));

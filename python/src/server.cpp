@@ -52,6 +52,8 @@ HeldServer::HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioCon
     for (std::size_t i = 0; i < configs_.size(); ++i) camera_turns_.push_back(std::make_unique<FieldTurns>());
     for (std::size_t i = 0; i < proprio_configs_.size(); ++i)
         proprio_turns_.push_back(std::make_unique<std::binary_semaphore>(1));
+    for (std::size_t i = 0; i < engine().slots().size(); ++i)
+        slot_turns_.push_back(std::make_unique<std::binary_semaphore>(1));
     for (int i = 0; i < kViews; ++i) free_readers_.push_back(std::make_unique<Reader>(engine().make_reader()));
     brief_reader_.emplace(engine().make_reader());
 }
@@ -75,12 +77,24 @@ std::pair<Observation, InfoMap> HeldServer::reset() {
         const nb::object answer = call_python(hooks_of(hooks_), "reset", {});
         result = {to_observation(answer[0]), to_info(answer[1])};
     });
+    declare_encoded(result.first);
     return result;
+}
+
+void HeldServer::declare_encoded(Observation& observation) const {
+    for (CameraInfo& camera : observation.cameras)
+        for (const CameraConfig& config : configs_) {
+            if (config.encoding == FrameEncoding::raw || config.name != camera.name || camera.image_shape.size() != 1)
+                continue;
+            camera.image_encoding = ImageEncoding::jpeg;
+            camera.image_shape = {config.height, config.width, config.channels};
+        }
 }
 
 Observation HeldServer::get_obs() {
     Observation observation;
     with_gil([&] { observation = to_observation(call_python(hooks_of(hooks_), "get_obs", {})); });
+    declare_encoded(observation);
     return observation;
 }
 
@@ -122,6 +136,11 @@ HeldServer::Turn HeldServer::proprio_turn(std::size_t proprio) {
     return Turn(*proprio_turns_[proprio]);
 }
 
+HeldServer::Turn HeldServer::slot_turn(std::size_t slot) {
+    if (slot >= slot_turns_.size()) throw nb::index_error("unknown slot");
+    return Turn(*slot_turns_[slot]);
+}
+
 std::unique_ptr<Reader> HeldServer::take_reader() {
     const std::lock_guard lock(readers_);
     if (free_readers_.empty()) return nullptr;
@@ -139,8 +158,9 @@ void HeldServer::give_back(std::unique_ptr<Reader> reader) {
 
 namespace {
 
-using CameraTuple =
-    std::tuple<std::string, int, int, int, bool, nb::object, nb::object, std::string, std::string, double, bool>;
+using CameraTuple = std::tuple<std::string, int, int, int, bool, nb::object, nb::object, std::string, std::string, double,
+                               bool, std::string, std::size_t>;
+using SlotTuple = std::tuple<std::string, std::size_t, std::string, std::vector<int>>;
 
 DType dtype_of(const std::string& name) {
     const std::optional<DType> type = parse_dtype(name);
@@ -149,21 +169,36 @@ DType dtype_of(const std::string& name) {
 }
 
 std::shared_ptr<HeldServer> make_server(const std::vector<CameraTuple>& cameras,
-                                        const std::vector<std::tuple<std::string, int>>& proprios, std::string host,
-                                        int port, const nb::dict& options, nb::object hooks) {
+                                        const std::vector<std::tuple<std::string, int>>& proprios,
+                                        const std::vector<SlotTuple>& slots, std::string host, int port,
+                                        const nb::dict& options, nb::object hooks) {
     std::vector<CameraConfig> camera_configs;
-    for (const auto& [name, height, width, channels, has_depth, K, T, image, depth, depth_unit, flat] : cameras) {
+    for (const auto& [name, height, width, channels, has_depth, K, T, image, depth, depth_unit, flat, encoding, most] :
+         cameras) {
         CameraConfig& config = camera_configs.emplace_back();
         config = {name, height, width, channels, has_depth, to_matrix<3>(K), to_matrix<4>(T)};
         config.image_dtype = dtype_of(image);
         config.depth_dtype = dtype_of(depth);
         config.depth_unit = depth_unit;
         config.two_dimensional = flat;
+        if (encoding != "raw" && encoding != "jpeg")
+            throw nb::value_error(
+                ("camera '" + name + "': encoding is '" + encoding + "', expected 'raw' or 'jpeg'").c_str());
+        config.encoding = encoding == "jpeg" ? FrameEncoding::jpeg : FrameEncoding::raw;
+        config.max_encoded_bytes = most;
     }
     std::vector<ProprioConfig> proprio_configs;
     for (const auto& [name, size] : proprios) proprio_configs.push_back({name, size});
+    ServerOptions all = server_options(options);
+    for (const auto& [name, bytes, dtype, shape] : slots) {
+        SlotConfig& slot = all.engine.slots.emplace_back();
+        slot.name = name;
+        slot.bytes = bytes;
+        slot.dtype = dtype_of(dtype);
+        slot.shape = shape;
+    }
     return std::make_shared<HeldServer>(std::move(camera_configs), std::move(proprio_configs), std::move(host), port,
-                                        server_options(options), std::move(hooks));
+                                        std::move(all), std::move(hooks));
 }
 
 /// What the Python object holds. The native server ends on a thread of its own: whoever drops the last reference may be a hook.
@@ -228,6 +263,22 @@ void update_proprio(const ServerHandle& server, std::size_t proprio, nb::handle 
     const auto turn = server->proprio_turn(proprio);
     require(server->engine().update_proprio(proprio, reinterpret_cast<const float*>(bytes.data()),
                                             bytes.size() / sizeof(float), captured ? time_point(*captured) : Clock::now()));
+}
+
+void update_slot(const ServerHandle& server, std::size_t slot, nb::handle value, Captured captured) {
+    const ArrayBytes bytes(value);
+    const auto turn = server->slot_turn(slot);
+    require(server->engine().update_slot(slot, bytes.data(), bytes.size(), captured ? time_point(*captured) : Clock::now()));
+}
+
+nb::bytes slot(const ServerHandle& server, std::size_t index) {
+    if (index >= server->engine().slots().size()) throw nb::index_error("unknown slot");
+    nb::bytes value;
+    server->look([&](const Snapshot& snapshot) {
+        const auto bytes = snapshot.slot(index).bytes();
+        value = nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    });
+    return value;
 }
 
 /// Keeps an observation's pixels for the arrays that show them.
@@ -309,11 +360,13 @@ void bind_server(nb::module_& module) {
         .def(
             "__init__",
             [](ServerHandle* self, const std::vector<CameraTuple>& cameras,
-               const std::vector<std::tuple<std::string, int>>& proprios, std::string host, int port,
-               const nb::dict& options, nb::object hooks) {
-                new (self) ServerHandle(make_server(cameras, proprios, std::move(host), port, options, std::move(hooks)));
+               const std::vector<std::tuple<std::string, int>>& proprios, const std::vector<SlotTuple>& slots,
+               std::string host, int port, const nb::dict& options, nb::object hooks) {
+                new (self)
+                    ServerHandle(make_server(cameras, proprios, slots, std::move(host), port, options, std::move(hooks)));
             },
-            nb::arg("cameras"), nb::arg("proprios"), nb::arg("host"), nb::arg("port"), nb::arg("options"), nb::arg("hooks"))
+            nb::arg("cameras"), nb::arg("proprios"), nb::arg("slots"), nb::arg("host"), nb::arg("port"), nb::arg("options"),
+            nb::arg("hooks"))
         .def(
             "serve",
             [](const ServerHandle& server, std::string host, int port) {
@@ -338,6 +391,8 @@ void bind_server(nb::module_& module) {
              nb::arg("captured").none() = nb::none())
         .def("update_proprio", &update_proprio, nb::arg("proprio"), nb::arg("values"),
              nb::arg("captured").none() = nb::none())
+        .def("update_slot", &update_slot, nb::arg("slot"), nb::arg("value"), nb::arg("captured").none() = nb::none())
+        .def("slot", &slot, nb::arg("index"))
         .def("make_obs", &make_obs, nb::arg("timestamp"))
         .def("proprio", &proprio, nb::arg("index"), nb::arg("time").none())
         .def(

@@ -42,6 +42,7 @@ public:
 
     const CameraConfig& config() const { return server_->engine().cameras().at(camera_); }
     const std::uint8_t* image() const { return snapshot_ ? snapshot_->camera(camera_).image().data() : image_.data(); }
+    std::size_t image_bytes() const { return snapshot_ ? snapshot_->camera(camera_).image().size() : image_.size(); }
     const std::uint8_t* depth() const { return snapshot_ ? snapshot_->camera(camera_).depth_bytes().data() : depth_.data(); }
     const double* intrinsics() const { return snapshot_ ? snapshot_->camera(camera_).intrinsics().data() : K_.data(); }
     const double* extrinsics() const { return snapshot_ ? snapshot_->camera(camera_).extrinsics().data() : T_.data(); }
@@ -78,6 +79,9 @@ public:
     FrameHandle(const FrameHandle&) = delete;
 
     nb::object image(nb::handle self) {
+        if (config().encoding != FrameEncoding::raw)
+            throw nb::value_error(
+                ("camera '" + config().name + "' delivers encoded images: update_image() takes their bytes").c_str());
         take_turn(Field::image);
         const auto pixels = frame_.image();
         require(frame_.status());
@@ -138,7 +142,10 @@ void bind_views(nb::module_& module) {
         .def("image",
              [](nb::handle self) {
                  const View& view = nb::cast<const View&>(self);
-                 return array_view(view.image(), image_type(view.config()), image_shape(view.config()), self, false);
+                 const CameraConfig& config = view.config();
+                 const std::vector<std::size_t> shape =
+                     config.encoding == FrameEncoding::raw ? image_shape(config) : std::vector{view.image_bytes()};
+                 return array_view(view.image(), image_type(config), shape, self, false);
              })
         .def("depth",
              [](nb::handle self) {
