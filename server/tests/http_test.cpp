@@ -3,6 +3,8 @@
 #include "raw_http.hpp"
 #include "support.hpp"
 
+#include <chiral/slot.hpp>
+
 #include <cctype>
 #include <cmath>
 #include <map>
@@ -276,6 +278,32 @@ TEST(Http, MetricsAgreeWithWhatHappened) {
     EXPECT_EQ(figures.type_of("chiral_observations_total"), "counter");
     EXPECT_EQ(figures.type_of("chiral_source_rate_hz"), "gauge");
     EXPECT_EQ(figures.type_of("chiral_action_latency_seconds"), "histogram");
+}
+
+TEST(Http, MetricsTellOfSlotsAsOfOtherSources) {
+    Served<HookedServer> served({}, {}, [](ServerOptions& options) {
+        options.engine.slots = {slot_config<int>("mode", DType::int32, {1}), slot_config<int>("secret")};
+    });
+    EXPECT_EQ(metrics(served->port()).status("slot", "mode"), "never");
+    RawClient client = served.connect();
+    const auto observe = [&] {
+        client.send(RequestType::obs_request);
+        static_cast<void>(client.receive());
+    };
+    Slot<int> mode(served->engine(), "mode"), secret(served->engine(), "secret");
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_TRUE(mode.update(i).ok());
+        observe();
+        for (int k = 0; k < 3; ++k) ASSERT_TRUE(mode.update(k).ok());
+        ASSERT_TRUE(secret.update(i).ok());
+    }
+    const Metrics figures = metrics(served->port());
+    EXPECT_EQ(figures.source("source_samples_total", "slot", "mode"), 8);
+    EXPECT_EQ(figures.source("source_missed_total", "slot", "mode"), 3);
+    EXPECT_GE(figures.source("source_age_seconds", "slot", "mode"), 0);
+    EXPECT_NE(figures.status("slot", "mode"), "never");
+    EXPECT_EQ(figures.source("source_samples_total", "slot", "secret"), 2);
+    EXPECT_EQ(figures.source("source_missed_total", "slot", "secret"), 0) << "no observation carries it";
 }
 
 TEST(Http, MetricsTellAnAgeThatGrowsUntilTheSourceIsStale) {

@@ -99,6 +99,26 @@ TEST(CaptureTimes, OfADriverAreThoseOfTheObservation) {
     EXPECT_TRUE(rig.update_image(0, image.data(), image.size()).ok());
 }
 
+TEST(ReadersOfACamera, AreTheCallersBesideThoseOfTheServer) {
+    LogBook log;
+    std::vector<CameraConfig> cameras = Rig::cameras();
+    cameras[0].readers = 1;
+    cameras[0].depth_readers = 0;
+    Rig rig(cameras, {}, "127.0.0.1", 0, with_readers(quiet(log), 2));
+    rig.publish(1);
+    const ReaderScope no_depth{.depths = std::vector<std::string>{}};
+    Reader reader = rig.engine().make_reader(no_depth);
+    EXPECT_THROW(static_cast<void>(rig.engine().make_reader(no_depth)), std::runtime_error);
+    Reader other = rig.engine().make_reader({.cameras = std::vector<std::string>{"b"}});
+    const Snapshot held = reader.snapshot();
+    rig.publish(2);
+    expect_shows(rig.make_obs(), 2);
+    EXPECT_EQ(held.camera(0).image()[0], 1);
+
+    cameras[0].readers = -1;
+    EXPECT_THROW(Rig(cameras, {}, "127.0.0.1", 0, quiet(log)), std::invalid_argument);
+}
+
 TEST(ZeroCopy, WhatGoesToTheSocketPointsIntoTheSlots) {
     LogBook log;
     Rig rig(log);

@@ -113,7 +113,7 @@ struct ZenohOptions {
 struct ServerOptions {
     /// The engine's options. Its `readers` are the caller's own, for engine().make_reader(), possibly 0; the server adds its
     /// own three and one for each observer, and where there is a local socket two and two for each local observer, at most 14
-    /// together.
+    /// together. So with the readers of a camera or slot, where they are given.
     EngineOptions engine = [] {
         EngineOptions options;
         options.readers = 0;

@@ -56,7 +56,8 @@ std::string label(const char* key, const std::string& value) {
 }
 
 std::string labels_of(const robot::SourceReport& source) {
-    return std::string("kind=\"") + (source.camera ? "camera" : "proprio") + "\"," + label("source", source.name);
+    constexpr const char* kinds[] = {"camera", "proprio", "slot"};
+    return std::string("kind=\"") + kinds[static_cast<int>(source.kind)] + "\"," + label("source", source.name);
 }
 
 }  // namespace

@@ -13,9 +13,19 @@
 namespace chiral::robot {
 namespace {
 
-EngineOptions with_own_readers(EngineOptions options, const ObservationSource::Seats& seats) {
-    options.readers += ObservationSource::kReaders + seats.readers();
+// What is declared of readers are the caller's own. What makes no sense stays for the engine to refuse.
+void add_readers(std::optional<int>& readers, int own) {
+    if (readers.value_or(-1) >= 0) *readers += own;
+}
+EngineOptions with_own_readers(EngineOptions options, int own) {
+    options.readers += own;
+    for (SlotConfig& slot : options.slots) add_readers(slot.readers, own);
     return options;
+}
+std::vector<CameraConfig> with_own_readers(std::vector<CameraConfig> cameras, int own) {
+    for (CameraConfig& camera : cameras)
+        for (std::optional<int>* readers : {&camera.readers, &camera.depth_readers}) add_readers(*readers, own);
+    return cameras;
 }
 
 void lend(ByteBuffer& buffer, const std::uint8_t* data, std::size_t size, Loan* loan) {
@@ -32,6 +42,24 @@ EngineOptions checked_slots(EngineOptions options) {
         throw std::invalid_argument("declaration: slots of " + std::to_string(carried) +
                                     " bytes are to be carried by observations, expected at most " + std::to_string(most));
     return options;
+}
+
+// What its pixels are, as they lie in the slots.
+void declare(const CameraConfig& config, CameraInfo& camera) {
+    camera.image_unchanged = camera.depth_unchanged = false;
+    camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
+    camera.image_order = ColourOrder::rgb;
+    camera.image_shape.assign({config.height, config.width, config.channels});
+    if (config.two_dimensional) camera.image_shape.pop_back();
+    camera.image_dtype = to_string(config.image_dtype);
+    camera.has_depth = config.has_depth;
+    camera.depth_encoding = DepthEncoding::raw;
+    camera.depth_shape.clear();
+    camera.depth_dtype.clear();
+    if (!config.has_depth) return;
+    camera.depth_shape.assign({config.height, config.width});
+    camera.depth_dtype = to_string(config.depth_dtype);
+    camera.depth_unit = config.depth_unit;
 }
 
 // Numpy's name of the type, the shape, the bytes, and how current they are: {name: {dtype, shape, data, ...}}.
@@ -102,10 +130,10 @@ void ObservationSource::PinnedSnapshot::drop_ref() noexcept {
 ObservationSource::ObservationSource(const std::vector<CameraConfig>& cameras, const std::vector<ProprioConfig>& proprios,
                                      EngineOptions options, Seats seats, LogLine log)
     : log_(std::move(log)),
-      engine_((wire::check_sources(cameras, proprios), cameras), proprios,
-              with_own_readers(checked_slots(std::move(options)), seats)),
-      ahead_(cameras.size() + proprios.size()),
-      shown_(cameras.size() + proprios.size()),
+      engine_((wire::check_sources(cameras, proprios), with_own_readers(cameras, kReaders + seats.readers())), proprios,
+              with_own_readers(checked_slots(std::move(options)), kReaders + seats.readers())),
+      ahead_(cameras.size() + proprios.size() + engine_.slots().size()),
+      shown_(ahead_.size()),
       loans_(make_loans(kReaders - 1 + (seats.lends ? kMostHeld : 0))),
       observers_(static_cast<std::size_t>(seats.observers)),
       copy_reader_(engine_.make_reader()),
@@ -190,8 +218,11 @@ std::vector<SourceReport> ObservationSource::report() {
     const std::lock_guard lock(copying_);
     const Snapshot snapshot = copy_reader_.snapshot();
     std::vector<SourceReport> reports;
-    const auto add = [&](const std::string& name, bool camera, std::uint64_t sequence, Duration age, SourceStatus status) {
+    const auto add = [&](SourceReport::Kind kind, const auto& view) {
         const std::size_t i = reports.size();
+        const std::string& name = view.config().name;
+        const std::uint64_t sequence = view.sequence();
+        const SourceStatus status = view.status();
         look_at_clock(i, name, sequence, status);
         Rate& rate = rates_[i];
         const std::chrono::duration<double> since = snapshot.time() - rate.since;
@@ -200,17 +231,21 @@ std::vector<SourceReport> ObservationSource::report() {
             rate.since = snapshot.time();
             rate.sequence = sequence;
         }
-        reports.push_back({name, camera, sequence, shown_[i].missed.load(std::memory_order_relaxed),
+        reports.push_back({name, kind, sequence, shown_[i].missed.load(std::memory_order_relaxed),
                            ahead_[i].count.load(std::memory_order_relaxed), rate.hz,
-                           sequence > 0 ? std::chrono::duration<double>(age).count() : -1.0, status});
+                           sequence > 0 ? std::chrono::duration<double>(view.age()).count() : -1.0, status});
     };
     for (std::size_t i = 0; i < snapshot.cameras(); ++i) {
         const CameraView view = snapshot.camera(i);
-        add(view.config().name, true, view.sequence(), view.age(), view.status());
+        add(SourceReport::Kind::camera, view);
     }
     for (std::size_t i = 0; i < snapshot.proprios(); ++i) {
         const ProprioView view = snapshot.proprio(i);
-        add(view.config().name, false, view.sequence(), view.age(), view.status());
+        add(SourceReport::Kind::proprio, view);
+    }
+    for (std::size_t i = 0; i < snapshot.slots(); ++i) {
+        const SlotView view = snapshot.slot(i);
+        add(SourceReport::Kind::slot, view);
     }
     return reports;
 }
@@ -261,26 +296,11 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         camera.missed = missed(i, camera.sequence);
         camera.status = view.status();
         camera.depth_sequence = config.has_depth ? view.stamp(Field::depth).sequence : 0;
-        camera.image_unchanged = camera.depth_unchanged = false;
-        camera.image_encoding = config.encoding == FrameEncoding::jpeg ? ImageEncoding::jpeg : ImageEncoding::raw;
-        camera.image_order = ColourOrder::rgb;
-        camera.depth_encoding = DepthEncoding::raw;
         look_at_clock(i, config.name, camera.sequence, camera.status);
-        camera.image_shape.assign({config.height, config.width, config.channels});
-        if (config.two_dimensional) camera.image_shape.pop_back();
-        camera.image_dtype = to_string(config.image_dtype);
+        declare(config, camera);
         lend(camera.image, view.image().data(), view.image().size(), loan);
-        camera.has_depth = config.has_depth;
-        if (config.has_depth) {
-            camera.depth_shape.assign({config.height, config.width});
-            camera.depth_dtype = to_string(config.depth_dtype);
-            camera.depth_unit = config.depth_unit;
-            lend(camera.depth_data, view.depth_bytes().data(), view.depth_bytes().size(), loan);
-        } else {
-            camera.depth_shape.clear();
-            camera.depth_dtype.clear();
-            camera.depth_data.clear();
-        }
+        if (config.has_depth) lend(camera.depth_data, view.depth_bytes().data(), view.depth_bytes().size(), loan);
+        else camera.depth_data.clear();
     }
     observation.proprios.resize(snapshot.proprios());
     for (std::size_t i = 0; i < snapshot.proprios(); ++i) {
@@ -293,6 +313,13 @@ void ObservationSource::fill(Observation& observation, const Snapshot& snapshot,
         proprio.missed = missed(snapshot.cameras() + i, proprio.sequence);
         proprio.status = view.status();
         look_at_clock(snapshot.cameras() + i, proprio.name, proprio.sequence, proprio.status);
+    }
+    for (std::size_t i = 0; i < snapshot.slots(); ++i) {
+        const SlotView view = snapshot.slot(i);
+        if (view.config().shape.empty()) continue;  // no observation carries it
+        const std::size_t source = snapshot.cameras() + snapshot.proprios() + i;
+        static_cast<void>(missed(source, view.sequence()));
+        look_at_clock(source, view.config().name, view.sequence(), view.status());
     }
 }
 

@@ -28,8 +28,9 @@ namespace chiral::robot {
 
 /// How one source is doing.
 struct SourceReport {
+    enum class Kind : std::uint8_t { camera, proprio, slot };
     std::string name;
-    bool camera{false};  // else a proprio stream
+    Kind kind{Kind::proprio};
     std::uint64_t sequence{0};
     std::uint64_t missed{0};  // by the client in control, since start
     std::uint64_t ahead{0};   // that somebody looked at and that were stamped by another clock, since start
@@ -87,7 +88,7 @@ public:
     std::unique_ptr<Seat> take_seat() { return take_seat(0, observers_); }
     std::unique_ptr<Seat> take_local_seat() { return take_seat(observers_, seats_.size()); }
 
-    /// Cameras, then streams. Takes a lock and looks at pictures: not for the network thread.
+    /// Cameras, then streams, then slots. Takes a lock and looks at pictures: not for the network thread.
     std::vector<SourceReport> report();
 
     /// Publications of all sources since start, to see whether sensor threads still run.
@@ -123,7 +124,7 @@ private:
         std::atomic<std::uint64_t> sequence{0};
         std::atomic<std::uint64_t> missed{0};  // since start
     };
-    using ShownSources = std::vector<Shown>;  // cameras, then streams
+    using ShownSources = std::vector<Shown>;  // cameras, then streams, then slots
 
     using Loans = std::vector<std::unique_ptr<PinnedSnapshot>>;
 
@@ -148,7 +149,7 @@ private:
 
     const LogLine log_;
     Engine engine_;
-    std::vector<Ahead> ahead_;  // cameras, then streams
+    std::vector<Ahead> ahead_;  // cameras, then streams, then slots
     ShownSources shown_;        // to the client in control
     Recycler<Observation> recycled_{8};
     Loans loans_;
