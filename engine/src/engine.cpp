@@ -18,9 +18,8 @@ using detail::nanoseconds;
 
 namespace {
 
-constexpr std::uint32_t kBellSteps = 1;
-// Claim, own head, two guards, head, signal and who waits for it, end of the claim, bell; and the words.
-constexpr std::uint32_t kRingSteps = 8 + kBellSteps;
+// Claim, own head, two guards, head, end of the claim; the words and the two bells come on top.
+constexpr std::uint32_t kRingSteps = 6;
 
 /// One field of a camera, or a slot, in one go: what a frame of one field does, with less around it. `published`: now, where it
 /// is not given.
@@ -35,7 +34,7 @@ struct OneField {
 
     template <class Fill>
     Status publish(Fill fill) const noexcept {
-        core::Transaction<detail::Policy> transaction(engine.camera(source), engine.options.readers);
+        core::Transaction<detail::Policy> transaction(engine.camera(source), engine.readers(source));
         if (!transaction.open(field)) {
             transaction.abandon();
             return {Errc::writer_busy, name, what, 0, 0};
@@ -43,11 +42,9 @@ struct OneField {
         fill(engine.slot(source, field, transaction.slot(field)));
         const std::uint64_t sequence = transaction.sequence(field);
         const std::int64_t now = nanoseconds(published ? *published : engine.now());
-        if (transaction.commit(nanoseconds(captured), now) == core::Commit::revoked)
+        if (transaction.commit(nanoseconds(captured), now, engine.bell()) == core::Commit::revoked)
             return {Errc::revoked, name, what, 0, 0};
-        if (field >= core::kSignalledFields) return {sequence, transaction.steps()};
-        engine.bell().ring();
-        return {sequence, transaction.steps() + kBellSteps};
+        return {sequence, transaction.steps()};
     }
 };
 
@@ -112,10 +109,6 @@ Engine::Engine(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> pro
 
 Engine::~Engine() = default;
 
-Frame Engine::begin_frame(std::size_t camera) noexcept {
-    return {state_.get(), camera, camera < state_->cameras.size() ? Status{} : state_->unknown_camera(camera)};
-}
-
 TimePoint Engine::now() const noexcept { return state_->now(); }
 
 Status Engine::update_image(std::size_t camera, const std::uint8_t* data, std::size_t bytes) noexcept {
@@ -164,11 +157,11 @@ Status Engine::update_extrinsics(std::size_t camera, const Eigen::Matrix4d& T, T
 }
 
 Status Engine::update_proprio(std::size_t proprio, const float* values, std::size_t count) noexcept {
-    return append_proprio(proprio, values, count, &is_element_of<float>, element_name<float>(), std::nullopt);
+    return append_proprio(proprio, values, count, types_read_as<float>(), element_name<float>(), std::nullopt);
 }
 
 Status Engine::update_proprio(std::size_t proprio, const float* values, std::size_t count, TimePoint captured) noexcept {
-    return append_proprio(proprio, values, count, &is_element_of<float>, element_name<float>(), captured);
+    return append_proprio(proprio, values, count, types_read_as<float>(), element_name<float>(), captured);
 }
 
 Status Engine::update_proprio_bytes(std::size_t proprio, std::span<const std::byte> values,
@@ -178,17 +171,18 @@ Status Engine::update_proprio_bytes(std::size_t proprio, std::span<const std::by
     const std::size_t expected = static_cast<std::size_t>(config.size) * size_of(config.dtype);
     if (values.size() != expected || reinterpret_cast<std::uintptr_t>(values.data()) % size_of(config.dtype) != 0)
         return {Errc::wrong_size, config.name.c_str(), "sample", values.size(), expected, "aligned elements in "};
-    const auto any = [](DType) noexcept { return true; };
+    constexpr unsigned any = ~0u;
     return append_proprio(proprio, values.data(), static_cast<std::size_t>(config.size), any, "", captured);
 }
 
-Status Engine::append_proprio(std::size_t proprio, const void* values, std::size_t count, bool (*fits)(DType) noexcept,
-                              const char* given, std::optional<TimePoint> captured) noexcept {
+Status Engine::append_proprio(std::size_t proprio, const void* values, std::size_t count, unsigned types, const char* given,
+                              std::optional<TimePoint> captured) noexcept {
     if (proprio >= state_->proprios.size()) return state_->unknown_proprio(proprio);
     const ProprioConfig& config = state_->proprios[proprio];
     const char* const name = config.name.c_str();
     const auto size = static_cast<std::size_t>(config.size);
-    if (!fits(config.dtype)) return {Errc::wrong_type, name, "proprio", 0, static_cast<std::uint64_t>(config.dtype), given};
+    if (!has_type(types, config.dtype))
+        return {Errc::wrong_type, name, "proprio", 0, static_cast<std::uint64_t>(config.dtype), given};
     if (count != size || !values) return {Errc::wrong_size, name, "proprio", values ? count : 0, size};
     const std::size_t bad = detail::first_not_finite(config.dtype, values, size);
     if (bad < size) return {Errc::not_finite, name, "proprio", bad, 0};
@@ -207,10 +201,9 @@ Status Engine::append_proprio(std::size_t proprio, const void* values, std::size
     core::SampleRing<detail::Policy> ring = state_->ring(proprio);
     if (!ring.claim()) return {Errc::writer_busy, name, "proprio", 0, 0};
     const std::uint64_t sequence = ring.push(word);
-    state_->proprio_signal(proprio).signal(sequence);
-    state_->bell().ring();
-    ring.drop_claim();  // last: whoever takes it next may end the engine
-    return {sequence, static_cast<std::uint32_t>(ring.words()) + kRingSteps};
+    const std::uint32_t rung = state_->proprio_bell(proprio).ring() + state_->bell().ring();
+    ring.drop_claim();  // last, as in Transaction::commit()
+    return {sequence, static_cast<std::uint32_t>(ring.words()) + kRingSteps + rung};
 }
 
 Status Engine::update_slot(std::size_t slot, const void* value, std::size_t bytes) noexcept {
@@ -262,10 +255,10 @@ Status Engine::revoke_proprio_writer(std::size_t proprio) noexcept {
 
 std::uint32_t Engine::writer_step_bound() const noexcept {
     using Transaction = core::Transaction<detail::Policy>;
-    std::uint32_t bound =
-        kFields * Transaction::steps_per_field(state_->options.readers) + Transaction::kCommitSteps + kBellSteps;
+    std::uint32_t bound = kFields * Transaction::steps_per_field(state_->options.readers) + Transaction::kCommitSteps;
     for (const detail::ProprioLayout& p : state_->layout.proprios)
-        bound = std::max(bound, static_cast<std::uint32_t>(p.words) + kRingSteps);
+        bound =
+            std::max(bound, static_cast<std::uint32_t>(p.words) + kRingSteps + 2 * core::Bell<detail::Policy>::kRingSteps);
     return bound;
 }
 

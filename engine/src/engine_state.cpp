@@ -46,6 +46,11 @@ void check_rate(double hz, const std::string& where) {
         refuse(where, "expected_hz is " + std::to_string(hz) + ", expected a rate, or 0 where nobody knows");
 }
 
+void check_readers(const std::optional<int>& readers, const char* what, int most, const std::string& where) {
+    if (readers && (*readers < 0 || *readers > most))
+        refuse(where, std::string(what) + " is " + std::to_string(*readers) + ", expected 0 to " + std::to_string(most));
+}
+
 void check_pixels(const CameraConfig& c, const std::string& where) {
     if (c.two_dimensional && c.channels != 1)
         refuse(where, "two_dimensional with channels " + std::to_string(c.channels) + ", expected channels 1");
@@ -65,7 +70,8 @@ void check_pixels(const CameraConfig& c, const std::string& where) {
                           std::to_string(kMaxEncoded));
 }
 
-void check_slots(const std::vector<SlotConfig>& slots) {
+void check_slots(const EngineOptions& options) {
+    const std::vector<SlotConfig>& slots = options.slots;
     std::set<std::string> names;
     for (std::size_t i = 0; i < slots.size(); ++i) {
         const SlotConfig& slot = slots[i];
@@ -73,6 +79,7 @@ void check_slots(const std::vector<SlotConfig>& slots) {
         const std::string where = "slot '" + slot.name + "'";
         if (slot.bytes < 1 || slot.bytes > kMaxEncoded)
             refuse(where, "bytes is " + std::to_string(slot.bytes) + ", expected 1 to " + std::to_string(kMaxEncoded));
+        check_readers(slot.readers, "readers", options.readers, where);
         if (slot.shape.empty()) continue;
         std::size_t bytes = size_of(slot.dtype);
         for (const int side : slot.shape) {
@@ -109,6 +116,9 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
         in_range("channels", c.channels, 64);
         check_pixels(c, where);
         check_rate(c.expected_hz, where);
+        check_readers(c.readers, "readers", options.readers, where);
+        if (c.depth_readers && !c.has_depth) refuse(where, "depth_readers is given, but it has no depth");
+        check_readers(c.depth_readers, "depth_readers", c.readers.value_or(options.readers), where);
         if (!c.intrinsics.allFinite()) refuse(where, "the initial intrinsics hold NaN or infinity");
         if (!c.extrinsics.allFinite()) refuse(where, "the initial extrinsics hold NaN or infinity");
     }
@@ -126,7 +136,7 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
             refuse(where, "element_names has " + std::to_string(proprio.element_names.size()) + " names, expected " +
                               std::to_string(proprio.size) + " or none");
     }
-    check_slots(options.slots);
+    check_slots(options);
     if (options.readers < 1 || options.readers > core::kMaxReaders)
         refuse("options",
                "readers is " + std::to_string(options.readers) + ", expected 1 to " + std::to_string(core::kMaxReaders));
@@ -140,13 +150,19 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
 EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
                            const std::vector<ProprioConfig>& proprio_configs, const EngineOptions& options) {
     check(camera_configs, proprio_configs, options);
-    const auto slot_count = static_cast<std::size_t>(options.readers) + 2;
     Cursor cursor;
     seats = cursor.take(sizeof(core::ReaderSeats<Policy>), core::kCacheLine);
     bell = cursor.take(core::kCacheLine, core::kCacheLine);
-    for (const CameraConfig& config : camera_configs) {
+    const auto add_camera = [&](const std::optional<int>& readers) -> CameraLayout& {
         CameraLayout& layout = cameras.emplace_back();
         layout.block = cursor.take(sizeof(CameraBlock), alignof(CameraBlock));
+        layout.seats = cursor.take(sizeof(core::ReaderSeats<Policy>), core::kCacheLine);
+        layout.readers = core::readers_of_all(readers.value_or(options.readers));
+        return layout;
+    };
+    for (const CameraConfig& config : camera_configs) {
+        CameraLayout& layout = add_camera(config.readers);
+        if (config.depth_readers) layout.readers[kDepth] = static_cast<std::uint8_t>(*config.depth_readers);
         const bool encoded = config.encoding != FrameEncoding::raw;
         layout.bytes = {encoded && config.max_encoded_bytes > 0 ? config.max_encoded_bytes : image_bytes(config),
                         depth_bytes(config), 9 * sizeof(double), 16 * sizeof(double)};
@@ -155,8 +171,7 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
         if (encoded) layout.room[kImage] = bytes_with_size(layout.bytes[kImage]);
     }
     for (const SlotConfig& slot : options.slots) {
-        CameraLayout& layout = cameras.emplace_back();
-        layout.block = cursor.take(sizeof(CameraBlock), alignof(CameraBlock));
+        CameraLayout& layout = add_camera(slot.readers);
         layout.bytes[kImage] = layout.room[kImage] = slot.bytes;
     }
     for (const ProprioConfig& config : proprio_configs) {
@@ -168,10 +183,10 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
     for (CameraLayout& layout : cameras)
         for (int field = 0; field < kFields; ++field) {
             const bool of_a_camera = &layout < cameras.data() + camera_configs.size();
-            const bool bulk = field <= static_cast<int>(Field::depth) && (of_a_camera || layout.room[field] >= kPage);
+            const bool bulk = field <= kDepth && (of_a_camera || layout.room[field] >= kPage);
             const std::size_t alignment = bulk ? kPage : 2 * core::kCacheLine;
             layout.stride[field] = (layout.room[field] + alignment - 1) / alignment * alignment;
-            layout.slots[field] = cursor.take(layout.stride[field] * slot_count, alignment);
+            layout.slots[field] = cursor.take(layout.stride[field] * (layout.readers[field] + std::size_t{2}), alignment);
         }
     for (ProprioLayout& layout : proprios)
         layout.cells = cursor.take(options.proprio_history * (1 + layout.words) * sizeof(std::uint64_t), core::kCacheLine);
@@ -193,7 +208,10 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
     std::byte* base = arena.base();
     new (base + layout.seats) core::ReaderSeats<Policy>;
     new (base + layout.bell) core::Bell<Policy>;
-    for (const CameraLayout& camera : layout.cameras) new (base + camera.block) CameraBlock;
+    for (const CameraLayout& camera : layout.cameras) {
+        new (base + camera.block) CameraBlock;
+        new (base + camera.seats) core::ReaderSeats<Policy>;
+    }
     for (std::size_t i = 0; i < cameras.size(); ++i) {
         store_row_major(cameras[i].intrinsics, slot(i, static_cast<int>(Field::intrinsics), 0));
         store_row_major(cameras[i].extrinsics, slot(i, static_cast<int>(Field::extrinsics), 0));

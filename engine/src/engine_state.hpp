@@ -4,13 +4,13 @@
 // The arena holds everything that threads share and no pointer, so that it could be mapped elsewhere. Offsets are computed
 // from the declarations alone:
 //
-//     seats | bell | per camera: sync, claims, signals, stamps | per proprio: head, signal | images, depths, K, T | rings |
+//     seats | bell | per camera: sync, claims, news, stamps, seats | per proprio: head, bell | images, depths, K, T | rings |
 //     spare slots
 //
 // A slot of the user's own type (Slot<T>) is a camera that has an image only: all that is said of cameras here goes for them,
 // and they stand behind the cameras.
 //
-// A field has readers + 2 slots, and a spare one for when a writer is revoked that may come back. No memory is spent on the
+// A field has two slots more than it has readers, and a spare one for when a writer is revoked that may come back. No memory is spent on the
 // spare slots before that: they lie at the end and are prefaulted by the first revocation.
 #pragma once
 
@@ -38,6 +38,7 @@ namespace chiral::detail {
 using Policy = core::StdAtomics;
 using core::kFields;
 inline constexpr int kImage = static_cast<int>(Field::image);
+inline constexpr int kDepth = static_cast<int>(Field::depth);
 
 inline std::int64_t nanoseconds(TimePoint time) noexcept {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
@@ -49,12 +50,14 @@ using SlotStamp = core::SlotStamp<Policy>;
 
 struct ProprioBlock {
     alignas(core::kCacheLine) core::RingHead<Policy> head;
-    core::FrameSignal<Policy> signal;
+    core::Bell<Policy> bell;
 };
 
 /// Where the slots of one camera lie, and how long they are. A field without slots has bytes 0.
 struct CameraLayout {
     std::size_t block{0};
+    std::size_t seats{0};
+    core::FieldReaders readers{};               // those of the depth map are the first of the camera's
     std::array<std::size_t, kFields> slots{};   // offset of slot 0
     std::array<std::size_t, kFields> spare{};   // offset of the slot after the last of those
     std::array<std::size_t, kFields> stride{};  // from slot to slot
@@ -111,9 +114,13 @@ struct EngineState {
     core::Bell<Policy>& bell() const noexcept { return at<core::Bell<Policy>>(layout.bell); }
     std::size_t source_of_slot(std::size_t slot) const noexcept { return cameras.size() + slot; }
     CameraBlock& camera(std::size_t i) const noexcept { return at<CameraBlock>(layout.cameras[i].block); }
+    core::ReaderSeats<Policy>& seats_of(std::size_t camera) const noexcept {
+        return at<core::ReaderSeats<Policy>>(layout.cameras[camera].seats);
+    }
+    const core::FieldReaders& readers(std::size_t camera) const noexcept { return layout.cameras[camera].readers; }
     std::byte* slot(std::size_t camera, int field, int slot) const noexcept {
         const CameraLayout& c = layout.cameras[camera];
-        if (slot >= options.readers + 2) return arena.base() + c.spare[field];
+        if (slot >= c.readers[static_cast<std::size_t>(field)] + 2) return arena.base() + c.spare[field];
         return arena.base() + c.slots[field] + static_cast<std::size_t>(slot) * c.stride[field];
     }
     core::SampleRing<Policy> ring(std::size_t i) const noexcept {
@@ -121,8 +128,8 @@ struct EngineState {
         return {at<ProprioBlock>(p.block).head, &at<Policy::Atomic<std::uint64_t>>(p.cells), options.proprio_history,
                 p.words};
     }
-    core::FrameSignal<Policy>& proprio_signal(std::size_t i) const noexcept {
-        return at<ProprioBlock>(layout.proprios[i].block).signal;
+    core::Bell<Policy>& proprio_bell(std::size_t i) const noexcept {
+        return at<ProprioBlock>(layout.proprios[i].block).bell;
     }
     TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
 
@@ -193,6 +200,8 @@ int first_not_finite(const Matrix& matrix) noexcept {
 
 /// What a reader keeps of one camera between and during its snapshots.
 struct CameraPin {
+    int seat{-1};                       // -1: it does not look at the camera
+    std::array<bool, kFields> looks{};  // at which of its fields
     core::View view;
     std::array<std::uint64_t, kFields> guards{};  // as pinned; kept only with verify_pins
     std::uint64_t last_sequence{0};               // of the image in the last snapshot
@@ -201,6 +210,7 @@ struct CameraPin {
 };
 
 struct ProprioCopy {
+    bool looks{true};
     std::vector<float> values;
     std::vector<float> scratch;                   // read into first: an overrun must leave `values` as they were
     std::vector<std::byte> exact, exact_scratch;  // of a stream of another type than float32, which `values` are made of
@@ -223,6 +233,11 @@ struct ReaderState {
 
     explicit ReaderState(EngineState& engine);
     ~ReaderState();
+    /// What it looks at. Throws std::invalid_argument for names of nothing.
+    void choose(const ReaderScope& scope);
+    /// Takes a seat in the engine, and at each source that it looks at. Throws std::runtime_error if one has none left; what was
+    /// taken goes back with the reader.
+    void sit_down();
     bool intact() const noexcept;
     /// Since the older of capture and publication.
     Duration age(const Stamp&) const noexcept;

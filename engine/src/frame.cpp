@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <chiral/engine.hpp>
 #include <chiral/frame.hpp>
 
 #include "engine_state.hpp"
@@ -13,7 +14,11 @@ using detail::kImage;
 
 Frame::Frame(EngineState* engine, std::size_t camera, Status status) noexcept
     : engine_(engine), camera_(camera), status_(status) {
-    if (status_.ok()) transaction_ = {engine->camera(camera), engine->options.readers};
+    if (status_.ok()) transaction_ = {engine->camera(camera), engine->readers(camera)};
+}
+
+Frame Engine::begin_frame(std::size_t camera) noexcept {
+    return {state_.get(), camera, camera < state_->cameras.size() ? Status{} : state_->unknown_camera(camera)};
 }
 
 Frame::Frame(Frame&& other) noexcept
@@ -58,7 +63,7 @@ void* Frame::open(Field field) noexcept {
     return engine_->slot(camera_, f, transaction_.slot(f));
 }
 
-void* Frame::open_elements(Field field, bool (*fits)(DType) noexcept, const char* asked) noexcept {
+void* Frame::open_elements(Field field, unsigned types, const char* asked) noexcept {
     if (engine_ && camera_ < engine_->cameras.size()) {
         const CameraConfig& config = engine_->cameras[camera_];
         const bool image = field == Field::image;
@@ -68,7 +73,7 @@ void* Frame::open_elements(Field field, bool (*fits)(DType) noexcept, const char
                 status_ = engine_->camera_error(Errc::wrong_format, camera_, field, 0, 0, "is encoded and has no elements");
             return nullptr;
         }
-        if (!fits(declared) && (image || config.has_depth)) {
+        if (!has_type(types, declared) && (image || config.has_depth)) {
             if (status_.ok())
                 status_ =
                     engine_->camera_error(Errc::wrong_type, camera_, field, 0, static_cast<std::size_t>(declared), asked);
@@ -155,13 +160,9 @@ Status Frame::commit(TimePoint captured, TimePoint published) noexcept {
     std::uint64_t sequence = 0;
     for (int f = kFields - 1; f >= 0; --f)
         if (transaction_.is_open(f)) sequence = transaction_.sequence(f);
-    const bool awaited = transaction_.is_open(kImage) || transaction_.is_open(static_cast<int>(Field::depth));
-    const core::Commit outcome = transaction_.commit(detail::nanoseconds(captured), detail::nanoseconds(published));
     const EngineState& engine = *std::exchange(engine_, nullptr);
-    switch (outcome) {
-        case core::Commit::published:
-            if (awaited) engine.bell().ring();
-            return {sequence, transaction_.steps() + (awaited ? 1 : 0)};
+    switch (transaction_.commit(detail::nanoseconds(captured), detail::nanoseconds(published), engine.bell())) {
+        case core::Commit::published: return {sequence, transaction_.steps()};
         case core::Commit::nothing_open: return engine.camera_error(Errc::nothing_filled, camera_, Field::image, 0, 0);
         case core::Commit::revoked: break;
     }

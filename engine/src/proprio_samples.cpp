@@ -32,7 +32,11 @@ struct Unpack {
         T elements[kPerWord];
         std::memcpy(static_cast<void*>(elements), &word, sizeof word);
         const std::size_t first = kPerWord * (i - 2);
-        for (std::size_t k = 0; k < kPerWord && first + k < size; ++k) values(first + k, elements[k]);
+        if (first + kPerWord <= size) {  // all words but perhaps the last: without a question for each element
+            for (std::size_t k = 0; k < kPerWord; ++k) values(first + k, elements[k]);
+        } else {
+            for (std::size_t k = 0; first + k < size; ++k) values(first + k, elements[k]);
+        }
     }
 };
 
@@ -150,6 +154,10 @@ std::span<T> elements_of(std::span<std::byte> bytes) noexcept {
     return {reinterpret_cast<T*>(bytes.data()), bytes.size() / sizeof(T)};
 }
 
+__attribute__((noinline)) ProprioSample latest_converted(const Ring& ring, DType type, std::span<float> out) noexcept {
+    return with_element(type, [&](auto element) { return latest<decltype(element)>(ring, out); });
+}
+
 }  // namespace
 
 std::size_t first_not_finite(DType type, const void* values, std::size_t count) noexcept {
@@ -170,7 +178,9 @@ void to_float32(DType type, const std::byte* values, std::span<float> out) noexc
 }
 
 ProprioSample read_latest(const Ring& ring, DType type, std::span<float> out) noexcept {
-    return with_element(type, [&](auto element) { return latest<decltype(element)>(ring, out); });
+    // What nearly all streams are, without what it takes to be ready for the others.
+    if (type == DType::float32) return latest<float>(ring, out);
+    return latest_converted(ring, type, out);
 }
 
 ProprioSample read_latest(const Ring& ring, DType type, std::span<std::byte> out) noexcept {

@@ -40,7 +40,63 @@ ReaderState::ReaderState(EngineState& owner)
 ReaderState::~ReaderState() {
     assert(!live && "a reader was destroyed or assigned over while its snapshot was alive");
     unpin();
+    for (std::size_t i = 0; i < cameras.size(); ++i)
+        if (cameras[i].seat >= 0) engine->seats_of(i).drop(cameras[i].seat);
     if (seat >= 0) engine->seats().drop(seat);
+}
+
+void ReaderState::choose(const ReaderScope& scope) {
+    // Marks those of `sources` that are named, or all if there are no names.
+    const auto mark = [](const auto& names, const auto& sources, const char* kind, auto set) {
+        for (std::size_t i = 0; !names && i < sources.size(); ++i) set(i);
+        for (const std::string& name : names.value_or(std::vector<std::string>{})) {
+            const auto found =
+                std::find_if(sources.begin(), sources.end(), [&](const auto& each) { return each.name == name; });
+            if (found == sources.end())
+                throw std::invalid_argument(std::string("chiral::Engine::make_reader: there is no ") + kind + " '" + name +
+                                            "'");
+            set(static_cast<std::size_t>(found - sources.begin()));
+        }
+    };
+    for (CameraPin& pin : cameras) pin.looks.fill(false);
+    mark(scope.cameras, engine->cameras, "camera", [&](std::size_t i) {
+        cameras[i].looks.fill(true);
+        cameras[i].looks[kDepth] = false;
+    });
+    mark(scope.depths, engine->cameras, "camera",
+         [&](std::size_t i) { cameras[i].looks[kDepth] = cameras[i].looks[kImage]; });
+    mark(scope.slots, engine->options.slots, "slot",
+         [&](std::size_t i) { cameras[engine->source_of_slot(i)].looks[kImage] = true; });
+    for (ProprioCopy& copy : proprios) copy.looks = false;
+    mark(scope.proprios, engine->proprios, "proprio", [&](std::size_t i) { proprios[i].looks = true; });
+}
+
+void ReaderState::sit_down() {
+    const auto full = [](const std::string& what, int readers, const char* way_out) {
+        throw std::runtime_error("chiral::Engine::make_reader: " + what + " has its " + std::to_string(readers) +
+                                 " readers already; " + way_out);
+    };
+    seat = engine->seats().take(engine->options.readers);
+    if (seat < 0)
+        throw std::runtime_error("chiral::Engine::make_reader: all " + std::to_string(engine->options.readers) +
+                                 " configured readers exist already; raise EngineOptions::readers (at most " +
+                                 std::to_string(core::kMaxReaders) + ") or destroy one");
+    for (std::size_t i = 0; i < cameras.size(); ++i) {
+        CameraPin& pin = cameras[i];
+        if (!pin.looks[kImage]) continue;
+        const core::FieldReaders& most = engine->readers(i);
+        // The first seats are those of readers of the depth map; who does not look at it leaves them to others while it can.
+        pin.seat = pin.looks[kDepth] ? engine->seats_of(i).take(most[kDepth]) : engine->seats_of(i).take_last(most[kImage]);
+        if (pin.seat >= 0) continue;
+        if (i >= engine->cameras.size())
+            full("slot '" + engine->options.slots[i - engine->cameras.size()].name + "'", most[kImage],
+                 "raise SlotConfig::readers, or leave it out of the reader's scope");
+        if (pin.looks[kDepth])
+            full("the depth map of camera '" + engine->cameras[i].name + "'", most[kDepth],
+                 "raise CameraConfig::depth_readers, or leave it out of the reader's scope");
+        full("camera '" + engine->cameras[i].name + "'", most[kImage],
+             "raise CameraConfig::readers, or leave it out of the reader's scope");
+    }
 }
 
 Duration ReaderState::age(const Stamp& stamp) const noexcept {
@@ -50,6 +106,7 @@ Duration ReaderState::age(const Stamp& stamp) const noexcept {
 bool ReaderState::intact() const noexcept {
     for (std::size_t i = 0; i < cameras.size(); ++i)
         for (int f = 0; f < kFields; ++f) {
+            if (!cameras[i].looks[f]) continue;
             const std::uint64_t guard = stamp(i, f).guard.load(core::Site::guard_load, std::memory_order_relaxed);
             if (engine->options.verify_pins ? guard != cameras[i].guards[f] : guard % 2 != 0) return false;
         }
@@ -59,7 +116,8 @@ bool ReaderState::intact() const noexcept {
 void ReaderState::unpin() noexcept {
     if (!live) return;
     assert(intact() && "a pinned slot was written to");
-    for (std::size_t i = 0; i < cameras.size(); ++i) engine->camera(i).sync.unpin(seat);
+    for (std::size_t i = 0; i < cameras.size(); ++i)
+        if (cameras[i].seat >= 0) engine->camera(i).sync.unpin(cameras[i].seat);
     live = false;
 }
 
@@ -92,7 +150,8 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) & {
     reader.steps = 0;
     for (std::size_t i = 0; i < reader.cameras.size(); ++i) {
         CameraPin& pin = reader.cameras[i];
-        pin.view = engine.camera(i).sync.pin(reader.seat);
+        if (pin.seat < 0) continue;
+        pin.view = engine.camera(i).sync.pin(pin.seat);
         reader.steps += core::CameraSync<detail::Policy>::kPinSteps;
         const std::uint64_t sequence = reader.stamp(i, kImage).sequence();
         pin.missed = reader.snapshots > 1 && sequence > pin.last_sequence ? sequence - pin.last_sequence - 1 : 0;
@@ -105,6 +164,7 @@ Snapshot Reader::snapshot(std::optional<TimePoint> reference) & {
     reader.reference = reference.value_or(reader.time);
     for (std::size_t i = 0; i < reader.proprios.size(); ++i) {
         ProprioCopy& copy = reader.proprios[i];
+        if (!copy.looks) continue;
         const DType type = engine.proprios[i].dtype;
         const bool exact = type != DType::float32;
         const auto read = [&](auto out) {
@@ -179,29 +239,36 @@ void CameraView::require_elements(Field field, bool fits, const char* asked) con
 std::span<const std::uint8_t> CameraView::bytes(Field field) const noexcept {
     const EngineState& engine = *reader().engine;
     const int f = static_cast<int>(field);
+    if (!looked_at(field)) return {};
     const std::byte* slot = engine.slot(index_, f, reader().cameras[index_].view.slot(f));
     const std::size_t size = engine.layout.cameras[index_].bytes[f];
     const bool encoded = field == Field::image && engine.cameras[index_].encoding != FrameEncoding::raw;
     return {reinterpret_cast<const std::uint8_t*>(slot), encoded ? detail::encoded_size(slot, size) : size};
 }
 
+bool CameraView::looked_at(Field field) const noexcept { return reader().cameras[index_].looks[static_cast<int>(field)]; }
+
 std::span<const std::uint8_t> CameraView::image() const noexcept { return bytes(Field::image); }
 std::span<const std::uint8_t> CameraView::depth_bytes() const noexcept { return bytes(Field::depth); }
 
 std::span<const double, 9> CameraView::intrinsics() const noexcept {
     constexpr int f = static_cast<int>(Field::intrinsics);
+    static constexpr std::array<double, 9> none{};
+    if (!looked_at(Field::intrinsics)) return none;
     return std::span<const double, 9>(
         reinterpret_cast<const double*>(reader().engine->slot(index_, f, reader().cameras[index_].view.slot(f))), 9);
 }
 
 std::span<const double, 16> CameraView::extrinsics() const noexcept {
     constexpr int f = static_cast<int>(Field::extrinsics);
+    static constexpr std::array<double, 16> none{};
+    if (!looked_at(Field::extrinsics)) return none;
     return std::span<const double, 16>(
         reinterpret_cast<const double*>(reader().engine->slot(index_, f, reader().cameras[index_].view.slot(f))), 16);
 }
 
 Stamp CameraView::stamp(Field field) const noexcept {
-    return detail::stamp_of(reader().stamp(index_, static_cast<int>(field)));
+    return looked_at(field) ? detail::stamp_of(reader().stamp(index_, static_cast<int>(field))) : Stamp{};
 }
 
 std::uint64_t CameraView::version() const noexcept { return reader().cameras[index_].view.version(); }
@@ -227,10 +294,13 @@ ReaderState& SlotView::reader() const noexcept {
 
 std::span<const std::byte> SlotView::bytes() const noexcept {
     const EngineState& engine = *reader().engine;
+    if (reader().cameras[source_].seat < 0) return {};
     return {engine.slot(source_, kImage, reader().cameras[source_].view.slot(kImage)), config().bytes};
 }
 
-Stamp SlotView::stamp() const noexcept { return detail::stamp_of(reader().stamp(source_, kImage)); }
+Stamp SlotView::stamp() const noexcept {
+    return reader().cameras[source_].seat < 0 ? Stamp{} : detail::stamp_of(reader().stamp(source_, kImage));
+}
 Duration SlotView::age() const noexcept { return reader().age(stamp()); }
 std::uint64_t SlotView::missed() const noexcept { return reader().cameras[source_].missed; }
 const SlotConfig& SlotView::config() const noexcept { return reader().engine->options.slots[index_]; }
@@ -283,13 +353,10 @@ SourceStatus ProprioView::status() const noexcept {
 
 // ---- reading without a reader ----
 
-Reader Engine::make_reader() {
-    auto reader = std::make_unique<ReaderState>(*state_);  // before the seat is taken: it may throw
-    reader->seat = state_->seats().take(state_->options.readers);
-    if (reader->seat < 0)
-        throw std::runtime_error("chiral::Engine::make_reader: all " + std::to_string(state_->options.readers) +
-                                 " configured readers exist already; raise EngineOptions::readers (at most " +
-                                 std::to_string(core::kMaxReaders) + ") or destroy one");
+Reader Engine::make_reader(const ReaderScope& scope) {
+    auto reader = std::make_unique<ReaderState>(*state_);
+    reader->choose(scope);
+    reader->sit_down();
     return Reader(std::move(reader));
 }
 

@@ -141,6 +141,7 @@ TEST(TheArena, LaysImagesAndDepthsOnPagesAndMatricesApart) {
         {exposed.layout.seats, sizeof(core::ReaderSeats<detail::Policy>)}};
     for (const detail::CameraLayout& layout : exposed.layout.cameras) {
         regions.emplace_back(layout.block, sizeof(CameraBlock));
+        regions.emplace_back(layout.seats, sizeof(core::ReaderSeats<detail::Policy>));
         for (std::size_t f = 0; f < 4; ++f) regions.emplace_back(layout.slots[f], 5 * layout.stride[f]);
     }
     for (const detail::ProprioLayout& layout : exposed.layout.proprios) {
@@ -184,7 +185,7 @@ TEST(TheArena, CopiedToAnotherAddressIsReadByOffsetsAlone) {
         auto& block = *std::launder(reinterpret_cast<CameraBlock*>(copy.get() + layout.block));
         const core::View view = block.sync.pin(1);
         EXPECT_EQ(view.version(), 37u);
-        EXPECT_EQ(block.signals[0].newest(), 37u);
+        EXPECT_EQ(block.news[0].newest(), 37u);
         for (int f = 0; f < 4; ++f) {
             if (layout.bytes[static_cast<std::size_t>(f)] == 0) continue;
             EXPECT_EQ(block.stamps[static_cast<std::size_t>(f)][static_cast<std::size_t>(view.slot(f))].sequence(), 37u);

@@ -162,11 +162,12 @@ TEST_F(ALateWriter, CannotBeRevokedWhenNobodyWrites) {
 
 struct Core {
     core::CameraCore<WatchedAtomics> camera;
-    static constexpr int kReaders = 1;
+    core::Bell<WatchedAtomics> bell;
+    static constexpr core::FieldReaders kReaders = core::readers_of_all(1);
 
     bool update(int field) {
         core::Transaction<WatchedAtomics> transaction(camera, kReaders);
-        if (transaction.open(field)) return transaction.commit(0, 0) == core::Commit::published;
+        if (transaction.open(field)) return transaction.commit(0, 0, bell) == core::Commit::published;
         transaction.abandon();
         return false;
     }
@@ -174,7 +175,8 @@ struct Core {
 
 TEST(AWriterRevokedBetweenAnyTwoSteps, EitherPublishesOrIsTold) {
     for (const Site site : {Site::claim_look, Site::quarantine_load, Site::own_view_load, Site::claim_take, Site::guard_open,
-                            Site::guard_close, Site::claim_close, Site::publish_view_add, Site::claim_drop}) {
+                            Site::guard_close, Site::claim_close, Site::publish_view_add, Site::news_store,
+                            Site::bell_waiters_load, Site::claim_drop}) {
         Core core;
         ASSERT_TRUE(core.update(1));
         bool opened = false;
@@ -182,7 +184,7 @@ TEST(AWriterRevokedBetweenAnyTwoSteps, EitherPublishesOrIsTold) {
         Puppet late([&] {
             core::Transaction<WatchedAtomics> transaction(core.camera, Core::kReaders);
             opened = transaction.open(1);
-            if (opened) commit = transaction.commit(0, 0);
+            if (opened) commit = transaction.commit(0, 0, core.bell);
             else transaction.abandon();
         });
         ASSERT_TRUE(late.run_until(site));
@@ -196,6 +198,8 @@ TEST(AWriterRevokedBetweenAnyTwoSteps, EitherPublishesOrIsTold) {
             case Site::own_view_load:
             case Site::claim_take: EXPECT_FALSE(opened) << "somebody else wrote meanwhile"; break;
             case Site::publish_view_add:
+            case Site::news_store:
+            case Site::bell_waiters_load:
             case Site::claim_drop:
                 EXPECT_EQ(revocation, core::Revocation::publishing);
                 EXPECT_FALSE(superseded);
@@ -213,10 +217,11 @@ TEST(AWriterRevokedBetweenAnyTwoSteps, EitherPublishesOrIsTold) {
 TEST(ATransaction, TakesNoMoreStepsThanItSays) {
     for (const int readers : {1, 7, 14}) {
         core::CameraCore<WatchedAtomics> camera;
-        core::Transaction<WatchedAtomics> transaction(camera, readers);
+        core::Bell<WatchedAtomics> bell;
+        core::Transaction<WatchedAtomics> transaction(camera, core::readers_of_all(readers));
         const std::uint32_t operations = operations_of([&] {
             for (int f = 0; f < core::kFields; ++f) ASSERT_TRUE(transaction.open(f));
-            ASSERT_EQ(transaction.commit(0, 0), core::Commit::published);
+            ASSERT_EQ(transaction.commit(0, 0, bell), core::Commit::published);
         });
         EXPECT_EQ(transaction.steps(), operations) << "it counts itself correctly";
         EXPECT_LE(operations, core::kFields * core::Transaction<WatchedAtomics>::steps_per_field(readers) +

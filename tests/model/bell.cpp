@@ -1,31 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who waits for any of several sources is not forgotten: a lost ring is a deadlock, which Relacy reports.
-#include "relacy_model.hpp"
-
-#include <chiral/core/bell.hpp>
+#include "model_source.hpp"
 
 namespace chiral::model {
 namespace {
 
-/// Two sources and their bell: payload n of a source is written before its sequence n.
+/// The image of a camera, a stream, and the bell of both: payload n of a source is written before its number n.
 struct ModelSources {
-    std::array<core::FrameSignal<ModelAtomics>, 2> signals;
-    std::array<rl::var<unsigned>, 2> payload;
-    core::Bell<ModelAtomics> bell;
+    ModelSource camera;
+    core::RingHead<ModelAtomics> head;
+    std::array<ModelAtomics::Atomic<std::uint64_t>, 2 * 2> cells;
+    core::SampleRing<ModelAtomics> ring{head, cells.data(), 2, 1};
+    core::Bell<ModelAtomics> of_the_stream;
+    rl::var<unsigned> sample;
+    core::Bell<ModelAtomics> of_all;
 
     void announce(unsigned source) {
-        payload[source](RL_INFO) = 1;
-        signals[source].signal(1);
-        bell.ring();
+        if (source == 0) return camera.update(1, of_all);
+        sample(RL_INFO) = 1;
+        ring.push([](std::size_t) { return 1; });
+        of_the_stream.ring();
+        of_all.ring();
     }
+    void check(unsigned source) {
+        if (source == 0) camera.check(1);
+        else RL_ASSERT(sample(RL_INFO).load() == 1);
+    }
+    std::uint64_t look(unsigned source) { return source == 0 ? camera.look() : ring.look(); }
+
     template <class Deadline>
     bool wait_for_any(std::array<std::uint64_t, 2>& seen, Deadline deadline) {
-        return bell.wait(
+        return of_all.wait(
             [&] {
                 for (unsigned s = 0; s < 2; ++s) {
-                    if (signals[s].look() <= seen[s]) continue;
+                    if (look(s) <= seen[s]) continue;
                     seen[s] = 1;
-                    RL_ASSERT(payload[s](RL_INFO).load() == 1);
+                    check(s);
                     return true;
                 }
                 return false;
@@ -48,27 +58,26 @@ struct TwoSources : rl::test_suite<TwoSources, 3> {
     }
 };
 
-/// A waiter whose deadline may pass at any moment, beside one that waits at the source's own signal.
+/// A waiter whose deadline may pass at any moment, beside one that waits at the source's own bell.
 struct Deadline : rl::test_suite<Deadline, 3> {
     ModelSources sources;
 
     void before() { ModelAtomics::begin_execution(); }
     void thread(unsigned index) {
-        std::array<std::uint64_t, 2> seen{};
-        if (index == 0) return sources.announce(0);
+        if (index == 0) return sources.announce(1);
         if (index == 1) {
-            RL_ASSERT(sources.signals[0].wait(0, Never{}));
-            return;
+            RL_ASSERT(sources.of_the_stream.wait([&] { return sources.look(1) > 0; }, Never{}));
+            return sources.check(1);
         }
-        if (sources.wait_for_any(seen, AtAnyMoment{})) RL_ASSERT(seen[0] == 1);
+        std::array<std::uint64_t, 2> seen{};
+        if (sources.wait_for_any(seen, AtAnyMoment{})) RL_ASSERT(seen[1] == 1);
     }
 };
 
-const Registered<TwoSources> two("bell.two_sources", "2 sources announce once; 1 waiter waits for any, twice", {4, 100'000},
-                                 {6, 20'000'000});
-const Registered<Deadline> deadline("bell.deadline",
-                                    "1 source announces; 1 waiter at the bell whose deadline may pass, 1 at the signal",
-                                    {2, 50'000}, {4, 20'000'000});
+const Registered<TwoSources> two("bell.two_sources", "a camera and a stream update once; 1 waiter waits for any, twice",
+                                 {2, 100'000}, {4, 20'000'000});
+const Registered<Deadline> deadline("bell.deadline", "a stream updates; 1 waiter for any that may give up, 1 for the stream",
+                                    {1, 50'000}, {3, 20'000'000});
 
 }  // namespace
 }  // namespace chiral::model

@@ -22,7 +22,8 @@ public:
 
     core::CameraSync<ModelAtomics>& sync() { return *sync_; }
 
-    ModelCamera() {
+    /// `readers_of`: how many of the readers, the first ones, each field has.
+    explicit ModelCamera(std::array<int, fields> readers_of = all()) : readers_of_(readers_of) {
         for (int f = 0; f < fields; ++f)
             for (int s = 0; s < kSlots; ++s) payload(f, s)(RL_INFO) = 0;
     }
@@ -35,9 +36,10 @@ public:
 
     /// Chooses a slot and fills it, as Frame::open: the stamp is one more than that of the current slot.
     Open open(int field) {
-        const core::FreeSlot free = sync_->choose_slot(field, readers);
-        RL_ASSERT(free.slot < kSlots && free.slot != free.current);
-        RL_ASSERT(free.steps <= 1 + 3 * readers);
+        const int most = readers_of_[field];
+        const core::FreeSlot free = sync_->choose_slot(field, most);
+        RL_ASSERT(free.slot < most + 2 && free.slot != free.current);
+        RL_ASSERT(free.steps <= 1u + 3u * static_cast<unsigned>(most));
         const unsigned value = payload(field, free.current)(RL_INFO).load() + 1;
         payload(field, free.slot)(RL_INFO) = value;
         return {field, free, value};
@@ -70,7 +72,8 @@ public:
         RL_ASSERT(version >= current_before && version <= newest_);
         RL_ASSERT(version >= last_[r]);
         last_[r] = version;
-        for (int f = 0; f < fields; ++f) RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
+        for (int f = 0; f < fields; ++f)
+            if (r < readers_of_[f]) RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
         return version;
     }
     void read(int r) {
@@ -83,12 +86,18 @@ public:
     std::uint64_t newest() const { return newest_; }
 
 private:
+    static constexpr std::array<int, fields> all() {
+        std::array<int, fields> each{};
+        each.fill(readers);
+        return each;
+    }
     rl::var<unsigned>& payload(int field, int slot) { return slots_[field][slot]; }
 
     Aligned<core::CameraSync<ModelAtomics>> sync_;
     std::array<std::array<rl::var<unsigned>, kSlots>, fields> slots_;
     std::array<std::array<unsigned, fields>, kMaxVersions> history_{};
     std::array<std::uint64_t, readers> last_{};
+    std::array<int, fields> readers_of_;
     std::uint64_t newest_{0};
 };
 

@@ -3,7 +3,7 @@
 //
 // Payloads are plain memory, so Relacy reports a slot that is filled while it is read, or by two writers. A bystander notes
 // what every publication moved: it must be exactly what the transaction had open, numbered one after the other. The fields
-// of a model are the last ones: the signals of the first have models of their own.
+// of a model are the last ones: the news of the first have models of their own.
 #pragma once
 
 #include "relacy_model.hpp"
@@ -35,7 +35,8 @@ public:
     /// A transaction of the calling thread.
     class Writer {
     public:
-        explicit Writer(ModelTransactions& camera) : camera_(camera), transaction_(*camera.core_, readers) {}
+        explicit Writer(ModelTransactions& camera)
+            : camera_(camera), transaction_(*camera.core_, core::readers_of_all(readers)) {}
 
         /// Opens a field and fills its slot. False if another thread writes it.
         bool open(int field) {
@@ -55,7 +56,7 @@ public:
         core::Commit commit() {
             const rl::thread_id_t self = rl::thread_index();
             camera_.committing_[self] = this;
-            const core::Commit outcome = transaction_.commit(0, 0);
+            const core::Commit outcome = transaction_.commit(0, 0, camera_.bell_);
             camera_.committing_[self] = nullptr;
             RL_ASSERT(transaction_.is_over());
             return outcome;
@@ -134,6 +135,7 @@ private:
     }
 
     Aligned<core::CameraCore<ModelAtomics>> core_;
+    core::Bell<ModelAtomics> bell_;  // which nobody waits at
     std::array<std::array<rl::var<unsigned>, kSlots>, fields> slots_;
     std::array<std::array<unsigned, fields>, kMaxVersions> history_{};
     std::array<const Writer*, ModelAtomics::kMaxThreads> committing_{};

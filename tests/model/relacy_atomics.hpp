@@ -25,8 +25,9 @@
 
 // The core's headers come first: Relacy turns memory_order_relaxed, new, delete, malloc and assert into macros.
 #include <chiral/core/atomics.hpp>
+#include <chiral/core/bell.hpp>
 #include <chiral/core/camera_sync.hpp>
-#include <chiral/core/frame_signal.hpp>
+#include <chiral/core/field_news.hpp>
 #include <chiral/core/reader_seats.hpp>
 #include <chiral/core/sample_ring.hpp>
 #include <chiral/core/transaction.hpp>

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slot<T>: a transaction of the first field alone, whose signal is waited for. Who was told of a value finds it, or a newer one,
+// Slot<T>: a transaction of the first field alone, whose bell is waited at. Who was told of a value finds it, or a newer one,
 // in the next pin, whole; a writer that was revoked and comes back spoils neither.
 #include "relacy_model.hpp"
-
-#include <chiral/core/bell.hpp>
 
 #include <array>
 
@@ -29,11 +27,7 @@ public:
     void fill(core::Transaction<ModelAtomics>& transaction) {
         for (auto& word : values_[transaction.slot(0)]) word(RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
     }
-    core::Commit commit(core::Transaction<ModelAtomics>& transaction) {
-        const core::Commit outcome = transaction.commit(0, 0);
-        if (outcome == core::Commit::published) bell_.ring();
-        return outcome;
-    }
+    core::Commit commit(core::Transaction<ModelAtomics>& transaction) { return transaction.commit(0, 0, bell_); }
     bool update() {
         core::Transaction<ModelAtomics> transaction = begin();
         if (!open(transaction)) {
@@ -42,7 +36,7 @@ public:
         }
         return commit(transaction) == core::Commit::published;
     }
-    core::Transaction<ModelAtomics> begin() { return {*core_, readers}; }
+    core::Transaction<ModelAtomics> begin() { return {*core_, core::readers_of_all(readers)}; }
     core::Revocation revoke() { return core_->claims.revoke(0); }
 
     /// Returns the number of the value that was found.
@@ -54,12 +48,14 @@ public:
         core_->sync.unpin(r);
         return sequence;
     }
-    void wait(std::uint64_t after) { RL_ASSERT(core_->signals[0].wait(after, Never{})); }
-    void wait_at_bell(std::uint64_t after) {
-        RL_ASSERT(bell_.wait([&] { return core_->signals[0].look() > after; }, Never{}));
-    }
+    void wait(std::uint64_t after) { wait(after, core_->news[0].bell); }
+    void wait_for_any(std::uint64_t after) { wait(after, bell_); }
 
 private:
+    void wait(std::uint64_t after, core::Bell<ModelAtomics>& bell) {
+        RL_ASSERT(bell.wait([&] { return core_->news[0].look(core_->sync, 0) > after; }, Never{}));
+    }
+
     Aligned<core::CameraCore<ModelAtomics>> core_;
     core::Bell<ModelAtomics> bell_;
     std::array<std::array<rl::var<unsigned>, 2>, kSlots> values_;
@@ -82,7 +78,7 @@ struct Waited : rl::test_suite<Waited, 2> {
     }
 };
 
-/// The same at the bell, beside a second reader that does not wait.
+/// The same at the bell of all sources, beside a second reader that does not wait.
 struct Rung : rl::test_suite<Rung, 3> {
     ModelSlot<2> slot;
 
@@ -91,7 +87,7 @@ struct Rung : rl::test_suite<Rung, 3> {
         if (index == 0) {
             RL_ASSERT(slot.update());
         } else if (index == 1) {
-            slot.wait_at_bell(0);
+            slot.wait_for_any(0);
             slot.read(0, 1);
         } else {
             slot.read(1, 0);

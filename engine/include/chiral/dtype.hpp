@@ -93,6 +93,15 @@ constexpr bool is_element_of(DType type) noexcept {
     return false;
 }
 
+/// All types whose elements one reads as T, a bit each.
+template <class T>
+constexpr unsigned types_read_as() noexcept {
+    unsigned types = 0;
+    for (std::size_t i = 0; i < dtype_count; ++i) types |= is_element_of<T>(static_cast<DType>(i)) ? 1u << i : 0;
+    return types;
+}
+constexpr bool has_type(unsigned types, DType type) noexcept { return (types >> static_cast<unsigned>(type) & 1) != 0; }
+
 /// The first type of which T is what one reads its elements as, for messages; "" if it is none.
 template <class T>
 constexpr const char* element_name() noexcept {

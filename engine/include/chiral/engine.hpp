@@ -116,7 +116,7 @@ public:
     template <class T>
     [[nodiscard]] Status update_proprio_as(std::size_t proprio, std::span<const T> values,
                                            std::optional<TimePoint> captured = std::nullopt) noexcept {
-        return append_proprio(proprio, values.data(), values.size(), &is_element_of<T>, element_name<T>(), captured);
+        return append_proprio(proprio, values.data(), values.size(), types_read_as<T>(), element_name<T>(), captured);
     }
     /// The same for callers to whom types are names: `size` elements of the declared type, as bytes.
     [[nodiscard]] Status update_proprio_bytes(std::size_t proprio, std::span<const std::byte> values,
@@ -148,8 +148,9 @@ public:
 
     // ---- reading ----
 
-    /// Throws std::runtime_error if options().readers readers exist already.
-    [[nodiscard]] Reader make_reader();
+    /// Throws std::runtime_error if options().readers readers exist already, or a source of the scope has as many as it may;
+    /// std::invalid_argument if the scope names something that there is not.
+    [[nodiscard]] Reader make_reader(const ReaderScope& scope = {});
 
     /// Newest published image of a camera, 0 before the first. Wait-free.
     std::uint64_t newest_frame(std::size_t camera) const noexcept;
@@ -191,8 +192,8 @@ public:
     std::uint32_t reader_step_bound() const noexcept;
 
 private:
-    Status append_proprio(std::size_t proprio, const void* values, std::size_t count, bool (*fits)(DType) noexcept,
-                          const char* given, std::optional<TimePoint> captured) noexcept;
+    Status append_proprio(std::size_t proprio, const void* values, std::size_t count, unsigned types, const char* given,
+                          std::optional<TimePoint> captured) noexcept;
 
     std::unique_ptr<detail::EngineState> state_;
 };

@@ -16,8 +16,8 @@
 namespace chiral {
 
 struct EngineOptions {
-    /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots, and one that
-    /// stands in for a slot that a revoked writer has not given back.
+    /// Readers that may exist at once, 1 to 14. Every field gets readers + 2 slots, or fewer where its source says that not all
+    /// look at it (CameraConfig::readers), and one that stands in for a slot that a revoked writer has not given back.
     int readers = 1;
     /// Samples that each proprio stream remembers, 2 to 1048576; rounded up to a power of two, which Engine::options() tells.
     std::size_t proprio_history = 256;

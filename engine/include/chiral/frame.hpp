@@ -77,12 +77,12 @@ private:
     friend class Engine;
     Frame(detail::EngineState* engine, std::size_t camera, Status status) noexcept;
     void* open(Field field) noexcept;
-    void* open_elements(Field field, bool (*fits)(DType) noexcept, const char* asked) noexcept;
+    void* open_elements(Field field, unsigned types, const char* asked) noexcept;
     std::size_t bytes_of(Field field) const noexcept;
 
     template <class T>
     std::span<T> elements(Field field) noexcept {
-        void* slot = open_elements(field, &is_element_of<T>, element_name<T>());
+        void* slot = open_elements(field, types_read_as<T>(), element_name<T>());
         return slot ? std::span<T>(static_cast<T*>(slot), bytes_of(field) / sizeof(T)) : std::span<T>();
     }
 

@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -66,9 +67,12 @@ public:
         return engine_->update_slot(index_, &value, sizeof value, captured);
     }
 
-    /// The value in a snapshot of the same engine.
-    const T& in(const Snapshot& snapshot) const noexcept {
-        return *reinterpret_cast<const T*>(snapshot.slot(index_).bytes().data());
+    /// The value in a snapshot of the same engine. Throws std::logic_error if its reader does not look at this slot.
+    const T& in(const Snapshot& snapshot) const {
+        const std::span<const std::byte> bytes = snapshot.slot(index_).bytes();
+        if (bytes.empty())
+            throw std::logic_error("chiral::Slot: the reader does not look at slot '" + engine_->slots()[index_].name + "'");
+        return *reinterpret_cast<const T*>(bytes.data());
     }
     const T& in(Snapshot&&) const = delete;  // gone at the end of the expression
     /// Number, times and status of the value in a snapshot.

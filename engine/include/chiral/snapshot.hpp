@@ -12,6 +12,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 namespace chiral {
 
@@ -24,6 +26,15 @@ struct Stamp {
     std::uint64_t sequence{0};  ///< counts the publications of this buffer from 1; 0: the initial value
     TimePoint captured{};       ///< given by the driver, or the time of the update call
     TimePoint published{};
+};
+
+/// What a reader looks at, by name; where nothing is given, at all there is. The rest is not pinned or copied, does not count this
+/// one among its readers, and is empty in the snapshots: no bytes, number 0, SourceStatus::never.
+struct ReaderScope {
+    std::optional<std::vector<std::string>> cameras{};
+    std::optional<std::vector<std::string>> depths{};  ///< the depth map, too, of these of the cameras; else of all of them
+    std::optional<std::vector<std::string>> slots{};
+    std::optional<std::vector<std::string>> proprios{};
 };
 
 /// One camera of a snapshot. Valid while the Snapshot lives.
@@ -46,9 +57,11 @@ public:
     }
     /// The depth map as bytes, whatever the type of its elements is; empty without depth.
     std::span<const std::uint8_t> depth_bytes() const noexcept;
-    /// Row-major 3x3 camera matrix K, as it lies in the slot.
+    /// Whether the reader looks at this field: see ReaderScope.
+    bool looked_at(Field field) const noexcept;
+    /// Row-major 3x3 camera matrix K, as it lies in the slot; zeros where the reader does not look at the camera.
     std::span<const double, 9> intrinsics() const noexcept;
-    /// Row-major 4x4 camera-to-world transform T, as it lies in the slot.
+    /// Row-major 4x4 camera-to-world transform T, likewise.
     std::span<const double, 16> extrinsics() const noexcept;
 
     Stamp stamp(Field field) const noexcept;
@@ -228,7 +241,7 @@ public:
     Reader& operator=(Reader&&) noexcept;
     ~Reader();
 
-    /// Pins all cameras and slots, and copies the newest sample of every proprio stream; with a reference time, proprios are
+    /// Pins the cameras and slots of its scope, and copies the newest sample of the streams; with a reference time, proprios are
     /// interpolated at it. Wait-free. Throws std::logic_error while the previous snapshot of this reader is alive.
     [[nodiscard]] Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt) &;
     Snapshot snapshot(std::optional<TimePoint> reference = std::nullopt) && = delete;  // the Reader must outlive it

@@ -54,6 +54,11 @@ struct CameraConfig {
     /// Images per second that the camera is to deliver; 0: nobody says. Where stale_after is not given and three periods are
     /// longer than the engine's limit, they are the limit.
     double expected_hz{0.0};
+
+    /// Readers that may look at this camera at once, 0 to EngineOptions::readers, which is what counts where nothing is given, and,
+    /// of those, at its depth map. A field has two slots more than readers, so this is what it takes of memory. See ReaderScope.
+    std::optional<int> readers{};
+    std::optional<int> depth_readers{};
 };
 
 /// One proprioception stream: a vector that is read as a whole.
@@ -84,6 +89,8 @@ struct SlotConfig {
     /// Of this slot, instead of EngineOptions::proprio_stale_after; and after so many equal values it is frozen, 0: never.
     std::optional<Duration> stale_after{};
     std::uint64_t frozen_after{0};
+
+    std::optional<int> readers{};  ///< as CameraConfig::readers
 };
 
 /// Elements of the image and of the depth map of a camera as declared.

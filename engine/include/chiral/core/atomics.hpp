@@ -30,7 +30,8 @@ enum class Site : std::uint8_t {
     help_view_load,    // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
     help_cas,          // release, to pin_cas; acquire on failure, from unpin_store. (Success need not acquire what
                        // scan_hazard_load has; acq_rel because checkers want success no weaker than failure.)
-    publish_view_add,  // seq_cst: see pin_pending_store; releases the payload to pin_view_load and help_view_load
+    publish_view_add,  // seq_cst: see pin_pending_store and news_first_view; releases the payload to pin_view_load and
+                       // help_view_load
     // field_claims.hpp: who writes a field
     claim_look,            // acquire, from claim_drop, claim_discard, claim_revoke and claim_bury: the previous writers'
                            // view bits, numbers and fills, and what is in quarantine
@@ -60,25 +61,27 @@ enum class Site : std::uint8_t {
     ring_word_store,     // release, to ring_word_load: a reader that sees a new word sees the opened guard as well
     ring_guard_close,   // release, to ring_guard_first: the words of the sample. Needed only by reads by number: who came by
                         // ring_head_load has acquired the closed guard and the words already
-    ring_head_store,    // release, to ring_head_load: the closed guard of the newest sample
+    ring_head_store,    // seq_cst: before bell_waiters_load in the total order, as bell_enter is before ring_head_look;
+                        // releases the closed guard of the newest sample to ring_head_load
     ring_head_load,     // acquire, from ring_head_store
     ring_guard_first,   // acquire, from ring_guard_close: needed only by reads by number, as that is
     ring_word_load,     // acquire, from ring_word_store
     ring_guard_second,  // relaxed: ordered after the words by ring_word_load
     ring_claim_take,    // acquire, from ring_claim_drop: the previous writer's head
     ring_claim_drop,    // release, to ring_claim_take
-    // frame_signal.hpp
-    signal_store,         // seq_cst: before signal_waiters_load in the total order, as wait_enter is before wait_check
-    signal_waiters_load,  // seq_cst: see signal_store
-    wait_enter,           // seq_cst: see signal_store
-    wait_check,           // seq_cst: see signal_store; acquires the publication
-    wait_leave,           // relaxed: only a count
-    wait_first_look,      // acquire, from signal_store: the publication
+    ring_head_look,     // seq_cst: after bell_enter in the total order, as bell_waiters_load is after ring_head_store
+    // field_news.hpp: of a camera's field, for who waits
+    news_store,        // release, to news_load and news_newest: the publication
+    news_newest,       // acquire, from news_store
+    news_first_view,   // seq_cst: after bell_enter in the total order, as bell_waiters_load is after publish_view_add;
+                       // acquires from publish_view_add the notes of all publications before
+    news_load,         // acquire, from news_store: the second look at the view is not older
+    news_second_view,  // acquire, from publish_view_add: the publication that has not been noted yet
     // bell.hpp
-    bell_waiters_load,  // seq_cst: after signal_store in the total order, as wait_check is after bell_enter
-    bell_ring,          // release, to bell_look: a waiter that sees the ring sees signal_store as well
-    bell_enter,         // seq_cst: see bell_waiters_load
-    bell_look,          // acquire, from bell_ring; and before the wait_check that follows it
+    bell_waiters_load,  // seq_cst: see news_first_view and ring_head_look
+    bell_ring,          // release, to bell_look: a waiter that sees the ring sees the publication as well
+    bell_enter,         // seq_cst: see news_first_view and ring_head_look
+    bell_look,          // acquire, from bell_ring; and before the look at the sources that follows it
     bell_leave,         // relaxed: only a count
     count_
 };
@@ -95,6 +98,7 @@ enum class Step : std::uint8_t {
     quarantine_slot,      // the slot of a revoked writer is not reused until that writer has given it back
     ring_recheck,         // a sample is used only if its guard is the same after the copy
     wait_recheck,         // a waiter looks again after it has announced itself
+    look_at_view,         // a waiter counts a publication that is in the view and has not been noted yet
     count_
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Publishes the four fields of one camera to up to 14 readers. Writers and readers are wait-free, readers copy nothing.
 //
-// Each field has readers + 2 slots, and kSpareSlots for field_claims.hpp. One 64-bit word, the view, holds the current slot of every field and a version, so
+// Each field has readers + 2 slots, where `readers` is how many read that field, and kSpareSlots for field_claims.hpp. One 64-bit word, the view, holds the current slot of every field and a version, so
 // one atomic add publishes any subset of the fields, and one atomic load sees all four at one instant. Each reader has a
 // word of its own, the hazard, that names the view it has pinned; a writer never fills a slot that is in the view or
 // pinned. So one of readers + 2 is always free.
@@ -78,7 +78,8 @@ class CameraSync {
 public:
     // ---- writers ----
 
-    /// Finds a slot of `field` that is neither current nor pinned nor among `taken`, a bit each. What it finds is worth
+    /// Finds a slot of `field` that is neither current nor pinned by the first `readers`, which are those that may read the field,
+    /// nor among `taken`, a bit each. What it finds is worth
     /// something only if the caller is the only writer of the field from before the call until it publishes.
     FreeSlot choose_slot(int field, int readers, std::uint32_t taken = 0) noexcept {
         const View own{view_.load(Site::own_view_load, std::memory_order_relaxed)};
@@ -110,9 +111,13 @@ public:
         return {view_.fetch_add(Site::publish_view_add, delta.bits(), std::memory_order_seq_cst)};
     }
 
+    /// What is current, for who waits for it: the slots may be filled anew at any time. One step.
+    View look(Site site, std::memory_order order) const noexcept { return {view_.load(site, order)}; }
+
     // ---- readers ----
 
-    /// Pins what is current at one instant during the call: no writer touches these slots until unpin(). Three steps.
+    /// Pins what is current at one instant during the call: no writer touches these slots until unpin(), where r is among the
+    /// readers of the field. Three steps.
     View pin(int r) noexcept {
         Reader& reader = readers_[r];
         if (P::performs(Step::fresh_epoch)) ++reader.epoch;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which of the configured readers exist. A seat hands its reader's hazards, with their epochs, from one owner to the next.
+// Which of the configured readers of a source exist. A seat hands its reader's hazard, with its epoch, from one owner to the next.
 //
 // Not on the hot path: taken and dropped when a reader is made and destroyed. Any thread.
 #pragma once
@@ -18,6 +18,12 @@ public:
     /// Index of a free seat that is now the caller's, or -1 if all `readers` are taken.
     int take(int readers) noexcept {
         for (int r = 0; r < readers; ++r)
+            if (taken_[r].exchange(Site::seat_take, 1, std::memory_order_acquire) == 0) return r;
+        return -1;
+    }
+    /// The same, the last free one: the first ones are for who reads a field that not all read.
+    int take_last(int readers) noexcept {
+        for (int r = readers - 1; r >= 0; --r)
             if (taken_[r].exchange(Site::seat_take, 1, std::memory_order_acquire) == 0) return r;
         return -1;
     }

@@ -56,12 +56,15 @@ public:
         for (std::size_t i = 0; i < words_; ++i)
             cell[1 + i].store(Site::ring_word_store, word(i), std::memory_order_release);
         cell[0].store(Site::ring_guard_close, 2 * sequence + 2, std::memory_order_release);
-        head_.newest.store(Site::ring_head_store, sequence, std::memory_order_release);
+        head_.newest.store(Site::ring_head_store, sequence, std::memory_order_seq_cst);
         return sequence;
     }
 
     /// Sequence of the newest complete sample, 0 if there is none. One step.
     std::uint64_t newest() const noexcept { return head_.newest.load(Site::ring_head_load, std::memory_order_acquire); }
+
+    /// The same, for who has announced itself at a Bell. One step.
+    std::uint64_t look() const noexcept { return head_.newest.load(Site::ring_head_look, std::memory_order_seq_cst); }
 
     /// The oldest sequence that can still be there when `newest` is the newest.
     std::uint64_t oldest(std::uint64_t newest) const noexcept { return newest > capacity_ ? newest - capacity_ + 1 : 1; }

@@ -4,7 +4,7 @@
 //
 //     Transaction<P> transaction(camera, readers);
 //     if (transaction.open(field)) fill(transaction.slot(field));
-//     transaction.commit(captured, published);
+//     transaction.commit(captured, published, bell);
 //
 // Guarantees: a commit publishes every open field or none; a field that was revoked since it was opened is never published,
 // and its slot is not given to others until this writer is done with it. Wait-free; the steps are counted.
@@ -13,9 +13,10 @@
 #pragma once
 
 #include <chiral/core/atomics.hpp>
+#include <chiral/core/bell.hpp>
 #include <chiral/core/camera_sync.hpp>
 #include <chiral/core/field_claims.hpp>
-#include <chiral/core/frame_signal.hpp>
+#include <chiral/core/field_news.hpp>
 
 #include <array>
 #include <cstdint>
@@ -38,7 +39,15 @@ struct alignas(kCacheLine) SlotStamp {
 };
 
 /// So many fields, the first ones, can be waited for.
-inline constexpr int kSignalledFields = 2;
+inline constexpr int kAwaitedFields = 2;
+
+/// How many readers each field has: the first ones of the camera's.
+using FieldReaders = std::array<std::uint8_t, kFields>;
+constexpr FieldReaders readers_of_all(int readers) noexcept {
+    FieldReaders each{};
+    each.fill(static_cast<std::uint8_t>(readers));
+    return each;
+}
 
 /// The words of one camera that threads share. All slots of all fields are numbered 0 at first: the initial values.
 template <class P>
@@ -46,7 +55,7 @@ struct CameraCore {
     CameraSync<P> sync;
     FieldClaims<P> claims;
     /// Of the first fields, image and depth. One line: normally one thread writes both.
-    alignas(kCacheLine) std::array<FrameSignal<P>, kSignalledFields> signals;
+    alignas(kCacheLine) std::array<FieldNews<P>, kAwaitedFields> news;
     std::array<std::array<SlotStamp<P>, kMaxSlots>, kFields> stamps;
 };
 
@@ -62,7 +71,7 @@ class Transaction {
 public:
     /// A transaction that is over.
     Transaction() = default;
-    Transaction(CameraCore<P>& camera, int readers) noexcept : camera_(&camera), readers_(readers) {}
+    Transaction(CameraCore<P>& camera, const FieldReaders& readers) noexcept : camera_(&camera), readers_(readers) {}
     Transaction(Transaction&& other) noexcept { *this = std::move(other); }
     /// This one must be over.
     Transaction& operator=(Transaction&& other) noexcept {
@@ -84,7 +93,7 @@ public:
     static constexpr std::uint32_t steps_per_field(int readers) noexcept {
         return 9 + 3 * static_cast<std::uint32_t>(readers);
     }
-    static constexpr std::uint32_t kCommitSteps = 1 + 2 * kSignalledFields;
+    static constexpr std::uint32_t kCommitSteps = 1 + kAwaitedFields * (1 + Bell<P>::kRingSteps) + Bell<P>::kRingSteps;
 
     /// Claims `field`, which is not open, and finds it a slot. False if another thread is writing it. At most 6 + 3 * readers
     /// steps.
@@ -95,7 +104,7 @@ public:
         if (!Claims::is_free(free)) return false;
         // The slot is chosen before the claim is taken, so that the claim can name it from its first instant. All of this is
         // in vain if another thread takes the claim meanwhile; it disturbs nobody.
-        const FreeSlot chosen = camera_->sync.choose_slot(field, readers_, camera_->claims.quarantined(field));
+        const FreeSlot chosen = camera_->sync.choose_slot(field, readers_[field], camera_->claims.quarantined(field));
         auto& stamps = camera_->stamps[field];
         Open& open = fields_[field];
         open.sequence = stamps[chosen.current].sequence() + 1;
@@ -123,8 +132,10 @@ public:
         camera_ = nullptr;
     }
 
-    /// Publishes all open fields in one step, with these times in nanoseconds, and ends the transaction, whatever it returns.
-    Commit commit(std::int64_t captured, std::int64_t published) noexcept {
+    /// Publishes all open fields in one step, with these times in nanoseconds, wakes who waits for one of them or, at `bell`, for
+    /// any of several sources, and ends the transaction, whatever it returns. The claims come last: this writer touches nothing
+    /// any more once the field is seen to be free.
+    Commit commit(std::int64_t captured, std::int64_t published, Bell<P>& bell) noexcept {
         const Commit outcome = close_all(captured, published);
         if (outcome == Commit::published) {
             ViewDelta delta;
@@ -132,11 +143,14 @@ public:
                 if (is_open(f)) delta.move(f, fields_[f].current, fields_[f].slot);
             camera_->sync.publish(delta);
             ++steps_;
-            for (int f = 0; f < kSignalledFields; ++f) {
+            bool awaited = false;
+            for (int f = 0; f < kAwaitedFields; ++f) {
                 if (!is_open(f)) continue;
-                camera_->signals[f].signal(fields_[f].sequence);
-                steps_ += 2;
+                camera_->news[f].tell(fields_[f].sequence, fields_[f].slot);
+                steps_ += 1 + camera_->news[f].bell.ring();
+                awaited = true;
             }
+            if (awaited) steps_ += bell.ring();
             for (int f = 0; f < kFields; ++f) drop(f);
         }
         camera_ = nullptr;
@@ -184,7 +198,7 @@ private:
     }
 
     CameraCore<P>* camera_{nullptr};  // null once it is over
-    int readers_{0};
+    FieldReaders readers_{};
     std::uint32_t steps_{0};
     std::array<Open, kFields> fields_;
 };

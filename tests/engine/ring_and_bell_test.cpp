@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// SampleRing and FrameSignal in chosen interleavings: readers are overtaken in the middle of a copy, waiters are signalled
+// SampleRing, FieldNews and Bell in chosen interleavings: readers are overtaken in the middle of a copy, who waits is told
 // between any two of their steps.
 #include "puppet.hpp"
 
-#include <chiral/core/frame_signal.hpp>
 #include <chiral/core/sample_ring.hpp>
+#include <chiral/core/transaction.hpp>
 
 #include <gtest/gtest.h>
 
@@ -137,56 +137,87 @@ TEST(EveryCallOfARing, TakesNoMoreOperationsThanItSays) {
 
 // ---- waiting ----
 
-TEST(AWaiter, SignalledBetweenAnyTwoOfItsStepsIsNotForgotten) {
-    for (const Site site : {Site::wait_first_look, Site::wait_enter, Site::wait_check, Site::wait_leave}) {
-        core::FrameSignal<WatchedAtomics> signal;
-        signal.signal(1);
+/// A camera whose image is waited for, and the bell of all sources.
+struct Awaitable {
+    core::CameraCore<WatchedAtomics> camera;
+    core::Bell<WatchedAtomics> all;
+
+    void update(int field = 0) {
+        core::Transaction<WatchedAtomics> transaction(camera, core::readers_of_all(1));
+        EXPECT_TRUE(transaction.open(field));
+        EXPECT_EQ(transaction.commit(0, 0, all), core::Commit::published);
+    }
+    bool wait(std::uint64_t after, TimePoint end = deadline()) {
+        return camera.news[0].bell.wait([&] { return camera.news[0].look(camera.sync, 0) > after; }, end);
+    }
+};
+
+TEST(AWaiter, ToldBetweenAnyTwoOfItsStepsIsNotForgotten) {
+    for (const Site site : {Site::bell_enter, Site::bell_look, Site::news_first_view, Site::news_load,
+                            Site::news_second_view, Site::bell_leave}) {
+        Awaitable source;
+        source.update();
         bool passed = false;
-        std::uint64_t after = site == Site::wait_leave ? 0 : 1;
-        Puppet waiter([&] { passed = signal.wait(after, deadline()); });
-        const bool stopped = waiter.run_until(site);
-        EXPECT_EQ(stopped, site != Site::wait_leave) << "nothing to wait for: it does not even enter";
-        signal.signal(2);
+        std::uint64_t after = site == Site::bell_leave ? 0 : 1;
+        Puppet waiter([&] { passed = source.wait(after); });
+        ASSERT_TRUE(waiter.run_until(site));
+        source.update();
         waiter.finish();
         EXPECT_TRUE(passed) << "site " << static_cast<int>(site);
     }
 }
 
-TEST(AWaiter, ThatHasLookedTwiceAndGoesToSleepIsSeenByTheSignaller) {
-    core::FrameSignal<WatchedAtomics> signal;
+TEST(AWaiter, ThatHasLookedAndGoesToSleepIsSeenByTheWriter) {
+    Awaitable source;
     const std::uint64_t wakes = WatchedAtomics::wake_calls.load();
-    signal.signal(1);
+    source.update();
     EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes) << "nobody waits: nobody is woken";
     bool passed = false;
     {
-        Puppet waiter([&] { passed = signal.wait(1, deadline()); });
-        ASSERT_TRUE(waiter.run_until(Site::wait_check)) << "announced";
-        signal.signal(2);
+        Puppet waiter([&] { passed = source.wait(1); });
+        ASSERT_TRUE(waiter.run_until(Site::news_second_view)) << "announced";
+        source.update(1);
+        EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes) << "of another field";
+        source.update();
         EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes + 1);
     }
     EXPECT_TRUE(passed);
-    signal.signal(3);
+    source.update();
     EXPECT_EQ(WatchedAtomics::wake_calls.load(), wakes + 1) << "it has left";
 }
 
 TEST(AWaiter, TakesAFrameThatComesWithTheDeadline) {
-    core::FrameSignal<WatchedAtomics> signal;
+    Awaitable source;
     bool passed = false;
     // The deadline has passed, so it looks, gives up sleeping, and looks once more.
-    Puppet waiter([&] { passed = signal.wait(0, TimePoint::min()); });
-    ASSERT_TRUE(waiter.run_until(Site::wait_check));
-    ASSERT_TRUE(waiter.run_until(Site::wait_check));
-    signal.signal(1);
+    Puppet waiter([&] { passed = source.wait(0, TimePoint::min()); });
+    ASSERT_TRUE(waiter.run_until(Site::news_first_view));
+    ASSERT_TRUE(waiter.run_until(Site::news_first_view));
+    source.update();
     waiter.finish();
     EXPECT_TRUE(passed);
 }
 
-TEST(ASignal, TakesTwoOperationsWhetherOrNotSomebodyWaits) {
-    core::FrameSignal<WatchedAtomics> signal;
-    EXPECT_EQ(operations_of([&] { signal.signal(1); }), 2u);
-    Puppet waiter([&] { signal.wait(1, deadline()); });
-    ASSERT_TRUE(waiter.run_until(Site::wait_check));
-    EXPECT_EQ(operations_of([&] { signal.signal(2); }), 2u);
+TEST(AWaiter, FindsWhatIsPublishedAndNotYetToldOf) {
+    Awaitable source;
+    source.update();
+    Puppet writer([&] { source.update(); });
+    ASSERT_TRUE(writer.run_until(Site::news_store));
+    EXPECT_EQ(source.camera.news[0].newest(), 1u) << "nobody waits, and nobody was told";
+    EXPECT_EQ(source.camera.news[0].look(source.camera.sync, 0), 2u);
+    EXPECT_TRUE(source.wait(1, TimePoint::min()));
+    EXPECT_FALSE(source.wait(2, TimePoint::min()));
+    writer.finish();
+    EXPECT_EQ(source.camera.news[0].newest(), 2u);
+    EXPECT_EQ(source.camera.news[0].look(source.camera.sync, 0), 2u);
+}
+
+TEST(ABell, TakesOneStepMoreIfSomebodyWaits) {
+    Awaitable source;
+    EXPECT_EQ(operations_of([&] { EXPECT_EQ(source.all.ring(), 1u); }), 1u);
+    Puppet waiter([&] { source.all.wait([] { return false; }, TimePoint::min()); });
+    ASSERT_TRUE(waiter.run_until(Site::bell_leave));
+    EXPECT_EQ(operations_of([&] { EXPECT_EQ(source.all.ring(), core::Bell<WatchedAtomics>::kRingSteps); }), 2u);
 }
 
 }  // namespace
