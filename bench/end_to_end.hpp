@@ -12,6 +12,12 @@ namespace chiral::bench {
 void measure_observations(const Plan& plan, ProgressLine& progress, Json& rows);
 double observations_work(const Plan& plan);
 
+#ifdef CHIRAL_ZENOH
+/// Appends rows zenoh_round_trip: over Zenoh, WebSocket and bare TCP in turns. Zenoh's threads stay in the process.
+void measure_zenoh(const Plan& plan, ProgressLine& progress, Json& rows);
+double zenoh_work(const Plan& plan);
+#endif
+
 /// Appends rows action (receipt to callback; idle, beside observations, and with every core busy) and client_age.
 void measure_actions_and_ages(const Plan& plan, ProgressLine& progress, Json& rows);
 double actions_work(const Plan& plan);

@@ -188,6 +188,20 @@ def on_one_machine(results, _summary):
     return found
 
 
+def over_zenoh(results, _summary):
+    row = results.find("zenoh_round_trip", way="zenoh")
+    if row is None:
+        return []
+    found = []
+    for way, name in (("policy_client", "WebSocket"), ("bare_tcp", "bare TCP")):
+        other = results.find("zenoh_round_trip", way=way)
+        value = ratio(row["p50_ns"], other["p50_ns"])
+        found.append(Finding("Over Zenoh", f"{row['observation']}, beside {name}, p50", say(row["p50_ns"]),
+                             f"asked for, received and decoded it {takes(value, 'over ' + name)}",
+                             f"{name} {say(other['p50_ns'])}", value))
+    return found
+
+
 def actions(results, summary):
     group = "An action"
     about = {"idle": "on an idle machine", "observations": "while four cameras are observed at 30 Hz", "busy": "with every core busy as well"}
@@ -214,7 +228,7 @@ def ages(results, _summary):
 
 
 def find(results, summary):
-    parts = (beside_readers, single_calls, observations, on_one_machine, actions, ages)
+    parts = (beside_readers, single_calls, observations, on_one_machine, over_zenoh, actions, ages)
     return [finding for part in parts for finding in part(results, summary)]
 
 

@@ -39,7 +39,7 @@ int main(int argc, char** argv) try {
     app.add_flag("--quick", quick, "about a minute");
     app.add_flag("--tiny", tiny, "a few seconds: shows that it works, the numbers mean nothing")->excludes("--quick");
     app.add_option("--only", only, "one part, for a profiler")
-        ->check(CLI::IsMember({"observations", "actions", "ages", "hold_up", "contention"}));
+        ->check(CLI::IsMember({"observations", "actions", "ages", "hold_up", "contention", "zenoh"}));
     if (const auto over = chiral::tools::parse_command_line(app, argc, argv)) return *over;
 
     const Effort effort = tiny ? Effort::tiny : quick ? Effort::quick : Effort::full;
@@ -60,6 +60,9 @@ int main(int argc, char** argv) try {
                                 {"ages", ages_work, measure_ages},
                                 {"hold_up", hold_up_work, measure_hold_up},
                                 {"contention", contention_work, measure_contention}};
+#ifdef CHIRAL_ZENOH
+        parts.push_back({"zenoh", zenoh_work, measure_zenoh});  // last: its threads stay
+#endif
         if (!only.empty()) std::erase_if(parts, [&](const Part& part) { return part.name != only; });
         double work = 0;
         for (const Part& part : parts) work += part.work(plan);

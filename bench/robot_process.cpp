@@ -54,8 +54,9 @@ std::vector<CameraConfig> cameras_of(const ObservationCase& setup) {
     return cameras;
 }
 
-ServerOptions quiet(const std::string& local_socket) {
+ServerOptions quiet(const std::string& local_socket, bool zenoh) {
     ServerOptions options;
+    if (zenoh) options.zenoh.emplace().port = 0;
     options.local_socket = local_socket;
     options.log = [](const std::string&) {};
     options.handle_signals = false;
@@ -64,8 +65,8 @@ ServerOptions quiet(const std::string& local_socket) {
 
 class Robot : public PolicyServer {
 public:
-    Robot(const ObservationCase& setup, double camera_hz, const std::string& local_socket)
-        : PolicyServer(cameras_of(setup), {{"joint_pos", 7}}, "127.0.0.1", 0, quiet(local_socket)),
+    Robot(const ObservationCase& setup, double camera_hz, const std::string& local_socket, bool zenoh)
+        : PolicyServer(cameras_of(setup), {{"joint_pos", 7}}, "127.0.0.1", 0, quiet(local_socket, zenoh)),
           seen_(configs_.size(), 0) {
         latencies_.reserve(std::size_t{1} << 16);
         publish();
@@ -154,7 +155,7 @@ std::vector<std::size_t> piece_sizes(const ObservationCase& setup) {
     return sizes;
 }
 
-RobotProcess::RobotProcess(const ObservationCase& setup, double camera_hz) {
+RobotProcess::RobotProcess(const ObservationCase& setup, double camera_hz, bool zenoh) {
     static int robots = 0;
     local_socket_ = (std::filesystem::temp_directory_path() /
                      ("chiral-bench-" + std::to_string(::getpid()) + "-" + std::to_string(robots++) + ".sock"))
@@ -166,22 +167,22 @@ RobotProcess::RobotProcess(const ObservationCase& setup, double camera_hz) {
     if (child_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
     if (child_ == 0) {
         ::close(ends[0]);
-        be_the_robot(setup, camera_hz, ends[1]);
+        be_the_robot(setup, camera_hz, zenoh, ends[1]);
     }
     ::close(ends[1]);
     control_ = ends[0];
     get(&ports_, sizeof ports_);
 }
 
-void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, int control) const {
+void RobotProcess::be_the_robot(const ObservationCase& setup, double camera_hz, bool zenoh, int control) const {
     // Ends when the control socket does, so also with a parent that dies.
     ::prctl(PR_SET_NAME, "robot");  // for profilers: its threads are called the same
     try {
         start_counting();
-        Robot robot(setup, camera_hz, local_socket_);
+        Robot robot(setup, camera_hz, local_socket_, zenoh);
         GatherWriter floor(piece_sizes(setup));
         robot.serve();
-        const Ports ports{robot.port(), floor.port()};
+        const Ports ports{robot.port(), floor.port(), robot.zenoh_port()};
         send_whole(control, &ports, sizeof ports);
         for (char what; receive_whole(control, &what, 1) && what != 'q';) {
             if (what == 'c') {

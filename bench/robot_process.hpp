@@ -19,12 +19,14 @@ namespace chiral::bench {
 class RobotProcess {
 public:
     /// Forks: the calling process has no other thread yet. `camera_hz` 0: nothing is published after the first frames.
-    RobotProcess(const ObservationCase& setup, double camera_hz);
+    /// `zenoh`: it serves Zenoh, too.
+    RobotProcess(const ObservationCase& setup, double camera_hz, bool zenoh = false);
     ~RobotProcess();
     RobotProcess(const RobotProcess&) = delete;
 
     int server_port() const { return ports_.server; }
     int floor_port() const { return ports_.floor; }
+    int zenoh_port() const { return ports_.zenoh; }
     /// For clients on the same machine.
     std::string local_uri() const { return "unix://" + local_socket_; }
     /// What the robot's process has used so far, without the CPU time of its sensor thread.
@@ -36,9 +38,9 @@ public:
 
 private:
     struct Ports {
-        int server, floor;
+        int server, floor, zenoh;
     };
-    [[noreturn]] void be_the_robot(const ObservationCase& setup, double camera_hz, int control) const;
+    [[noreturn]] void be_the_robot(const ObservationCase& setup, double camera_hz, bool zenoh, int control) const;
     void ask(char what) const;
     void get(void* data, std::size_t size) const;
 
