@@ -19,6 +19,7 @@ from importlib.metadata import version as _version
 
 from . import _native
 from ._native import ConnectionError, LoanError
+from ._observe import lent as _lent
 from .aio import AsyncPolicyClient
 from .client import PolicyClient
 from .fleet import FoundRobot, find_robots
@@ -54,3 +55,4 @@ __all__ = [
 
 _atexit.register(_native.shut_down)
 _os.register_at_fork(after_in_child=_native.after_fork_in_child)
+_os.register_at_fork(after_in_child=_lent.after_fork_in_child)  # drops arrays, which the extension must know not to touch by then

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 import weakref
@@ -97,4 +96,3 @@ class LentObservations:
 
 
 lent = LentObservations()
-os.register_at_fork(after_in_child=lent.after_fork_in_child)

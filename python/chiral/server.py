@@ -21,6 +21,7 @@ from . import _native, _wire
 from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Proprio, ProprioLock, Proprios, Slot
 from ._hooks import Connection, Hooks
 from ._log import Log, line_taker
+from ._observe import lent
 from .types import Array, CameraConfig, Observation, ProprioConfig, SlotConfig
 
 __all__ = ["Frame", "PolicyServer"]
@@ -326,6 +327,7 @@ class PolicyServer(abc.ABC):
             known = self._chiral_cameras[camera.name]
             if known.timestamp is not None and known.timestamp[0] == camera.sequence:
                 camera.timestamp = known.timestamp[1]
+        lent.add(observation)
         return observation
 
     def proprio_at(self, name: str, at: float) -> tuple[Array, float, str]:

@@ -71,12 +71,10 @@ nb::object received(std::shared_ptr<const Observation> observation) {
 }
 
 Action to_action(nb::handle values, int n, int d, const std::optional<std::map<std::string, double>>& times) {
-    const ArrayBytes bytes(values);
     Action action;
     action.N = n;
     action.D = d;
-    action.data.resize(bytes.size() / sizeof(float));
-    std::memcpy(action.data.data(), bytes.data(), action.data.size() * sizeof(float));
+    action.data = ArrayBytes(values).floats();
     if (times) action.obs_timestamps = *times;
     return action;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "interpreter.hpp"
 
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include <array>
@@ -140,7 +139,9 @@ void block_without_gil(const std::function<void()>& work, const std::function<vo
     if (call.error) std::rethrow_exception(call.error);
 }
 
-Endable::Endable() : fork_generation_(interpreter().fork_generation.load()) {
+unsigned fork_generation() noexcept { return interpreter().fork_generation.load(); }
+
+Endable::Endable() : fork_generation_(fork_generation()) {
     const std::lock_guard lock(interpreter().mutex);
     interpreter().endables.insert(this);
 }
@@ -150,7 +151,7 @@ void Endable::retire() noexcept {
     interpreter().endables.erase(this);
 }
 
-bool Endable::own_process() const noexcept { return fork_generation_ == interpreter().fork_generation.load(); }
+bool Endable::own_process() const noexcept { return fork_generation_ == fork_generation(); }
 
 void Endable::require_own_process(const char* what) const {
     if (!own_process())
@@ -166,7 +167,7 @@ void with_gil(const std::function<void()>& work) {
     PyGILState_STATE state{};
     try {
         state = PyGILState_Ensure();
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {  // Python throws nothing: it is the end of this thread
         stop_for_ever();
     }
     struct Gil {
@@ -190,7 +191,7 @@ nb::object call_python(nb::handle object, const char* name, std::initializer_lis
     PyObject* result = nullptr;
     try {
         result = PyObject_Vectorcall(method.ptr(), pointers.data(), count, nullptr);
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {  // likewise
         stop_for_ever();
     }
     if (result == nullptr) throw std::runtime_error(exception_line());
@@ -244,6 +245,7 @@ void after_fork_in_child() noexcept {
     new (&all.mutex) std::mutex;  // a thread that no longer is may have held it
     new (&all.section_ended) std::condition_variable;
     all.sections.store(0);
+    all.buried.store(nullptr);  // they reach into the parent's slots
     all.fork_generation.fetch_add(1);
 }
 

@@ -13,7 +13,9 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 
 namespace chiral::python {
 
@@ -59,6 +61,27 @@ protected:
 
 private:
     unsigned fork_generation_;
+};
+
+/// How many forks lie between the first process and this one.
+unsigned fork_generation() noexcept;
+
+/// Holds what reaches into the memory of a server's slots, which a child of fork() does not have: there it is left as it is.
+template <class Value>
+class OfThisProcess {
+public:
+    explicit OfThisProcess(std::unique_ptr<Value> value) noexcept : value_(std::move(value)) {}
+    OfThisProcess(const OfThisProcess&) = delete;
+    ~OfThisProcess() {
+        if (fork_ != fork_generation()) static_cast<void>(value_.release());
+    }
+
+    Value& operator*() const noexcept { return *value_; }
+    Value* operator->() const noexcept { return value_.get(); }
+
+private:
+    std::unique_ptr<Value> value_;
+    unsigned fork_{fork_generation()};
 };
 
 /// Calls `work` with the GIL on a thread of ours; throws std::runtime_error while the interpreter ends. Drops references first

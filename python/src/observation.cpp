@@ -108,7 +108,7 @@ nb::object array_copy(const void* data, nb::dlpack::dtype dtype, std::span<const
     for (const std::size_t size : shape) bytes *= size;
     // Words, so that it is aligned for every dtype.
     auto memory = std::make_unique<std::uint64_t[]>(bytes / sizeof(std::uint64_t) + 1);
-    std::memcpy(memory.get(), data, bytes);
+    if (bytes > 0) std::memcpy(memory.get(), data, bytes);
     void* const words = memory.get();
     nb::capsule owner(memory.release(), [](void* held) noexcept { delete[] static_cast<std::uint64_t*>(held); });
     return array_view(words, dtype, shape, owner, true);
@@ -187,9 +187,7 @@ Observation to_observation(nb::handle python) {
         ProprioInfo& proprio = observation.proprios.emplace_back();
         proprio.name = nb::cast<std::string>(from[0]);
         const nb::object values = from[1];
-        const ArrayBytes bytes(values);
-        proprio.data.resize(bytes.size() / sizeof(float));
-        std::memcpy(proprio.data.data(), bytes.data(), proprio.data.size() * sizeof(float));
+        proprio.data = ArrayBytes(values).floats();
         proprio.timestamp = nb::cast<double>(from[2]);
         proprio.sequence = nb::cast<std::uint64_t>(from[3]);
         proprio.missed = nb::cast<std::uint64_t>(from[4]);

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace chiral::python {
 
@@ -34,6 +35,12 @@ public:
 
     const std::uint8_t* data() const noexcept { return static_cast<const std::uint8_t*>(view_.buf); }
     std::size_t size() const noexcept { return static_cast<std::size_t>(view_.len); }
+    /// Of a float32 array, which may be empty.
+    std::vector<float> floats() const {
+        std::vector<float> values(size() / sizeof(float));
+        if (!values.empty()) std::memcpy(values.data(), data(), values.size() * sizeof(float));
+        return values;
+    }
 
 private:
     Py_buffer view_{};

@@ -283,14 +283,15 @@ nb::bytes slot(const ServerHandle& server, std::size_t index) {
 
 /// Keeps an observation's pixels for the arrays that show them.
 struct HeldObservation {
-    Observation observation;
+    OfThisProcess<Observation> observation;
 };
 
 nb::object make_obs(const ServerHandle& server, double timestamp) {
     drop_buried();  // what was sent lends its slots again
-    auto held = std::make_unique<HeldObservation>(HeldObservation{server->make_obs(timestamp)});
-    const Observation& observation = held->observation;
-    return to_python(observation, nb::cast(held.release(), nb::rv_policy::take_ownership));
+    auto* const held =
+        new HeldObservation{OfThisProcess<Observation>(std::make_unique<Observation>(server->make_obs(timestamp)))};
+    const nb::object owner = nb::cast(held, nb::rv_policy::take_ownership);
+    return to_python(*held->observation, owner);
 }
 
 nb::object proprio(const ServerHandle& server, std::size_t index, std::optional<double> time) {

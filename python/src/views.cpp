@@ -29,27 +29,37 @@ std::array<std::size_t, 2> depth_shape(const CameraConfig& camera) {
 /// One coherent look at a camera: pinned slots while a reader is free, a copy when none is. Arrays keep it alive.
 class View {
 public:
-    View(std::shared_ptr<HeldServer> server, std::size_t camera)
-        : server_(std::move(server)), camera_(camera), reader_(server_->take_reader()) {
-        if (reader_) snapshot_.emplace(reader_->snapshot());
-        else server_->look([this](const Snapshot& snapshot) { copy(snapshot.camera(camera_)); });
-    }
-    View(const View&) = delete;
-    ~View() {
-        snapshot_.reset();
-        if (reader_) server_->give_back(std::move(reader_));
+    View(const std::shared_ptr<HeldServer>& server, std::size_t camera)
+        : camera_(camera), pin_(std::make_unique<Pin>(server)) {
+        if (!pin_->snapshot) server->look([this](const Snapshot& snapshot) { copy(snapshot.camera(camera_)); });
     }
 
-    const CameraConfig& config() const { return server_->engine().cameras().at(camera_); }
-    const std::uint8_t* image() const { return snapshot_ ? snapshot_->camera(camera_).image().data() : image_.data(); }
-    std::size_t image_bytes() const { return snapshot_ ? snapshot_->camera(camera_).image().size() : image_.size(); }
-    const std::uint8_t* depth() const { return snapshot_ ? snapshot_->camera(camera_).depth_bytes().data() : depth_.data(); }
-    const double* intrinsics() const { return snapshot_ ? snapshot_->camera(camera_).intrinsics().data() : K_.data(); }
-    const double* extrinsics() const { return snapshot_ ? snapshot_->camera(camera_).extrinsics().data() : T_.data(); }
-    Stamp stamp() const { return snapshot_ ? snapshot_->camera(camera_).stamp(Field::image) : stamp_; }
-    bool pinned() const noexcept { return snapshot_.has_value(); }
+    const CameraConfig& config() const { return pin_->server->engine().cameras().at(camera_); }
+    const std::uint8_t* image() const { return pinned() ? shown().image().data() : image_.data(); }
+    std::size_t image_bytes() const { return pinned() ? shown().image().size() : image_.size(); }
+    const std::uint8_t* depth() const { return pinned() ? shown().depth_bytes().data() : depth_.data(); }
+    const double* intrinsics() const { return pinned() ? shown().intrinsics().data() : K_.data(); }
+    const double* extrinsics() const { return pinned() ? shown().extrinsics().data() : T_.data(); }
+    Stamp stamp() const { return pinned() ? shown().stamp(Field::image) : stamp_; }
+    bool pinned() const noexcept { return pin_->snapshot.has_value(); }
 
 private:
+    struct Pin {
+        explicit Pin(std::shared_ptr<HeldServer> of) : server(std::move(of)), reader(server->take_reader()) {
+            if (reader) snapshot.emplace(reader->snapshot());
+        }
+        Pin(const Pin&) = delete;
+        ~Pin() {
+            snapshot.reset();
+            if (reader) server->give_back(std::move(reader));
+        }
+
+        std::shared_ptr<HeldServer> server;
+        std::unique_ptr<Reader> reader;
+        std::optional<Snapshot> snapshot;
+    };
+
+    CameraView shown() const { return pin_->snapshot->camera(camera_); }
     void copy(const CameraView& camera) {
         image_.assign(camera.image().begin(), camera.image().end());
         depth_.assign(camera.depth_bytes().begin(), camera.depth_bytes().end());
@@ -58,10 +68,8 @@ private:
         stamp_ = camera.stamp(Field::image);
     }
 
-    std::shared_ptr<HeldServer> server_;
     std::size_t camera_;
-    std::unique_ptr<Reader> reader_;
-    std::optional<Snapshot> snapshot_;
+    OfThisProcess<Pin> pin_;
     std::vector<std::uint8_t> image_;
     std::vector<std::uint8_t> depth_;
     std::array<double, 9> K_{};
@@ -73,8 +81,10 @@ private:
 class FrameHandle {
 public:
     FrameHandle(std::shared_ptr<HeldServer> server, std::size_t camera)
-        : server_(std::move(server)), camera_(camera), frame_(server_->begin_frame(camera)) {
-        require(frame_.status());
+        : server_(std::move(server)),
+          camera_(camera),
+          frame_(std::unique_ptr<Frame>(new Frame(server_->begin_frame(camera)))) {
+        require(frame_->status());
     }
     FrameHandle(const FrameHandle&) = delete;
 
@@ -83,35 +93,35 @@ public:
             throw nb::value_error(
                 ("camera '" + config().name + "' delivers encoded images: update_image() takes their bytes").c_str());
         take_turn(Field::image);
-        const auto pixels = frame_.image();
-        require(frame_.status());
+        const auto pixels = frame_->image();
+        require(frame_->status());
         return array_view(pixels.data(), image_type(config()), image_shape(config()), self, true);
     }
     nb::object depth(nb::handle self) {
         take_turn(Field::depth);
-        const auto depth = frame_.depth_bytes();
-        require(frame_.status());
+        const auto depth = frame_->depth_bytes();
+        require(frame_->status());
         return array_view(depth.data(), depth_type(config()), depth_shape(config()), self, true);
     }
     void set_intrinsics(nb::handle K) {
         take_turn(Field::intrinsics);
-        require(frame_.set_intrinsics(to_matrix<3>(K)));
+        require(frame_->set_intrinsics(to_matrix<3>(K)));
     }
     void set_extrinsics(nb::handle T) {
         take_turn(Field::extrinsics);
-        require(frame_.set_extrinsics(to_matrix<4>(T)));
+        require(frame_->set_extrinsics(to_matrix<4>(T)));
     }
     std::uint64_t commit(std::optional<double> captured) {
         const Status status =
-            captured ? frame_.commit(
+            captured ? frame_->commit(
                            TimePoint(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*captured))))
-                     : frame_.commit();
+                     : frame_->commit();
         end_turns();
         require(status);
         return status.sequence();
     }
     void abandon() {
-        frame_.abandon();
+        frame_->abandon();
         end_turns();
     }
 
@@ -128,7 +138,7 @@ private:
     std::shared_ptr<HeldServer> server_;
     std::size_t camera_;
     std::array<std::optional<HeldServer::Turn>, 4> turns_;  // given back after the frame has ended
-    Frame frame_;
+    OfThisProcess<Frame> frame_;
 };
 
 }  // namespace
