@@ -193,7 +193,7 @@ void bind_client(nb::module_& module) {
     nb::exception<LoanError>(module, "LoanError", PyExc_RuntimeError);
     module.def("find_robots", &robots, nb::arg("address"), nb::arg("patience"), nb::arg("options"));
     nb::class_<ReceivedObservation>(module, "ReceivedObservation").def("values", [](nb::handle self) {
-        return to_python(*nb::cast<const ReceivedObservation&>(self).observation, self);
+        return to_python(*nb::cast<const ReceivedObservation&>(self).observation, self, true);
     });
     nb::class_<ClientHandle>(module, "Client")
         .def(nb::init<std::string, const nb::dict&>(), nb::arg("uri"), nb::arg("options"))

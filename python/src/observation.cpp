@@ -114,7 +114,7 @@ nb::object array_copy(const void* data, nb::dlpack::dtype dtype, std::span<const
     return array_view(words, dtype, shape, owner, true);
 }
 
-nb::object to_python(const Observation& observation, nb::handle owner) {
+nb::object to_python(const Observation& observation, nb::handle owner, bool received) {
     nb::list cameras;
     for (const CameraInfo& camera : observation.cameras) {
         const RowMajor3 K = camera.intrinsics;
@@ -122,7 +122,7 @@ nb::object to_python(const Observation& observation, nb::handle owner) {
         cameras.append(nb::make_tuple(
             camera.name, array_copy(K.data(), nb::dtype<double>(), std::array<std::size_t, 2>{3, 3}),
             array_copy(T.data(), nb::dtype<double>(), std::array<std::size_t, 2>{4, 4}),
-            camera.image_encoding == ImageEncoding::raw
+            received || camera.image_encoding == ImageEncoding::raw
                 ? pixels(camera.image, camera.image_dtype, camera.image_shape, owner)
                 : array_view(camera.image.data(), nb::dtype<std::uint8_t>(), std::array{camera.image.size()}, owner, false),
             camera.has_depth ? pixels(camera.depth_data, camera.depth_dtype, camera.depth_shape, owner) : nb::none(),

@@ -69,7 +69,8 @@ nb::object array_view(const void* data, nb::dlpack::dtype dtype, std::span<const
 nb::object array_copy(const void* data, nb::dlpack::dtype dtype, std::span<const std::size_t> shape);
 
 /// Images and depths are views of the observation's memory, which `owner` keeps, and read-only; the rest is copied.
-nb::object to_python(const Observation& observation, nb::handle owner);
+/// `received`: by a client, which has decoded them; the robot's own are bytes where a camera delivers encoded pictures.
+nb::object to_python(const Observation& observation, nb::handle owner, bool received);
 nb::object to_python(const InfoMap& info);
 
 /// Images and depths borrow the arrays' memory. The arrays are kept until nobody borrows from them, and dropped by a thread

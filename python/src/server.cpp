@@ -291,7 +291,7 @@ nb::object make_obs(const ServerHandle& server, double timestamp) {
     auto* const held =
         new HeldObservation{OfThisProcess<Observation>(std::make_unique<Observation>(server->make_obs(timestamp)))};
     const nb::object owner = nb::cast(held, nb::rv_policy::take_ownership);
-    return to_python(*held->observation, owner);
+    return to_python(*held->observation, owner, false);
 }
 
 nb::object proprio(const ServerHandle& server, std::size_t index, std::optional<double> time) {

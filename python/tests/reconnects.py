@@ -4,7 +4,7 @@
 
     PYTHONPATH=build/release/python build/python/bin/python python/tests/reconnects.py 10000
 
-Beside it a control, a tenth as many, which keeps one kilobyte of each connection on purpose: what it shows is what a leak would
+Beside it a control, a tenth as many, which keeps one kilobyte and ten objects of each connection on purpose: what it shows is what a leak would
 look like. The tests run the same with a few hundred.
 """
 
@@ -65,7 +65,7 @@ class Left:
 
 def reconnect(robot: chiral.testing.SimulatedRobot, times: int, keep: int = 0) -> Left:
     """Connects so many times. Each time an episode is begun, an action is sent, and the client leaves in order or is dropped."""
-    kept: list[ctypes.Array[ctypes.c_char]] = []
+    kept: list[object] = []
 
     def connections(count: int) -> None:
         applied = robot.stats()["actions_applied"]
@@ -76,7 +76,7 @@ def reconnect(robot: chiral.testing.SimulatedRobot, times: int, keep: int = 0) -
             if i % 2 == 0:
                 env.close()
             if keep:
-                kept.append(ctypes.create_string_buffer(keep))
+                kept.append((ctypes.create_string_buffer(keep), [object() for _ in range(10)]))
             del env
         _eventually(lambda: robot.stats()["actions_applied"] == applied + count)
         robot.actions.clear()
