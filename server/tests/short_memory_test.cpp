@@ -3,6 +3,7 @@
 // connections may be lost, the server is not. Afterwards it hears and serves as before.
 #include "access_support.hpp"
 #include "local_support.hpp"
+#include "net/log.hpp"
 #include "raw_http.hpp"
 
 #include <malloc.h>
@@ -203,6 +204,29 @@ bool shakes_hands(int port) {
     const int result = SSL_connect(ssl.get());
     EXPECT_NE(SSL_get_error(ssl.get(), result), SSL_ERROR_WANT_READ) << "the server has forgotten the connection";
     return result == 1;
+}
+
+TEST(ShortMemory, OfTheLogLeavesWordsOutAndDoesNotEndTheProgram) {
+    Gate gate;
+    Watched<std::string> last;
+    net::Log log([&](const std::string& line) {
+        gate.pass();
+        if (line == "last") last.set(line);
+    });
+    const OpensAtEnd opens(gate);
+    log.say("first");
+    ASSERT_TRUE(gate.reached());
+    while (log.left_out() == 0) log.say("more than there is room for");
+    memory_is_short_on = "chiral-log";
+    fails_every = 1;
+    const std::uint64_t failed_before = failed.load();
+    gate.open();
+    EXPECT_TRUE(log.flush(kDeadline));
+    EXPECT_GT(failed.load(), failed_before);
+    fails_every = 0;
+    memory_is_short_on = nullptr;
+    log.say("last");
+    EXPECT_TRUE(last.wait([](const std::string& line) { return line == "last"; }));
 }
 
 TEST(ShortMemory, OfTheThreadOfHandshakesLosesConnectionsAndNeverTheServer) {

@@ -238,7 +238,7 @@ async def flood_of_actions(census):
 
 async def flood_of_large_actions(census):
     """Bytes are bounded as well as counts; what was taken for them is given back, as the verdict on memory says."""
-    await answered_after(census, action([0.5] * 1_000_000) * 64)
+    await answered_after(census, action([0.5] * 1_000_000) * 24)  # of 4 MB; 16 MB may wait
 
 
 async def flood_of_requests(census):

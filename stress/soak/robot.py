@@ -21,6 +21,9 @@ class Robot:
     def __init__(self, program, arguments, json_file):
         self._command = [program, "--transport", "ws", "--listen", "0", "--json", json_file, *arguments]
         self._json_file = json_file
+        # Memory is judged: what the robot holds, not what glibc keeps of the largest blocks that were ever given back. It does so
+        # where it may move the limit above which a block is a mapping of its own: mallopt(3), M_MMAP_THRESHOLD.
+        self._environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
         self.last_lines = []
         self.port = None
 
@@ -28,7 +31,7 @@ class Robot:
         # In a session of its own: Ctrl-C is for the soak, which then ends the robot in order.
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+            stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent, env=self._environment)
         self.description = (await self._line()).rstrip()
         while self.port is None:
             match = re.match(r"listening on ws://127\.0\.0\.1:(\d+)", await self._line())

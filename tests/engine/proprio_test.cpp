@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proprioception streams, one thread: the ring of remembered samples, the latest one, and interpolation in time.
+#include "engine_state.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <stdexcept>
 
 namespace chiral::test {
@@ -198,6 +202,45 @@ TEST(AStream, DoesNotWriteBeyondTheBufferItIsGiven) {
     static_cast<void>(engine.proprio_at(0, at_ns(4500), {out + 1, 3}));
     EXPECT_EQ(out[0], -7.f);
     EXPECT_EQ(out[4], -7.f);
+}
+
+// The ring's newest guard says what a writer leaves that overtakes every attempt to read.
+TEST(AStream, ThatOverranItsReaderIsSaidToBeMissedOnceASampleIsSeenAgain) {
+    std::byte* memory = nullptr;
+    EngineOptions options = with_readers(1);
+    options.memory = [&](std::size_t bytes) {
+        memory = static_cast<std::byte*>(std::aligned_alloc(4096, bytes));
+        std::memset(memory, 0, bytes);
+        return std::shared_ptr<std::byte>(memory, [](std::byte* all) { std::free(all); });
+    };
+    const std::vector<ProprioConfig> streams{{"arm", 1}};
+    Engine engine({}, streams, options);
+    Reader reader = engine.make_reader();
+    std::uint64_t newest = 0;
+    const auto publish = [&](int samples) {
+        for (int i = 0; i < samples; ++i) {
+            const float value = static_cast<float>(++newest);
+            ASSERT_TRUE(engine.update_proprio(0, &value, 1).ok());
+        }
+    };
+    const auto missed = [&](ProprioRead how) {
+        const Snapshot snapshot = reader.snapshot();
+        EXPECT_EQ(snapshot.proprio(0).how(), how);
+        return snapshot.proprio(0).missed();
+    };
+    publish(1);
+    EXPECT_EQ(missed(ProprioRead::latest), 0u);
+    publish(4);
+    EXPECT_EQ(missed(ProprioRead::latest), 3u);
+    publish(2);
+    const detail::ProprioLayout layout = detail::EngineLayout({}, streams, options).proprios[0];
+    std::byte* const guard = memory + layout.cells + newest * (1 + layout.words) * sizeof(std::uint64_t);
+    const std::uint64_t complete = 2 * newest + 2, being_written = complete + 1;
+    ASSERT_EQ(std::memcmp(guard, &complete, sizeof complete), 0);
+    std::memcpy(guard, &being_written, sizeof being_written);
+    for (int look = 0; look < 2; ++look) EXPECT_EQ(missed(ProprioRead::overrun), 0u) << "not those of the look before again";
+    std::memcpy(guard, &complete, sizeof complete);
+    EXPECT_EQ(missed(ProprioRead::latest), 1u);
 }
 
 TEST(AStream, BesideAnotherDoesNotMixWithIt) {

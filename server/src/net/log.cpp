@@ -12,6 +12,7 @@
 #include <csignal>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -41,6 +42,7 @@ struct Log::State {
 
     bool done() const { return lines.empty() && untold == 0 && !passing; }
     void pass_on(const std::string& line) noexcept;
+    void tell_left_out(std::uint64_t count) noexcept;
     void write(std::string_view text) noexcept;
 };
 
@@ -114,8 +116,7 @@ void Log::work(State& state) {
         state.passing = true;
         lock.unlock();
         if (!line.empty()) state.pass_on(line);
-        if (untold > 0)
-            state.pass_on("left out " + std::to_string(untold) + " lines, which came faster than they were taken");
+        if (untold > 0) state.tell_left_out(untold);
         lock.lock();
         state.passing = false;
         if (state.done()) state.passed_on.notify_all();
@@ -127,6 +128,13 @@ void Log::State::pass_on(const std::string& line) noexcept {
         if (sink) sink(line);
         else write(prefix + printable(line, kLongestLine) + '\n');
     } catch (...) {  // what the reader of a log cannot take must not end the program
+    }
+}
+
+void Log::State::tell_left_out(std::uint64_t count) noexcept {
+    try {
+        pass_on("left out " + std::to_string(count) + " lines, which came faster than they were taken");
+    } catch (const std::bad_alloc&) {  // no memory for the words: left_out() tells all the same
     }
 }
 
