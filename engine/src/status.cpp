@@ -24,7 +24,7 @@ std::string Status::message() const {
         case Errc::unknown_proprio: return unknown("proprio", "streams");
         case Errc::unknown_slot: return unknown("slot", "slots");
         case Errc::wrong_size:
-            if (proprio) return source + ": got " + std::to_string(got_) + " values, expected " + std::to_string(expected_);
+            if (values) return source + ": got " + std::to_string(got_) + " values, expected " + std::to_string(expected_);
             return source + ": " + what_ + " has " + std::to_string(got_) + " bytes, expected " + detail_ +
                    std::to_string(expected_);
         case Errc::wrong_type:

@@ -45,7 +45,8 @@ def test_a_camera_delivers_jpegs_and_clients_get_pixels() -> None:
     with Robot() as robot, client_of(robot) as client:
         assert isinstance(robot, Robot)
         assert robot.images["uvc"].shape == (0,)
-        for level, kind in [(200, bytes), (160, bytearray), (240, lambda stream: np.frombuffer(stream, np.uint8))]:
+        kinds: list[tuple[int, Any]] = [(200, bytes), (160, bytearray), (240, lambda stream: np.frombuffer(stream, np.uint8))]
+        for level, kind in kinds:
             stream = grey_jpeg(level)
             robot.update_image("uvc", kind(stream))
             assert robot.images["uvc"].tobytes() == stream

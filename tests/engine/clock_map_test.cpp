@@ -63,6 +63,7 @@ TEST(AClockMap, SeesThroughJitterToTheLeastDelay) {
     ClockMap map;
     expect_mapped(device, map, 3000, microseconds(700));
     EXPECT_LT(map.uncertainty(), milliseconds(2));
+    EXPECT_GT(map.uncertainty(), Duration::zero()) << "least delays differ, too";
     EXPECT_EQ(map.steps(), 0u);
 }
 
@@ -96,8 +97,13 @@ TEST(AClockMap, FollowsADeviceWhoseClockIsSet) {
         TimePoint last = TimePoint::min();
         for (int i = 300; i < 900; ++i) {
             const Device::Arrival arrival = device.next(device.start + i * kPeriod);
+            const std::uint64_t steps = map.steps();
             const TimePoint mapped = map.observe(arrival.stamp, arrival.arrived);
             ASSERT_LE(mapped, arrival.arrived);
+            if (map.steps() > steps) {
+                EXPECT_EQ(i, step_seconds > 0 ? 300 : 302) << "at once if no delay explains it, else by three pairs";
+                EXPECT_EQ(map.uncertainty(), Duration::max()) << "what the pairs before had told is no more";
+            }
             // While it is not yet believed, a clock that was set backwards makes one time go back with it.
             if (i > 310) {
                 ASSERT_GE(mapped, last) << "frame " << i;
@@ -123,6 +129,17 @@ TEST(AClockMap, TakesASingleLateArrivalForNoStep) {
     EXPECT_EQ(map.drift_ppm(), drift);
 }
 
+TEST(AClockMap, LearnsNothingFromPairsThatItDoesNotBelieve) {
+    Device device;
+    ClockMap map({.pairs_to_believe_a_step = 1000});
+    expect_mapped(device, map, 300, microseconds(700));
+    for (int i = 300; i < 600; ++i) {
+        const Device::Arrival late = device.next(device.start + i * kPeriod);
+        const TimePoint mapped = map.observe(late.stamp, late.arrived + milliseconds(300));
+        ASSERT_LE(std::abs((mapped - late.made - milliseconds(1)).count()), 900'000) << "frame " << i;
+    }
+}
+
 TEST(AClockMap, KnowsNothingAtFirstAndSaysSo) {
     ClockMap map;
     EXPECT_EQ(map.map(5), TimePoint{});
@@ -130,6 +147,7 @@ TEST(AClockMap, KnowsNothingAtFirstAndSaysSo) {
     const TimePoint arrival(seconds(5));
     EXPECT_EQ(map.observe(1000, arrival), arrival);
     EXPECT_EQ(map.map(3000), arrival + Duration(2000));
+    EXPECT_EQ(map.uncertainty(), Duration::max()) << "one pair tells nothing of it";
 }
 
 TEST(AClockMap, RefusesOptionsThatMakeNoSense) {

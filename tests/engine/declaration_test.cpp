@@ -49,6 +49,39 @@ TEST(ADeclaration, OfACameraWithAnImpossibleShapeIsRefusedWithTheValueAndTheRang
     expect_parts(refusal({camera("wrist", 4, 4, 65)}, {}), {"camera 'wrist'", "channels is 65", "expected 1 to 64"});
 }
 
+TEST(ADeclaration, OfNumbersThatMeanNothingIsRefused) {
+    ProprioConfig arm{"arm", 2};
+    arm.element_names = {"shoulder"};
+    expect_parts(refusal({}, {arm}), {"proprio 'arm'", "element_names has 1 names, expected 2 or none"});
+    arm.element_names = {"shoulder", "elbow"};
+    arm.expected_hz = -1;
+    expect_parts(refusal({}, {arm}), {"proprio 'arm'", "expected_hz is -1"});
+    CameraConfig deep = camera("deep");
+    deep.expected_hz = kInfinity;
+    expect_parts(refusal({deep}, {}), {"camera 'deep'", "expected_hz is inf"});
+    deep = camera("deep");
+    for (const double unit : {-0.001, kNaN}) {
+        deep.depth_unit = unit;
+        expect_parts(refusal({deep}, {}), {"camera 'deep'", "depth_unit is"});
+    }
+    CameraConfig flat = camera("flat");
+    flat.two_dimensional = true;
+    expect_parts(refusal({flat}, {}), {"camera 'flat'", "two_dimensional with channels 3, expected channels 1"});
+}
+
+TEST(ADeclaration, OfEncodedImagesThatMakesNoSenseIsRefused) {
+    CameraConfig uvc = camera("uvc");
+    uvc.max_encoded_bytes = 10;
+    expect_parts(refusal({uvc}, {}), {"camera 'uvc'", "max_encoded_bytes is 10, but its images are not encoded"});
+    uvc.encoding = FrameEncoding::jpeg;
+    expect_parts(refusal({uvc}, {}), {"(accepted)"});
+    uvc.max_encoded_bytes = (std::size_t{1} << 30) + 1;
+    expect_parts(refusal({uvc}, {}), {"camera 'uvc'", "max_encoded_bytes is 1073741825, expected at most 1073741824"});
+    uvc.max_encoded_bytes = 10;
+    uvc.image_dtype = DType::uint16;
+    expect_parts(refusal({uvc}, {}), {"camera 'uvc'", "encoded images of uint16 with 3 channels"});
+}
+
 TEST(ADeclaration, WithNonFiniteInitialMatricesIsRefused) {
     CameraConfig config = camera("wrist");
     config.intrinsics(1, 2) = kNaN;

@@ -188,6 +188,29 @@ TEST(AnIntegerStream, IsInterpolatedToTheNearest) {
     EXPECT_EQ(snapshot.proprio(0).values_as<std::int16_t>()[0], 9);
 }
 
+TEST(AnIntegerStream, ThatADoubleCannotCountIsNotBlended) {
+    ProprioConfig config{"ticks", 1};
+    config.dtype = DType::int64;
+    Engine engine({}, {config}, with_readers(1));
+    Reader reader = engine.make_reader();
+    const std::int64_t first = (std::int64_t{1} << 60) + 1, second = (std::int64_t{1} << 60) + 3;
+    ASSERT_TRUE(engine.update_proprio_as<std::int64_t>(0, {&first, 1}, at_ns(0)).ok());
+    ASSERT_TRUE(engine.update_proprio_as<std::int64_t>(0, {&second, 1}, at_ns(1000)).ok());
+    const Snapshot snapshot = reader.snapshot(at_ns(900));
+    EXPECT_EQ(snapshot.proprio(0).values_as<std::int64_t>()[0], first) << "the value that was current then";
+}
+
+TEST(AStream, RefusesBytesThatLieWhereNoElementMay) {
+    ProprioConfig config{"arm", 1};
+    config.dtype = DType::float64;
+    Engine engine({}, {config});
+    alignas(8) std::byte bytes[16]{};
+    const Status odd = engine.update_proprio_bytes(0, {bytes + 1, 8});
+    EXPECT_EQ(odd.code(), Errc::wrong_size);
+    EXPECT_EQ(odd.message(), "proprio 'arm': sample has 8 bytes, expected aligned elements in 8");
+    EXPECT_TRUE(engine.update_proprio_bytes(0, {bytes + 8, 8}).ok());
+}
+
 TEST(AStream, RefusesElementsOfAnotherType) {
     ProprioConfig config{"arm", 2};
     config.dtype = DType::float64;

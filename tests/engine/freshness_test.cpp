@@ -229,6 +229,41 @@ TEST(AnInterpolation, BetweenTheEarliestAndTheLatestTimeIsFiniteAndBetweenTheirV
 
 // ---- limits of one source ----
 
+TEST(LimitsOfOneSource, AreThreePeriodsWhereItIsSlowerThanTheEngines) {
+    EngineOptions options = with_readers(1);
+    options.now = &HandClock::now;
+    options.camera_stale_after = milliseconds(200);
+    options.proprio_stale_after = milliseconds(200);
+    HandClock::set(TimePoint(std::chrono::hours(1)));
+    CameraConfig slow = camera("slow"), quick = camera("quick"), told = camera("told");
+    slow.expected_hz = told.expected_hz = 10;  // stale after 300 ms
+    quick.expected_hz = 100;                   // 200 ms, not 30
+    told.stale_after = milliseconds(250);
+    ProprioConfig battery{"battery", 1};
+    battery.expected_hz = 1;
+    Engine engine({slow, quick, told}, {battery}, options);
+    Reader reader = engine.make_reader();
+    const std::vector<std::uint8_t> image(45);
+    const float volts = 48;
+    for (std::size_t c = 0; c < 3; ++c) ASSERT_TRUE(engine.update_image(c, image.data(), image.size()).ok());
+    ASSERT_TRUE(engine.update_proprio(0, &volts, 1).ok());
+    using enum SourceStatus;
+    struct Look {
+        int after_ms;
+        std::array<SourceStatus, 4> seen;
+    };
+    int now = 0;
+    for (const Look& look : {Look{199, {fresh, fresh, fresh, fresh}}, Look{240, {fresh, stale, fresh, fresh}},
+                             Look{299, {fresh, stale, stale, fresh}}, Look{301, {stale, stale, stale, fresh}},
+                             Look{2999, {stale, stale, stale, fresh}}, Look{3001, {stale, stale, stale, stale}}}) {
+        HandClock::advance(milliseconds(look.after_ms - std::exchange(now, look.after_ms)));
+        const Snapshot snapshot = reader.snapshot();
+        SCOPED_TRACE(look.after_ms);
+        for (std::size_t c = 0; c < 3; ++c) EXPECT_EQ(snapshot.camera(c).status(), look.seen[c]) << "camera " << c;
+        EXPECT_EQ(snapshot.proprio(0).status(), look.seen[3]);
+    }
+}
+
 TEST(LimitsOfOneSource, ReplaceThoseOfTheEngineForIt) {
     EngineOptions options = with_readers(1);
     options.now = &HandClock::now;

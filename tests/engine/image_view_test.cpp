@@ -66,7 +66,7 @@ std::array<double, 3> exact_rgb(int y, int u, int v) {
 }
 
 TEST(Yuyv, BecomesTheRgbOfItuBt601) {
-    constexpr int kWidth = 64;
+    constexpr int kWidth = 70;  // not as many pairs as are converted at a time
     Engine colour({camera("uvc", 64, kWidth, 3, false)}, {}, with_readers(1));
     Engine grey({camera("uvc", 64, kWidth, 1, false)}, {}, with_readers(1));
     // Every fourth value of u and v, and luma all along.
@@ -185,6 +185,23 @@ TEST(AFrameOfAnEncodedCamera, MustSayHowLongItsImageIs) {
     ASSERT_EQ(snapshot.camera(0).image().size(), 3u);
     EXPECT_EQ(snapshot.camera(0).image()[0], 9);
     EXPECT_EQ(snapshot.camera(0).sequence(), 1u);
+}
+
+TEST(AFrameOfAnEncodedCamera, HasNoLengthFromWhatLayInItsSlotBefore) {
+    Engine engine({encoded(100)}, {}, with_readers(1));
+    const std::vector<std::uint8_t> stream(40);
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(engine.update_image(0, stream.data(), stream.size()).ok());  // in every slot
+    Frame frame = engine.begin_frame(0);
+    ASSERT_FALSE(frame.image().empty());
+    EXPECT_EQ(frame.commit().code(), Errc::wrong_size);
+}
+
+TEST(AFrameOfACameraOfPixels, HasNoLengthToBeSet) {
+    Engine engine({camera("plain", 8, 8, 3, false)}, {}, with_readers(1));
+    Frame frame = engine.begin_frame(0);
+    const Status status = frame.set_encoded_size(3);
+    EXPECT_EQ(status.code(), Errc::wrong_size);
+    EXPECT_EQ(status.message(), "camera 'plain': image has 3 bytes, expected 192");
 }
 
 }  // namespace

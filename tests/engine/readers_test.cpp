@@ -188,6 +188,45 @@ TEST(ReadersOfASource, KeepWhatTheyHoldInTheSlotsThatThereAre) {
     EXPECT_TRUE(first.intact() && second.intact() && third.intact());
 }
 
+// The one that stands in for what a revoked writer has not given back lies behind the slots that there are.
+TEST(ReadersOfASource, LeaveTheSpareSlotToRevokedWriters) {
+    CameraConfig wrist = camera("wrist");
+    wrist.readers = 1;
+    Engine engine({wrist}, {}, with_readers(3));
+    Reader reader = engine.make_reader();
+    Frame depth = engine.begin_frame(0);
+    fill(depth.depth(), 7.f);
+    ASSERT_TRUE(depth.commit().ok());
+    Frame late = engine.begin_frame(0);
+    fill(late.image(), 99);
+    ASSERT_TRUE(engine.revoke_writer(0, Field::image).ok());
+    for (std::uint64_t n = 1; n <= 10; ++n) {
+        Frame frame = engine.begin_frame(0);
+        fill(frame.image(), n);
+        ASSERT_TRUE(frame.commit().ok());
+        const Snapshot snapshot = reader.snapshot();
+        EXPECT_EQ(number_in(snapshot.camera(0).image()), n);
+        EXPECT_EQ(number_in(snapshot.camera(0).depth()), 7u);
+    }
+    EXPECT_EQ(number_in(late.image()), 99u);
+    EXPECT_EQ(late.commit().code(), Errc::revoked);
+}
+
+TEST(ReadersOfASource, AreAllThatItsWriterLooksAt) {
+    CameraConfig one = camera("one");
+    one.readers = 1;
+    one.depth_readers = 0;
+    Engine engine({one, camera("all")}, {}, with_readers(8));
+    const auto steps_of = [&](std::size_t index, bool image) {
+        Frame frame = engine.begin_frame(index);
+        if (image) fill(frame.image(), 1);
+        else fill(frame.depth(), 1.f);
+        return frame.commit().steps();
+    };
+    EXPECT_EQ(steps_of(1, true) - steps_of(0, true), 7u);
+    EXPECT_EQ(steps_of(1, false) - steps_of(0, false), 8u);
+}
+
 // The same under load: a reader of everything, one without depth maps, and one of another camera beside it.
 TEST(ReadersOfASource, NeverSeeATornBufferInFewerSlots) {
     CameraConfig wrist = camera("wrist");

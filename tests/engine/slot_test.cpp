@@ -122,9 +122,35 @@ TEST(ASlot, KnowsWhatAReaderMissedAndWhenItIsStale) {
         EXPECT_EQ(touch.view(second).missed(), 3u);
         EXPECT_EQ(touch.view(second).status(), SourceStatus::fresh);
     }
-    ASSERT_TRUE(touch.update(numbered(6), engine.now() - std::chrono::hours(2)).ok());
+    ASSERT_TRUE(touch.update(numbered(6), engine.now() - std::chrono::minutes(30)).ok());
+    {
+        const Snapshot half_an_hour = reader.snapshot();
+        EXPECT_EQ(touch.view(half_an_hour).status(), SourceStatus::fresh) << "by its own limit, not by that of streams";
+    }
+    ASSERT_TRUE(touch.update(numbered(7), engine.now() - std::chrono::hours(2)).ok());
     const Snapshot third = reader.snapshot();
     EXPECT_EQ(touch.view(third).status(), SourceStatus::stale);
+}
+
+TEST(ASlot, IsFrozenAfterAsManyEqualValuesAsItSays) {
+    EngineOptions options = with_slots({slot_config<int>("beat"), slot_config<int>("mode")});
+    options.slots[0].frozen_after = 3;
+    for (SlotConfig& slot : options.slots) slot.stale_after = std::chrono::hours(1);
+    Engine engine({}, {}, options);
+    Slot<int> beat(engine, "beat"), mode(engine, "mode");
+    Reader reader = engine.make_reader();
+    std::vector<SourceStatus> seen;
+    for (int i = 0; i < 8; ++i) {
+        ASSERT_TRUE(beat.update(1).ok() && mode.update(1).ok());
+        const Snapshot snapshot = reader.snapshot();
+        seen.push_back(beat.view(snapshot).status());
+        EXPECT_EQ(mode.view(snapshot).status(), SourceStatus::fresh) << "a mode may stay what it is";
+    }
+    EXPECT_EQ(seen.front(), SourceStatus::fresh);
+    EXPECT_EQ(seen.back(), SourceStatus::frozen);
+    ASSERT_TRUE(beat.update(2).ok());
+    const Snapshot snapshot = reader.snapshot();
+    EXPECT_EQ(beat.view(snapshot).status(), SourceStatus::fresh);
 }
 
 TEST(ASlotOfAnotherTypeOrName, IsRefused) {

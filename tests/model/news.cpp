@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Waiting for the field of a camera: no wake-up is lost, for a waiter that sleeps through the publication it waits for never ends,
-// which Relacy reports as a deadlock; and what was told of is published and visible.
+// Waiting for the field of a camera: no wake-up is lost, for a waiter that sleeps through the publication it waits for never
+// ends, which Relacy reports as a deadlock; and what was told of is published and visible.
 #include "model_source.hpp"
 
 namespace chiral::model {
@@ -55,8 +55,8 @@ struct TwoCameras : rl::test_suite<TwoCameras, 3> {
     }
 };
 
-/// A writer dies when it has published and before it has told of it; another takes over. Who waits for the second is not told of it
-/// by the first, and not forgotten.
+/// A writer dies when it has published and before it has told of it; another takes over. Who waits for the second is not
+/// told of it by the first, and not forgotten.
 struct Untold : rl::test_suite<Untold, 3> {
     ModelSource frames;
     rl::atomic<int> death_notice{0};

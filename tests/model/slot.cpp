@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slot<T>: a transaction of the first field alone, whose bell is waited at. Who was told of a value finds it, or a newer one,
-// in the next pin, whole; a writer that was revoked and comes back spoils neither.
+// Slot<T>: a transaction of the first field alone, whose bell is waited at. Who was told of a value finds it, or a newer
+// one, in the next pin, whole; a writer that was revoked and comes back spoils neither.
 #include "relacy_model.hpp"
 
 #include <array>

@@ -22,8 +22,8 @@ struct TwoFields : rl::test_suite<Derived, 2 + readers> {
 struct OneReader : TwoFields<OneReader, 1, 2, 2> {};
 struct TwoReaders : TwoFields<TwoReaders, 2, 2, 1> {};
 
-/// A second reader that looks at the first field alone, as a reader without depth maps does: writers of the other field do not
-/// know it, and have one slot less.
+/// A second reader that looks at the first field alone, as a reader without depth maps does: writers of the other field do
+/// not know it, and have one slot less.
 struct NotAllFields : rl::test_suite<NotAllFields, 4> {
     ModelCamera<2, 2> camera{{2, 1}};
 
