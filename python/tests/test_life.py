@@ -186,7 +186,7 @@ def test_ctrl_c_ends_a_call_that_waits(waiting: str) -> None:
 
 def test_the_last_reference_may_be_dropped_anywhere() -> None:
     out = run("""
-        import weakref
+        import gc, weakref
         held = {}
         class Dropping(Robot):
             dropped = threading.Event()
@@ -194,6 +194,7 @@ def test_the_last_reference_may_be_dropped_anywhere() -> None:
             def here(self, place):
                 if place == self.where:
                     held.clear()
+                    gc.set_threshold(1)  # what is in cycles goes here, too
                     self.dropped.set()
         returned = {"get_metadata": lambda robot: {}, "reset": lambda robot: (robot._make_obs(), {}), "get_obs": Robot._make_obs}
         for hook in ("get_metadata", "reset", "get_obs", "apply_action", "on_connect", "on_disconnect", "on_action_timeout"):
@@ -216,7 +217,7 @@ def test_the_last_reference_may_be_dropped_anywhere() -> None:
             Dropping.dropped = threading.Event()
             server = held["server"] = Dropping(action_timeout=0.05, log=lambda line: held and held["server"].here("log"))
             server._chiral_native.serve("127.0.0.1", 0)  # without a loop, whose thread would hold it
-            gone, port = weakref.ref(server), server._chiral_native.port
+            gone, native, port = weakref.ref(server), weakref.ref(server._chiral_native), server._chiral_native.port
             del server
             if Dropping.where == "a sensor thread":
                 def update():
@@ -227,9 +228,11 @@ def test_the_last_reference_may_be_dropped_anywhere() -> None:
                 ask(port)
             assert Dropping.dropped.wait(60), Dropping.where
             deadline = time.monotonic() + 60
-            while gone() is not None:
+            while gone() is not None or native() is not None:
                 assert time.monotonic() < deadline, Dropping.where
-                time.sleep(0.001)
+                time.sleep(0.01)
+                gc.collect()  # where no other thread came to it
+            gc.set_threshold(700, 10, 10)
             print(Dropping.where, flush=True)
     """)
     assert len(out.splitlines()) == 9, out
