@@ -112,7 +112,10 @@ void Arena::map(bool huge_pages) {
 
 Arena::~Arena() {
     // In a child of fork() something else may lie there.
-    if (base_ && !given_ && getpid() == owner_) munmap(base_, mapped_);
+    if (!base_ || getpid() != owner_) return;
+    // What the embedder does next with its memory, a child may need: it may be malloc's.
+    if (given_) madvise(base_, mapped_, MADV_DOFORK);
+    else munmap(base_, mapped_);
 }
 
 void Arena::prefault(std::size_t offset, std::size_t bytes) const noexcept {

@@ -11,6 +11,8 @@
 #include <new>
 
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace chiral::test {
 namespace {
@@ -125,6 +127,25 @@ TEST(TheArena, LiesWhereTheEmbedderWantsIt) {
         EXPECT_EQ(freed, 0);
     }
     EXPECT_EQ(freed, 1);
+}
+
+TEST(TheArena, LeavesTheEmbeddersMemoryToItsChildrenWhenItIsGone) {
+    std::shared_ptr<std::byte> given;
+    EngineOptions options;
+    options.memory = [&](std::size_t size) {
+        void* address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (address == MAP_FAILED) throw std::bad_alloc();
+        given = {static_cast<std::byte*>(address), [size](std::byte* memory) { munmap(memory, size); }};
+        return given;
+    };
+    { Engine engine({camera()}, {}, options); }
+    given.get()[0] = std::byte{7};
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) _exit(given.get()[0] == std::byte{7} ? 0 : 1);
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
 }
 
 TEST(TheArena, LaysImagesAndDepthsOnPagesAndMatricesApart) {
