@@ -194,9 +194,11 @@ TEST(ReadersOfASource, LeaveTheSpareSlotToRevokedWriters) {
     wrist.readers = 1;
     Engine engine({wrist}, {}, with_readers(3));
     Reader reader = engine.make_reader();
-    Frame depth = engine.begin_frame(0);
-    fill(depth.depth(), 7.f);
-    ASSERT_TRUE(depth.commit().ok());
+    for (const float metres : {6.f, 7.f}) {  // the second lies in the first slot, next to those of the image
+        Frame depth = engine.begin_frame(0);
+        fill(depth.depth(), metres);
+        ASSERT_TRUE(depth.commit().ok());
+    }
     Frame late = engine.begin_frame(0);
     fill(late.image(), 99);
     ASSERT_TRUE(engine.revoke_writer(0, Field::image).ok());
@@ -218,10 +220,8 @@ TEST(ReadersOfASource, AreAllThatItsWriterLooksAt) {
     one.depth_readers = 0;
     Engine engine({one, camera("all")}, {}, with_readers(8));
     const auto steps_of = [&](std::size_t index, bool image) {
-        Frame frame = engine.begin_frame(index);
-        if (image) fill(frame.image(), 1);
-        else fill(frame.depth(), 1.f);
-        return frame.commit().steps();
+        const std::array<std::uint8_t, 60> bytes{};  // 3 x 5
+        return (image ? engine.update_image(index, bytes.data(), 45) : engine.update_depth(index, bytes.data(), 60)).steps();
     };
     EXPECT_EQ(steps_of(1, true) - steps_of(0, true), 7u);
     EXPECT_EQ(steps_of(1, false) - steps_of(0, false), 8u);
