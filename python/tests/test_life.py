@@ -328,7 +328,9 @@ def test_a_forked_process_is_told_what_it_cannot_use() -> None:
 def test_a_subinterpreter_is_refused_clearly() -> None:
     interpreters = pytest.importorskip("_xxsubinterpreters") if sys.version_info < (3, 13) else pytest.importorskip("_interpreters")
     child = subprocess.run(
-        [sys.executable, "-c", f"import {interpreters.__name__} as i; i.run_string(i.create(), 'import chiral')"],
+        [sys.executable, "-c", f"import sys, {interpreters.__name__} as i\n"
+         "refused = i.run_string(i.create(), 'import chiral')\n"  # raises before Python 3.13, and tells from then on
+         "sys.exit(refused and refused.errdisplay)"],
         capture_output=True,
         text=True,
         timeout=DEADLINE,
