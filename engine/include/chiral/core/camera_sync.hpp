@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Publishes the four fields of one camera to up to 14 readers. Writers and readers are wait-free, readers copy nothing.
 //
-// Each field has readers + 2 slots, where `readers` is how many read that field, and kSpareSlots for field_claims.hpp. One 64-bit word, the view, holds the current slot of every field and a version, so
+// Each field has readers + 2 slots, where `readers` is how many read that field, and kSpareSlots for field_claims.hpp. One
+// 64-bit word, the view, holds the current slot of every field and a version, so
 // one atomic add publishes any subset of the fields, and one atomic load sees all four at one instant. Each reader has a
 // word of its own, the hazard, that names the view it has pinned; a writer never fills a slot that is in the view or
 // pinned. So one of readers + 2 is always free.
