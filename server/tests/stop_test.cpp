@@ -41,6 +41,50 @@ TEST(StopMeansStop, WhenApplyActionThrows) {
     EXPECT_EQ(talk->closed[0], std::pair(Cause::hook_failed, std::string("apply_action() failed: motor off")));
 }
 
+TEST(StopMeansStop, WhenOnConnectThrows) {
+    Gate gate;
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_control = [&](const std::string& event) {
+                        if (event != "connect") return;
+                        gate.pass();
+                        throw std::runtime_error("the motors are off");
+                    };
+                });
+    const auto talk = Talk::in_control(stage.robot());
+    ASSERT_TRUE(gate.reached());
+    for (int i = 0; i < 10; ++i) talk->say(one_action(1));
+    gate.open();
+    talk->hear();
+    ASSERT_EQ(talk->closed.size(), 1u);
+    EXPECT_EQ(talk->closed[0].first, Cause::hook_failed);
+    EXPECT_EQ(talk->closed[0].second, "on_connect() failed: the motors are off");
+    ASSERT_TRUE(eventually([&] { return stage.stats.actions_dropped.load() == 10; }));
+    EXPECT_EQ(stage.applied(), 0u);
+}
+
+TEST(StopMeansStop, WhenOnActionTimeoutThrows) {
+    Gate gate;
+    Stage stage([](ServerOptions& options) { options.action_timeout = std::chrono::milliseconds(1); },
+                [&](HookedServer& server) {
+                    server.on_control = [&](const std::string& event) {
+                        if (event != "timeout") return;
+                        gate.pass();
+                        throw std::runtime_error("it does not hold");
+                    };
+                });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    ASSERT_TRUE(gate.reached());
+    for (int i = 0; i < 10; ++i) talk->say(one_action(2));
+    gate.open();
+    talk->hear();
+    ASSERT_EQ(talk->closed.size(), 1u);
+    EXPECT_EQ(talk->closed[0].second, "on_action_timeout() failed: it does not hold");
+    ASSERT_TRUE(eventually([&] { return stage.stats.actions_dropped.load() == 10; }));
+    EXPECT_EQ(stage.applied(), 1u);
+}
+
 TEST(StopMeansStop, WhenResetThrowsBehindAnObservationThatNobodyReads) {
     Gate observing, resetting;
     Stage stage([](ServerOptions&) {},
@@ -195,6 +239,56 @@ TEST(AnActionThatWasNotApplied, IsNoPlaceToStepFrom) {
     settle(stage);
     EXPECT_EQ(stage.applied(), 1u);
     EXPECT_EQ(stage.stats.actions_rejected.load(), 1u);
+}
+
+// Each transport's thread has a queue of its own, and the action thread takes from the longest one first.
+TEST(ClientsOfSeveralTransports, AreMetAndLeftInTheOrderInWhichTheyWereInControl) {
+    Gate gate;
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action& action) {
+                        if (action.data[0] == 1) gate.pass();
+                    };
+                });
+    const OpensAtEnd opener(gate);
+    const auto first = Talk::in_control(stage.robot());
+    first->say(one_action(1));
+    ASSERT_TRUE(gate.reached());
+    first->end(Cause::broken);
+    const auto second = Talk::in_control(stage.robot());
+    second->end(Cause::broken);
+    std::thread([&] {  // of another transport
+        const auto third = Talk::in_control(stage.robot());
+        for (int i = 0; i < 100; ++i) third->say(one_action(3));
+        gate.open();
+        ASSERT_TRUE(eventually([&] { return stage.applied() == 101; }));
+        EXPECT_EQ(stage.called("apply_action"), 101u);
+        std::vector<std::string> expected{"connect", "action 1", "disconnect: another client has come", "connect"};
+        expected.insert(expected.end(), 100, "action 3");
+        auto events = stage.server.control.get();
+        if (events.size() > 2 && events[2] == "disconnect: gone") expected[2] = events[2];  // it was told in its place
+        EXPECT_EQ(events, expected);
+        third->end(Cause::left);
+    })
+        .join();
+    ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return events.size() == 105; }));
+}
+
+// The first has lost control to one of another transport and has not heard of it yet; both wait.
+TEST(ClientsOfSeveralTransports, AreAllToldWhenThereIsRoomForActions) {
+    Gate gate;
+    Stage stage([](ServerOptions& options) { options.max_queued_actions = 4; },
+                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+    const OpensAtEnd opener(gate);
+    const auto first = Talk::in_control(stage.robot());
+    for (int i = 0; i < 4; ++i) first->say(one_action(1));
+    ASSERT_TRUE(gate.reached());
+    const auto second = Talk::in_control(stage.robot(), true);
+    EXPECT_FALSE(second->conversation->wants_message(second->now));
+    EXPECT_FALSE(first->conversation->wants_message(first->now));
+    gate.open();
+    second->hear();
+    EXPECT_EQ(second->read_ons, 1);
 }
 
 TEST(ClientsThatAreLongGone, CostTheNextOneNothing) {

@@ -23,7 +23,8 @@ std::shared_ptr<Lease> Control::take(std::weak_ptr<Carrier> holder, bool take_ov
 bool Control::begin(const std::shared_ptr<Lease>& lease, const std::string& peer) {
     const std::lock_guard lock(mutex_);
     if (current_ != lease) return false;
-    hooks_.push(ActionJob(Connected{lease, peer, std::exchange(last_begun_, lease)}));
+    lease->before = std::exchange(last_begun_, lease);
+    hooks_.push(ActionJob(Connected{lease, peer}));
     holder_ = Holder{peer, Clock::now()};
     return true;
 }

@@ -91,15 +91,21 @@ bool Hooks::busy() const noexcept {
     return requests_.pending() > most_requests || actions_.pending() > options_.max_queued_actions + most_beside_actions;
 }
 
-bool Hooks::wait_for_room(std::weak_ptr<Carrier> carrier) {
+bool Hooks::wait_for_room(const std::weak_ptr<Carrier>& carrier) {
+    const auto gone_or_same = [&](const std::weak_ptr<Carrier>& other) {
+        return other.expired() || (!other.owner_before(carrier) && !carrier.owner_before(other));
+    };
     {
         const std::lock_guard lock(mutex_);
-        who_waits_ = std::move(carrier);
+        std::erase_if(who_waits_, gone_or_same);
+        who_waits_.push_back(carrier);
     }
     // The flag and the counts are sequentially consistent: either done() sees the flag, or we see the room.
     waiting_.store(true, std::memory_order_seq_cst);
     if (!room_for_actions()) return true;
-    waiting_.store(false, std::memory_order_seq_cst);
+    const std::lock_guard lock(mutex_);
+    std::erase_if(who_waits_, gone_or_same);
+    if (who_waits_.empty()) waiting_.store(false, std::memory_order_seq_cst);
     return false;
 }
 
@@ -109,12 +115,16 @@ void Hooks::done(ActionJob&) noexcept {
         queued_bytes_.load(std::memory_order_seq_cst) > options_.max_queued_action_bytes / 2 ||
         !waiting_.load(std::memory_order_seq_cst) || !waiting_.exchange(false, std::memory_order_seq_cst))
         return;
-    std::shared_ptr<Carrier> carrier;
-    {
-        const std::lock_guard lock(mutex_);
-        carrier = std::exchange(who_waits_, {}).lock();
+    for (;;) {
+        std::shared_ptr<Carrier> carrier;
+        {
+            const std::lock_guard lock(mutex_);
+            if (who_waits_.empty()) return;
+            carrier = who_waits_.back().lock();
+            who_waits_.pop_back();
+        }
+        if (carrier) carrier->notify(Notice::room);
     }
-    if (carrier) carrier->notify(Notice::room);
 }
 
 // ---- calling ----
@@ -170,7 +180,8 @@ void Hooks::call_action_timeout() noexcept {
     const Duration late = Clock::now() - *due;
     keep_longest(stats_.longest_timeout_delay_ns, late);
     count(stats_.action_timeouts);
-    call(action_stage_, "on_action_timeout", nullptr, [&] { robot_.on_action_timeout(); });
+    const std::shared_ptr<Lease> silent = last_applied_.lock();
+    call(action_stage_, "on_action_timeout", silent.get(), [&] { robot_.on_action_timeout(); });
     say([&] {
         return "no action came in time: on_action_timeout() was called" +
                (late > options_.action_timeout ? ", " + milliseconds(late) + " late" : std::string());
@@ -230,6 +241,7 @@ void Hooks::say_objection(const char* verdict, std::atomic<std::uint64_t>& count
 
 void Hooks::applied(QueuedAction& job) noexcept {
     count(stats_.actions_applied);
+    last_applied_ = job.lease;
     if (options_.action_timeout <= Duration::zero()) return;
     job.lease->rate.sent(job.arrived, options_.action_timeout);
     const Duration silence = std::max(options_.action_timeout + covered_by(job.action, options_.control_rate_hz),
@@ -294,17 +306,23 @@ void Hooks::run(Reset& job) noexcept {
 
 // Whoever has gone before its turn came, and has nothing left to be done, was never met.
 void Hooks::run(Connected& job) noexcept {
-    // Through another transport its predecessor's end may be queued behind this, and so may what it had left to do.
-    if (const std::shared_ptr<Lease> before = job.before.lock()) leave(*before, "another client has come");
+    leave_before(*job.lease);
     if (job.lease->left || !job.lease->worth_meeting(Clock::now())) return;
     job.lease->met = true;
-    call(action_stage_, "on_connect", nullptr, [&] { robot_.on_connect(job.peer); });
+    call(action_stage_, "on_connect", job.lease.get(), [&] { robot_.on_connect(job.peer); });
 }
 
 void Hooks::run(Disconnected& job) noexcept { leave(*job.lease, job.reason); }
 
+// Through other transports the ends of its predecessors may be queued behind this, and so may what they had left to do.
+void Hooks::leave_before(const Lease& lease) noexcept {
+    if (const std::shared_ptr<Lease> before = lease.before.lock()) leave(*before, "another client has come");
+}
+
 void Hooks::leave(Lease& lease, const std::string& reason) noexcept {
-    if (std::exchange(lease.left, true) || !lease.met) return;
+    if (std::exchange(lease.left, true)) return;
+    leave_before(lease);
+    if (!lease.met) return;
     watchdog_.disarm();  // the hook says that nobody is in control
     call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(reason); });
 }

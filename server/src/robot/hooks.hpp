@@ -25,6 +25,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace chiral {
 class PolicyServer;
@@ -50,7 +51,7 @@ public:
                queued_bytes_.load(std::memory_order_seq_cst) < options_.max_queued_action_bytes;
     }
     /// Sends the carrier Notice::room when there is room. False if there is room by now.
-    bool wait_for_room(std::weak_ptr<Carrier> carrier);
+    bool wait_for_room(const std::weak_ptr<Carrier>& carrier);
     /// Memory of an action that has been applied, or empty.
     Action used_action() noexcept { return used_actions_.take(); }
     /// Whether the hooks are so far behind that nobody else should be given control.
@@ -102,6 +103,7 @@ private:
     void say_objection(const char* verdict, std::atomic<std::uint64_t>& counter, const std::string& reason);
     void applied(QueuedAction& job) noexcept;
     void leave(Lease& lease, const std::string& reason) noexcept;
+    void leave_before(const Lease& lease) noexcept;
     void call_action_timeout() noexcept;
     void forget(QueuedAction& job) noexcept;
     template <class Call>
@@ -116,8 +118,9 @@ private:
     std::atomic<std::size_t> queued_bytes_{0};
     std::atomic<bool> waiting_{false};  // somebody, for room
     std::mutex mutex_;
-    std::weak_ptr<Carrier> who_waits_;  // guarded by mutex_
-    std::string reason_;                // action thread: of the gate
+    std::vector<std::weak_ptr<Carrier>> who_waits_;  // guarded by mutex_; several only until who lost control hears of it
+    std::string reason_;                             // action thread: of the gate
+    std::weak_ptr<Lease> last_applied_;              // action thread: under which the last action was applied
 
     imaging::WantPool wants_;
     imaging::ImageDecoder action_decoder_, request_decoder_, observer_decoder_;  // of a thread each

@@ -39,7 +39,6 @@ struct Reset {
 struct Connected {
     std::shared_ptr<Lease> lease;
     std::string peer;
-    std::weak_ptr<Lease> before;  // the one that it follows, which may have come through another transport
 };
 struct Disconnected {
     std::shared_ptr<Lease> lease;

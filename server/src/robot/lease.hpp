@@ -60,11 +60,15 @@ public:
 
     ActionReport report;  // any thread
 
+    /// Set once, before anything is queued under it: the one that it follows. That may have come through another transport, whose
+    /// jobs are queued in an order of their own.
+    std::weak_ptr<Lease> before;
+
     // Action thread.
     ActionGate gate;
     ClientRate rate;
     bool met{false};   // on_connect() was called
-    bool left{false};  // its holder is not to be met any more
+    bool left{false};  // its holder is not to be met any more, nor any one before it
 
     /// Something is about to be queued under it.
     void use() noexcept { used_.store(true, std::memory_order_relaxed); }
