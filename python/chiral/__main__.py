@@ -186,7 +186,9 @@ def probe(arguments: argparse.Namespace) -> int:
     if arguments.count is None:
         arguments.count = 0 if arguments.seconds > 0 else 100
     round_trips: list[float] = []
-    first = last = None
+    last = None
+    began_with: list[int] = []  # numbers, not the observation: of one over a local socket two can be held at once
+    began_at = 0.0
     with chiral.PolicyClient(arguments.uri, connect_timeout=arguments.timeout, **options) as env:
         metadata = env.get_metadata()
         period = 1.0 / arguments.hz if arguments.hz > 0 else 0.0
@@ -196,18 +198,20 @@ def probe(arguments: argparse.Namespace) -> int:
         end = began + arguments.seconds if arguments.seconds > 0 else math.inf
         for _ in progress(arguments.count):
             time.sleep(max(0.0, due - time.monotonic()))
-            if first is not None and time.monotonic() >= end:
+            if last is not None and time.monotonic() >= end:
                 break
             due += period
-            last = env.get_obs(arguments.want)
+            now = env.get_obs(arguments.want)
             round_trips.append(env.stats()["last_round_trip"])
-            first = first or last
+            if last is None:
+                began_with, began_at = [camera.sequence for camera in now.cameras], now.snapshot_time
+            last = now
         took = time.monotonic() - began
         received = env.stats()["bytes_received"]
-    assert first is not None and last is not None
+    assert last is not None
     if metadata:
         table("metadata", ("key", "value"), metadata.items())
-    between = max(last.snapshot_time - first.snapshot_time, 1e-9)
+    between = max(last.snapshot_time - began_at, 1e-9)
     table(
         "cameras",
         ("name", "image", "depth", "Hz", "age ms", "status"),
@@ -216,11 +220,11 @@ def probe(arguments: argparse.Namespace) -> int:
                 now.name,
                 f"{now.image.shape} {now.image.dtype}",
                 "-" if now.depth is None else f"{now.depth.shape} {now.depth.dtype}",
-                f"{(now.sequence - then.sequence) / between:.1f}",
+                f"{(now.sequence - then) / between:.1f}",
                 f"{(last.snapshot_time - now.timestamp) * 1e3:.1f}" if now.sequence else "-",
                 now.status,
             )
-            for then, now in zip(first.cameras, last.cameras)
+            for then, now in zip(began_with, last.cameras)
         ],
     )
     table("streams", ("name", "size", "status"), [(n, v.size, last.proprio_stamps[n].status) for n, v in last.proprios.items()])
@@ -299,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
 
     probing = commands.add_parser("probe", help="ask a server for observations and tell what came")
     probing.set_defaults(run=probe)
-    probing.add_argument("uri", metavar="URI", help="ws://HOST[:PORT][/observe], wss:// for TLS, or zenoh://HOST")
+    probing.add_argument("uri", metavar="URI", help="ws://HOST[:PORT][/observe], wss:// for TLS, unix:///PATH on the same machine, or zenoh://HOST")
     probing.add_argument("--count", type=int, metavar="N", help="observations to ask for; 0: no limit [100; 0 with --seconds]")
     probing.add_argument("--seconds", type=float, default=0.0, metavar="S", help="time to ask for; 0: no limit [0]")
     probing.add_argument("--hz", type=float, default=0.0, metavar="R", help="requests per second; 0: as fast as they are answered [0]")
@@ -326,10 +330,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if (getattr(options, "count", None) or 0) < 0:
         parser().error(f"--count is {options.count}, expected 0 or more")
+    if options.run is serve and not options.zenoh:
+        defaults = vars(parser().parse_args(["serve"]))
+        for name, value in vars(options).items():
+            if name.startswith("zenoh_") and value != defaults[name]:
+                parser().error(f"--{name.replace('_', '-')} needs --zenoh")
     try:
         code: int = options.run(options)
         return code
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, chiral.LoanError) as error:
         print(f"python -m chiral: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -205,7 +205,11 @@ class PolicyServer(abc.ABC):
 
         async def serve() -> None:
             asyncio.get_running_loop().call_later(0, opened.set)  # serve() opens the port before it first waits
-            await self.serve()
+            try:
+                await self.serve()
+            except BaseException as error:  # told here: the loop goes on once more before asyncio.run() raises it
+                problem.append(error)
+                raise
 
         def main() -> None:
             try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgpack  # type: ignore[import-untyped, unused-ignore]
 
@@ -16,6 +16,7 @@ Fit = Literal["stretch", "crop", "pad"]
 ImageEncoding = Literal["none", "raw", "jpeg", "png", "zstd"]
 DepthEncoding = Literal["none", "raw", "lossless", "millimetres", "millimetres_png"]
 Order = Literal["rgb", "bgr"]
+_WORDS = {"fit": get_args(Fit), "image": get_args(ImageEncoding), "order": get_args(Order), "depth": get_args(DepthEncoding)}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class CameraWish:
     quality: int | None = None
     order: Order | None = None
     depth: DepthEncoding | None = None
+
+    def __post_init__(self) -> None:
+        for name, words in _WORDS.items():
+            if (word := getattr(self, name)) is not None and word not in words:
+                what = f"the string '{word}'" if isinstance(word, str) else repr(word)
+                raise ValueError(f"{name} is {what}, expected {', '.join(words[:-1])} or {words[-1]}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,12 @@ class Want(CameraWish):
     proprios: Sequence[str] | None = None
     only_if_newer: bool = False
     budget: Budget | Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for wish in (self.cameras or {}).values():
+            if not isinstance(wish, CameraWish):
+                CameraWish(**wish)  # raises what is wrong with it
 
 
 def _said(values: object) -> dict[str, Any]:

@@ -375,6 +375,12 @@ def test_a_port_that_is_taken_is_an_os_error(robot: SmallRobot) -> None:
     assert error.value.errno == 98
 
 
+def test_start_tells_each_time_that_the_port_is_taken(robot: SmallRobot) -> None:
+    for _ in range(20):
+        with pytest.raises(OSError, match=str(robot.port)):
+            SmallRobot(port=robot.port).start()
+
+
 def test_the_abstract_hooks_must_be_given() -> None:
     with pytest.raises(TypeError, match="abstract"):
         chiral.PolicyServer()  # type: ignore[abstract]

@@ -115,6 +115,24 @@ def test_a_served_robot_is_probed() -> None:
     assert serving.returncode == 0 and counted["observations"] > 20 and counted["actions_applied"] > 0, (out, err)
 
 
+def test_a_robot_is_probed_over_its_local_socket(tmp_path: pathlib.Path) -> None:
+    with chiral.testing.SimulatedRobot(size=(12, 16), host="127.0.0.1", port=0, local_socket=str(tmp_path / "robot")):
+        probed = subprocess.run(
+            chiral_command("probe", f"unix://{tmp_path}/robot", "--count", "5"), capture_output=True, text=True,
+            timeout=DEADLINE, check=False,
+        )
+    assert probed.returncode == 0 and "5 observations" in probed.stdout, probed
+
+
+def test_a_robot_is_not_served_on_a_port_that_is_taken() -> None:
+    with chiral.testing.SimulatedRobot(size=(12, 16), host="127.0.0.1", port=0) as robot:
+        second = subprocess.run(
+            chiral_command("serve", "--port", str(robot.port), "--seconds", "1"), capture_output=True, text=True,
+            timeout=DEADLINE, check=False,
+        )
+    assert second.returncode == 1 and second.stdout == "" and str(robot.port) in second.stderr, second
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -125,6 +143,7 @@ def test_a_served_robot_is_probed() -> None:
         (("probe", "ws://127.0.0.1:1", "--count", "-1"), 2, "expected 0 or more"),
         (("probe", "ws://127.0.0.1:1", "--want", "224x224,squeeze"), 2, "'squeeze' is not known; expected WIDTHxHEIGHT"),
         (("--version",), 0, chiral.__version__),
+        (("serve", "--zenoh-port", "0"), 2, "--zenoh-port needs --zenoh"),
         (("serve", "--zenoh-prefix", "*", "--zenoh", "--port", "0"), 1, "prefix"),
     ],
 )

@@ -87,6 +87,14 @@ def test_a_dict_is_as_good_and_keywords_are_checked(eyes: TwoEyes) -> None:
         assert env.get_obs(SMALL) is not None  # on the same connection
 
 
+def test_a_word_that_is_none_is_refused_where_it_is_written() -> None:
+    for wrong in ({"image": "jpg"}, {"fit": "squeeze"}, {"order": "rbg"}, {"depth": 3}, {"cameras": {"rear": {"image": "jpg"}}}):
+        with pytest.raises(ValueError, match=r"^\w+ is .*, expected \w+.* or \w+$"):
+            chiral.Want(**wrong)
+    with pytest.raises(ValueError, match="image is the string 'jpg', expected none, raw, jpeg, png or zstd"):
+        chiral.CameraWish(image="jpg")  # type: ignore[arg-type]
+
+
 def test_what_is_unchanged_is_named_and_shown_all_the_same(eyes: TwoEyes) -> None:
     want = chiral.Want(size=24, image="jpeg", only_if_newer=True)
     with client_of(eyes) as env:
