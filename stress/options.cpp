@@ -37,6 +37,11 @@ CameraConfig camera(int index, Size size, bool depth) {
     return config;
 }
 
+// CLI11 looks at the last of an option's transforms first: IsMember, whose message names the words alone.
+const std::map<std::string, Transport> transports{
+    {"inproc", Transport::inproc}, {"ws", Transport::ws}, {"local", Transport::local}};
+const std::map<std::string, Writes> writes{{"frame", Writes::frame}, {"fields", Writes::fields}};
+
 // Whose elements can be given to it: all but those that have no number for a frame.
 CLI::Validator dtype_among(std::vector<DType> types) {
     std::vector<std::string> names;
@@ -167,8 +172,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
            "--transport", options.transport,
            "inproc: readers in this process only; ws: a server and a client over the loopback as well; local: the same "
            "over a local socket, where the client looks at the pixels in the server's memory")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, Transport>{
-            {"inproc", Transport::inproc}, {"ws", Transport::ws}, {"local", Transport::local}}))
+        ->transform(CLI::Transformer(transports))
+        ->transform(CLI::IsMember(transports))
         ->default_str("inproc")
         ->option_text("inproc|ws|local");
     app.add_option("--obs-hz", options.obs_hz, "Observations a second that the client asks for; 0: as fast as they come")
@@ -184,8 +189,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         "Writers and their canaries run as on a real-time robot: SCHED_FIFO, pinned to all cores but the last, all memory "
         "locked. Needs root or limits that allow it; what to expect: docs/REALTIME.md");
     app.add_option("--writes", options.writes, "frame: a transaction per frame; fields: update_image, update_depth, ...")
-        ->transform(
-            CLI::CheckedTransformer(std::map<std::string, Writes>{{"frame", Writes::frame}, {"fields", Writes::fields}}))
+        ->transform(CLI::Transformer(writes))
+        ->transform(CLI::IsMember(writes))
         ->default_str("frame")
         ->option_text("frame|fields");
     app.add_option("--engine", engine, "What to put under stress, see below; list: print the names")->capture_default_str();

@@ -15,7 +15,7 @@ complain() {
   exit 2
 }
 
-# check_value OPTION KIND VALUE
+# check_value OPTION KIND VALUE; a KIND with | in it names the values: ws|local
 check_value() {
   case "$2" in
     number) [[ "$3" =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]] && [[ "$3" =~ [1-9] ]] || complain "$1 needs a positive number, not '$3'" ;;
@@ -26,6 +26,8 @@ check_value() {
       [ -n "$3" ] || complain "$1 needs the name of a file"
       [ ! -d "$3" ] || complain "$1: '$3' is a folder"
       [ -d "$(dirname -- "$3")" ] || complain "$1: there is no folder '$(dirname -- "$3")'" ;;
+    *"|"*)
+      case "$3" in *"|"*) false ;; *) [[ "|$2|" == *"|$3|"* ]] ;; esac || complain "$1 needs one of ${2//|/, }, not '$3'" ;;
     text) [ -n "$3" ] || complain "$1 needs a value" ;;
   esac
 }

@@ -103,7 +103,8 @@ bool parse(int argc, char** argv, ProbeOptions& options, int& exit_code) {
     app.footer(std::string(exit_codes) + "\n\n" + examples);
     app.get_formatter()->column_width(20);
     app.add_option("URI", options.uri,
-                   "Server to ask: ws://HOST[:PORT][/observe], wss:// for TLS, or zenoh://HOST[:PORT][/PREFIX]")
+                   "Server to ask: ws://HOST[:PORT][/observe], wss:// for TLS, unix:///PATH on the same\nmachine, or "
+                   "zenoh://HOST[:PORT][/PREFIX]")
         ->required()
         ->type_name("");
     CLI::Option* count =

@@ -229,6 +229,9 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
         for (const Limit& each : limits) each.limit = std::chrono::milliseconds(each.milliseconds);
         server.control_rate_hz = robot.control_hz;
         server.wants.max_bytes = want_megabytes * 1'000'000;
+        for (const CLI::Option* option : app.get_options())
+            if (option->get_group() == "Zenoh" && option->count() > 0 && !options.zenoh)
+                throw std::invalid_argument(option->get_name() + " needs --zenoh");
         zenoh.listen = options.host;
         if (options.zenoh) server.zenoh = zenoh;
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
@@ -303,7 +306,19 @@ void print_summary(const ServerStats& stats, double seconds) {
     if (stats.hook_errors > 0) fmt::print("{} in hooks\n", plural(stats.hook_errors, "error"));
 }
 
+// A robot listens in several places; which of them was refused is only in the text of the error.
+bool concerns_local_socket(const std::system_error& error, const std::string& path) {
+    return !path.empty() && std::string_view(error.what()).find("cannot listen on " + path) != std::string_view::npos;
+}
+
 std::string explain(const std::system_error& error, const ServeOptions& options) {
+    if (const std::string& path = options.server.local_socket; concerns_local_socket(error, path)) {
+        if (error.code() == std::errc::address_in_use)
+            return fmt::format("{} is in use by another program; choose another path with --local-socket", path);
+        if (error.code() == std::errc::permission_denied)
+            return fmt::format("{} may not be made by this user; choose another path with --local-socket", path);
+        return error.what();
+    }
     const std::string where = address(options.host, options.port);
     if (error.code() == std::errc::address_in_use)
         return fmt::format("{} is in use by another program; choose another port with --port, or any free one with --port 0",

@@ -56,6 +56,7 @@ TEST(Uri, IsRefusedWithWhatIsWrongAndWhatWasExpected) {
              Bad{"wsss://robot", "scheme is not ws or wss"},
              Bad{"wss://", "no host"},
              Bad{"http://robot", "scheme is not ws"},
+             Bad{"foo://robot", "unix:///PATH or zenoh://"},
              Bad{"ws://", "no host"},
              Bad{"ws://:8765", "no host"},
              Bad{"ws:///path", "no host"},

@@ -48,8 +48,6 @@ class EveryProgram(unittest.TestCase):
             for wrong in ("--hlep", "--versoin=3"):
                 result = run(program, wrong, "ws://x" if name == "chiral-probe" else "")
                 self.assertEqual((result.returncode, result.stdout), (2, ""))
-                if name == "chiral-bench":  # which first misses an option that it needs
-                    continue
                 meant = "--help" if wrong == "--hlep" else "--version"
                 self.assertIn(f"{name}: '{wrong.split('=')[0]}' is not known; did you mean '{meant}'?\n", result.stderr)
 
@@ -87,7 +85,8 @@ class EveryScript(unittest.TestCase):
         for script, *arguments in (
                 ("tools/run", "--seconds", "x"), ("tools/run", "--seconds", "0"), ("tools/run", "--seconds"),
                 ("tools/run", "--secnds", "3"), ("tools/run", "--json", "/no/such/folder/file"), ("tools/run", "--size", "64"),
-                ("tools/run", "--depth=3"), ("tools/soak", "--seconds=-1"), ("tools/soak", "--size", "x"),
+                ("tools/run", "--depth=3"), ("tools/run", "--fault", "nope"), ("tools/run", "--engine=nope"),
+                ("tools/run", "--transport", "zenoh"), ("tools/run", "--writes", "frame|fields"), ("tools/soak", "--seconds=-1"), ("tools/soak", "--size", "x"),
                 ("tools/test", "--preset", "no-such"), ("tools/test", "--quik"), ("tools/verify", "--lng"),
                 ("tools/fuzz", "--seconds", "1.5"), ("tools/fuzz", "no_target"), ("bench/run", "--quick", "--save-results"),
                 ("bench/run", "--jsn", "x")):
@@ -99,7 +98,7 @@ class EveryScript(unittest.TestCase):
                 self.assertIn(f"{script} --help", result.stderr)
 
     def test_goes_on_to_build_when_they_are_right(self):
-        for script, *arguments in (("tools/run", "--seconds", "1.5", "--engine=mutex", "--no-depth"), ("tools/soak", "--seed", "3"),
+        for script, *arguments in (("tools/run", "--seconds", "1.5", "--engine=mutex", "--no-depth", "--fault", "all"), ("tools/soak", "--seed", "3"),
                                    ("tools/test", "--preset=asan", "--quick"), ("tools/verify", "--long"),
                                    ("tools/fuzz", "--seconds", "2", "uri"), ("bench/run", "--quick", "--json", "x")):
             with self.subTest(script=script):
@@ -124,6 +123,22 @@ class EveryScript(unittest.TestCase):
         checked = (ROOT / "tools/run").read_text(encoding="utf-8")
         self.assertEqual({option for option in options if f"{option}=" not in checked and f"{option} " not in checked
                           and f'{option}"' not in checked}, set())
+
+    def test_run_knows_every_name_of_the_program_that_it_runs(self):
+        stress = next(program for program in PROGRAMS if program.endswith("chiral-stress"))
+        words = dict(re.findall(r"(--[a-z-]+)=([a-z_]+(?:\|[a-z_]+)+)", (ROOT / "tools/run").read_text(encoding="utf-8")))
+        for option, more in (("--engine", {"list"}), ("--fault", {"list", "all"})):
+            known = run(stress, option, "list").stdout.split()
+            self.assertGreater(len(known), 3)
+            self.assertEqual(set(words[option].split("|")), {*known, *more})
+        for option in ("--transport", "--writes"):
+            wrong = run(stress, option, "nope").stderr
+            self.assertEqual(sorted(words[option].split("|")), re.search(r"nope not in \{(.*)\}", wrong)[1].split(","))
+
+    def test_wheels_says_what_is_no_python(self):
+        result = run("bash", str(ROOT / "tools/wheels"), "no-such-python")
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertEqual(result.stderr, "tools/wheels: 'no-such-python' is no Python of 3.10 or newer\n")
 
 
 if __name__ == "__main__":

@@ -179,7 +179,8 @@ class ProbeTest(unittest.TestCase):
             probe.kill()
 
     def test_mistakes_in_the_options_are_told_and_end_with_2(self):
-        for arguments, wanted in (([], "URI"), (["http://robot"], "expected ws://"), (["ws://"], "expected ws://"),
+        for arguments, wanted in (([], "URI"), (["http://robot"], "expected ws://"), (["foo://x"], "unix:///PATH or zenoh://"),
+                                   (["ws://"], "expected ws://"),
                                   (["ws://x", "--hz", "-3"], "--hz"), (["ws://x", "--act", "--legacy"], "--act")):
             result = programs.run(PROBE, *arguments)
             self.assertEqual(result.returncode, 2, arguments)

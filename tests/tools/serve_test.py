@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -49,6 +50,14 @@ class ServeTest(unittest.TestCase):
             self.assertIn("--port", second.stderr)
             self.assertEqual(second.stdout, "")
 
+    def test_a_busy_local_socket_is_named_and_not_the_port(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "robot")
+            with programs.serve(*SMALL, "--local-socket", path):
+                second = programs.run(SERVE, "--port", "0", "--local-socket", path, *SMALL)
+        self.assertEqual((second.returncode, second.stdout), (1, ""))
+        self.assertIn(f"{path} is in use by another program; choose another path with --local-socket", second.stderr)
+
     def test_mistakes_in_the_options_are_told_and_end_with_2(self):
         for arguments, wanted in (
                 (["--size", "big"], "expected WIDTHxHEIGHT"),
@@ -57,6 +66,8 @@ class ServeTest(unittest.TestCase):
                 (["--joints", "0"], "--joints"),
                 (["--cameras", "-1"], "--cameras"),
                 (["--frobnicate"], "--frobnicate"),
+                (["--zenoh-prefix", "foo"], "--zenoh-prefix needs --zenoh"),
+                (["--zenoh-port", "0"], "--zenoh-port needs --zenoh"),
                 (["--camera", "twice,4x4,cmd:true", "--camera", "twice,4x4,cmd:true"], "twice")):
             result = programs.run(SERVE, *arguments)
             self.assertEqual(result.returncode, 2, arguments)

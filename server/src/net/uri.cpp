@@ -25,6 +25,7 @@ std::string without_token(std::string text) {
 
 constexpr const char* kWebSocket = "ws://HOST[:PORT][/PATH], or wss:// for TLS";
 constexpr const char* kZenoh = "zenoh://HOST[:PORT][/PREFIX][?takeover=1 or ?observe=1], tcp/HOST:PORT or tls/HOST:PORT";
+constexpr const char* kAny = "ws://HOST[:PORT][/PATH], wss:// for TLS, unix:///PATH or zenoh://HOST[:PORT][/PREFIX]";
 
 [[noreturn]] void refuse(const std::string& text, const std::string& problem, const std::string& expected = kWebSocket) {
     std::string message = "address '" + without_token(text) + "': " + problem;  // the problem may quote the text
@@ -82,7 +83,7 @@ Uri parse_uri(const std::string& text) {
     std::string_view rest = text;
     Uri uri;
     uri.secure = rest.starts_with(secure);
-    if (!uri.secure && !rest.starts_with(plain)) refuse(text, "its scheme is not ws or wss");
+    if (!uri.secure && !rest.starts_with(plain)) refuse(text, "its scheme is not ws or wss", kAny);
     rest.remove_prefix(uri.secure ? secure.size() : plain.size());
 
     const std::size_t authority_end = std::min(rest.find_first_of("/?#"), rest.size());
