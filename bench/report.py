@@ -161,6 +161,12 @@ def put_between_markers(path, text, marker="bench"):
     path.write_text(new)
 
 
+def say_where_none_is_stored(path):
+    """Python's figures are python_numbers.py's to write, where that is run; nothing between the markers would look like an oversight."""
+    if "<!-- python -->\n<!-- /python -->" in path.read_text():
+        put_between_markers(path, "None stored yet.\n", "python")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measured", type=pathlib.Path)
@@ -196,6 +202,7 @@ def main():
         for plot in drawn:
             shutil.copy(plot, STORED / plot.name)
         put_between_markers(ROOT / "bench" / "README.md", markdown(table, results.measured["machine"]))
+        say_where_none_is_stored(ROOT / "bench" / "README.md")
         put_between_markers(ROOT / "README.md", headlines(table, results.measured["machine"]))
     print(f"raw results: {arguments.json}" + (f", plots: {arguments.out}/*.svg" if arguments.plots else ""))
 

@@ -124,6 +124,14 @@ class TheReport(unittest.TestCase):
         for change in EXTREMES.values():
             self.assertEqual(report.headlines(found(change), STORED["machine"]).count("| `"), 6)
 
+    def test_says_where_no_figures_of_python_are_stored_and_leaves_those_that_are(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page = pathlib.Path(folder) / "page.md"
+            for before, after in (("", "None stored yet.\n"), ("| figures |\n", "| figures |\n")):
+                page.write_text(f"a\n<!-- python -->\n{before}<!-- /python -->\nb\n")
+                report.say_where_none_is_stored(page)
+                self.assertEqual(page.read_text(), f"a\n<!-- python -->\n{after}<!-- /python -->\nb\n")
+
     def test_does_not_store_a_run_that_had_company(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
