@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// chiral-bench: measures, and writes what it has measured as JSON. bench/run calls it and makes tables and plots of that.
+// chiral-bench: measures, and writes what it has measured as JSON or prints it. bench/run calls it and makes tables and plots of that.
 #include "age.hpp"
 #include "command_line.hpp"
 #include "contention.hpp"
@@ -35,10 +35,10 @@ int main(int argc, char** argv) try {
     std::string json;
     std::string only;
     bool quick = false, tiny = false;
-    app.add_option("--json", json, "where to write the results")->required();
+    app.add_option("--json", json, "where to write the results; without it they are printed");
     app.add_flag("--quick", quick, "about a minute");
     app.add_flag("--tiny", tiny, "a few seconds: shows that it works, the numbers mean nothing")->excludes("--quick");
-    app.add_option("--only", only, "one part, for a profiler")
+    app.add_option("--only", only, "one part, whose figures are printed: for a look, or a profiler")
         ->check(CLI::IsMember({"observations", "actions", "ages", "hold_up", "contention", "zenoh"}));
     if (const auto over = chiral::tools::parse_command_line(app, argc, argv)) return *over;
 
@@ -69,6 +69,9 @@ int main(int argc, char** argv) try {
         ProgressLine progress(work);
         for (const Part& part : parts) part.measure(plan, progress, rows);
     }
+    if (json.empty() || !only.empty())
+        for (const Json& row : rows) std::cout << text_of(row) << '\n';
+    if (json.empty()) return chiral::tools::kOk;
     std::ofstream file(json);
     file << result.dump(1) << '\n';
     file.close();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "record.hpp"
 
+#include <fmt/format.h>
+
 namespace chiral::bench {
 namespace {
 
@@ -52,6 +54,31 @@ Json summarise(Values values) {
     row["p999_ns"] = tail(values, 0.999);
     row["max_ns"] = values.empty() ? Json(nullptr) : Json(values.back());
     return row;
+}
+
+std::string text_of(const Json& row) {
+    std::string text = row.at("experiment").get<std::string>();
+    for (const char* key : {"observation", "way", "comparator", "pace", "load", "role", "asks_for"})
+        if (row.contains(key)) text += fmt::format(", {}", row[key].get<std::string>());
+    if (row.contains("bytes")) text += fmt::format(", {} bytes", row["bytes"].get<std::size_t>());
+    if (row.contains("readers")) text += fmt::format(", readers: {}", row["readers"].get<int>());
+    struct Figure {
+        const char* key;
+        const char* name;
+        double microseconds;
+    };
+    const char* before = "; ";
+    for (const Figure& figure :
+         {Figure{"p50_ns", "p50", 1e-3}, Figure{"p99_ns", "p99", 1e-3},
+          Figure{"longest_update_p50_ns", "longest update p50", 1e-3}, Figure{"longest_update_max_ns", "max", 1e-3},
+          Figure{"cpu_us", "CPU", 1}, Figure{"outside_calls_us", "outside of calls", 1}}) {
+        if (!row.contains(figure.key)) continue;
+        const Json& value = row[figure.key];
+        text += fmt::format("{}{} {}", before, figure.name,
+                            value.is_null() ? "-" : fmt::format("{:.2f} us", value.get<double>() * figure.microseconds));
+        before = ", ";
+    }
+    return text;
 }
 
 }  // namespace chiral::bench

@@ -18,4 +18,7 @@ Json summarise(SampleSet&& set);
 /// The quantiles of plain values, under the same rule.
 Json summarise(Values values);
 
+/// A row in a line for people: what was measured, and how long it took in microseconds.
+std::string text_of(const Json& row);
+
 }  // namespace chiral::bench

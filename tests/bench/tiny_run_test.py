@@ -37,6 +37,13 @@ class ATinyRun(unittest.TestCase):
             self.assertIn(row["what"], self.run_.stdout)
             self.assertIn(row["sentence"], self.run_.stdout)
 
+    def test_a_part_alone_prints_a_line_for_each_row(self):
+        program = os.path.join(os.environ["CHIRAL_BENCH_PROGRAMS"], "chiral-bench")
+        alone = subprocess.run([program, "--tiny", "--only", "hold_up"], capture_output=True, text=True, timeout=240)
+        self.assertEqual(alone.returncode, 0, alone.stderr)
+        for comparator in COMPARATORS:
+            self.assertRegex(alone.stdout, rf"(?m)^hold_up, {comparator}, [0-9]+ bytes, readers: 1; longest update p50 ")
+
     def writer(self, comparator, readers):
         about = {"experiment": "contention", "role": "writer", "comparator": comparator, "readers": readers,
                  "bytes": 640 * 480 * 3, "pace": "flat_out"}

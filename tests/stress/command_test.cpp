@@ -112,6 +112,15 @@ TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
     EXPECT_EQ(r.json["incoherent"], 0);
 }
 
+TEST(StressCommand, NamesTheWordsThatAnOptionTakes) {
+    for (const auto& [option, words] :
+         {std::pair{"--transport", "{inproc,local,ws}"}, std::pair{"--writes", "{fields,frame}"}}) {
+        const Outcome o = stress(std::string(option) + " nope");
+        EXPECT_EQ(o.exit_code, 2);
+        EXPECT_NE(o.output.find(std::string("nope not in ") + words), std::string::npos) << o.output;
+    }
+}
+
 // Where the limits do not allow it, it says at once what would.
 TEST(StressCommand, RunsAsOnARealTimeRobotWhereItMay) {
     const Outcome o = stress("--rt --size 64x48 --seconds 2");
