@@ -78,6 +78,7 @@ void Serving::join_hooks() {
 }
 
 void Serving::shut_down() {
+    stopped_ = true;
     if (local_) local_->stop();
     work_.reset();
     boost::system::error_code ignored;  // nothing to do about a failure on the way out
@@ -108,16 +109,22 @@ void Serving::loop() {
 // Only memory can be short here. Nobody knows what the handler that threw left undone: the connections are lost, what was
 // queued reaches no hook, and the service goes on.
 void Serving::recover(const std::exception& error) noexcept {
+    // Each whatever becomes of the others.
+    if (zenoh_) zenoh_->abort_sessions();
     try {
         service_.abort_connections();
-        if (zenoh_) zenoh_->abort_sessions();
+    } catch (const std::exception&) {  // the rest goes when the next one throws, or with their deadlines
+    }
+    try {
         robot_.options.log(std::string("error on the network thread, all connections dropped: ") + error.what());
     } catch (const std::exception&) {  // no memory for words either
     }
-    if (service_.stopping()) return;
-    // A shutdown that was cut short goes on.
-    if (stopped_.load())
-        boost::asio::post(service_.io.get_executor(), net::PooledHandler(stop_memory_, [this] { shut_down(); }));
+    // A shutdown that was cut short goes on: what it has done it does not do again.
+    if (!stopped_.load() || std::exchange(resuming_, true)) return;
+    boost::asio::post(service_.io.get_executor(), net::PooledHandler(resume_memory_, [this] {
+                          resuming_ = false;
+                          shut_down();
+                      }));
 }
 
 }  // namespace chiral::server

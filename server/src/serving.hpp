@@ -71,7 +71,8 @@ private:
     std::unique_ptr<zenoh::Service> zenoh_;  // null for none
     boost::asio::signal_set signals_;
     std::atomic<bool> stopped_{false};
-    net::HandlerMemory stop_memory_;
+    bool resuming_{false};  // a shutdown that was cut short, by a handler in memory of the network thread's own
+    net::HandlerMemory stop_memory_, resume_memory_;
 };
 
 }  // namespace chiral::server

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "zenoh_in_memory.hpp"
 
+#include "support/waiting.hpp"
+
 #include <chiral_zenoh.h>
 
 #include <algorithm>
@@ -73,10 +75,10 @@ struct Network {
     std::condition_variable changed;
     std::vector<std::string> sessions;
     std::set<std::string> cut;
-    std::string stalled;
+    std::string stalled, without_publishers;
     std::vector<chiral::test::zenoh_network::Passed> passed;
     std::deque<std::function<void()>> due;
-    bool ending{false};
+    bool ending{false}, delivering{false};
 
     struct Subscription {
         std::string session, keys;
@@ -113,9 +115,12 @@ struct Network {
             if (due.empty()) return;
             const auto next_one = std::move(due.front());
             due.pop_front();
+            delivering = true;
             lock.unlock();
             next_one();
             lock.lock();
+            delivering = false;
+            changed.notify_all();
         }
     }
 
@@ -189,7 +194,14 @@ void chiral_zenoh_close(chiral_zenoh_session* session) {
 
 void chiral_zenoh_id(const chiral_zenoh_session* session, char id[33]) { std::memcpy(id, session->id.c_str(), 33); }
 
-chiral_zenoh_publisher* chiral_zenoh_publish(const chiral_zenoh_session* session, const char* key, int, chiral_zenoh_error) {
+chiral_zenoh_publisher* chiral_zenoh_publish(const chiral_zenoh_session* session, const char* key, int,
+                                             chiral_zenoh_error error) {
+    Network& net = network();
+    const std::lock_guard lock(net.mutex);
+    if (!net.without_publishers.empty() && std::string_view(key).starts_with(net.without_publishers)) {
+        write(error, "no publisher for this key");
+        return nullptr;
+    }
     return new chiral_zenoh_publisher{session->id, key};
 }
 
@@ -305,6 +317,13 @@ std::vector<Passed> passed() {
     return network().passed;
 }
 
+bool delivered(std::size_t messages) {
+    Network& net = network();
+    std::unique_lock lock(net.mutex);
+    return net.changed.wait_for(lock, kDeadline,
+                                [&] { return net.passed.size() >= messages && net.due.empty() && !net.delivering; });
+}
+
 void repeat(const Passed& message) {
     Network& net = network();
     const std::lock_guard lock(net.mutex);
@@ -317,6 +336,7 @@ void repeat(const Passed& message) {
 
 void reset() {
     stall("");
+    refuse_publishers("");
     const std::lock_guard lock(network().mutex);
     network().passed.clear();
 }
@@ -325,6 +345,11 @@ void stall(const std::string& key_prefix) {
     const std::lock_guard lock(network().mutex);
     network().stalled = key_prefix;
     network().changed.notify_all();
+}
+
+void refuse_publishers(const std::string& key_prefix) {
+    const std::lock_guard lock(network().mutex);
+    network().without_publishers = key_prefix;
 }
 
 void cut(const std::string& session) {
@@ -343,7 +368,7 @@ std::vector<std::string> sessions() {
 
 struct Peer::State {
     chiral_zenoh_session* session;
-    chiral_zenoh_declaration* declaration;
+    std::vector<chiral_zenoh_declaration*> declarations;
 };
 
 Peer::Peer(const std::string& listens_to, std::function<void(Bytes)> on_message) {
@@ -358,14 +383,21 @@ Peer::Peer(const std::string& listens_to, std::function<void(Bytes)> on_message)
         (*static_cast<Function*>(context))(std::move(message));
     };
     const auto drop = [](void* context) { delete static_cast<Function*>(context); };
-    state_ = new State{session, chiral_zenoh_subscribe(session, listens_to.c_str(),
-                                                       {call, drop, new Function(std::move(on_message))}, error)};
+    state_ = new State{
+        session,
+        {chiral_zenoh_subscribe(session, listens_to.c_str(), {call, drop, new Function(std::move(on_message))}, error)}};
 }
 
 Peer::~Peer() {
-    chiral_zenoh_undeclare(state_->declaration);
+    for (chiral_zenoh_declaration* declaration : state_->declarations) chiral_zenoh_undeclare(declaration);
+    static_cast<void>(delivered(0));  // on_message uses what goes next
     chiral_zenoh_close(state_->session);
     delete state_;
+}
+
+void Peer::show(const std::string& token) {
+    char text[64];
+    state_->declarations.push_back(chiral_zenoh_token(state_->session, token.c_str(), {text, sizeof text}));
 }
 
 void Peer::put(const std::string& key, const Bytes& message) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Server and client over Zenoh, on a network within the process that does what it is told to.
+#include "net/zenoh.hpp"
 #include "net/zenoh_keys.hpp"
 #include "support.hpp"
+#include "zenoh/inbox.hpp"
 #include "zenoh_in_memory.hpp"
 
 #include <chiral/client.hpp>
@@ -413,6 +415,70 @@ TEST(Zenoh, RobotsUnderPrefixesOfTheirOwnAreApart) {
     EXPECT_EQ(one->stats().connections, 0U);
 }
 
+// ---- strangers, and means that run out ----
+
+TEST(Zenoh, StrangersThatShowThemselvesInCrowdsKeepNobodyOut) {
+    Robot robot;
+    const std::string me = network::sessions().back();
+    network::Peer stranger("nothing", [](const Bytes&) {});
+    for (int i = 0; i < 1500; ++i) stranger.show("chiral/@chiral/client/" + me + "/stranger" + std::to_string(i));
+    PolicyClient client(kAddress, impatient());
+    EXPECT_EQ(refusal_of(client), "let in");
+}
+
+TEST(Zenoh, AClientForWhichThereAreNoMeansIsTheOnlyOneThatIsNotServed) {
+    Robot robot;
+    PolicyClient controls(kAddress, impatient());
+    controls.connect();
+    network::refuse_publishers("chiral/s2c/");
+    ClientOptions options = impatient();
+    options.connect_timeout = 100ms;
+    PolicyClient watches(std::string(kAddress) + "/chiral?observe=1", options);
+    EXPECT_TRUE(contains(refusal_of(watches), "does not answer"));
+    EXPECT_TRUE(robot.log.wait_for("no publisher for this key"));
+    network::refuse_publishers("");
+    EXPECT_EQ(controls.get_obs().cameras.size(), 1U);
+    PolicyClient later(std::string(kAddress) + "/chiral?observe=1", impatient());
+    EXPECT_EQ(refusal_of(later), "let in");
+    EXPECT_TRUE(controls.connected());
+}
+
+TEST(Zenoh, WhatACallbackThrowsIsNotThrownThroughTheLibrary) {
+    const net::ZenohSession session("multicast: {enabled: false}", "");
+    Watched<int> heard;
+    const auto subscription = session.subscribe("throws", [&](const net::ZenohSample&) {
+        heard.change([](int& count) { ++count; });
+        throw std::bad_alloc();
+    });
+    const net::ZenohPublisher publisher = session.publish("throws");
+    for (int i = 0; i < 2; ++i) publisher.put({}, {});
+    EXPECT_TRUE(heard.wait([](int count) { return count == 2; }));
+}
+
+TEST(Zenoh, TheNetworkThreadIsToldOnceHoweverMuchComesUntilItLooks) {
+    zenoh::Inbox inbox("", 100);
+    EXPECT_TRUE(inbox.to_be_told());
+    EXPECT_FALSE(inbox.to_be_told());
+    inbox.told();
+    EXPECT_TRUE(inbox.to_be_told());
+}
+
+TEST(Zenoh, AServerThatIsOpenToAllSaysSoLoudly) {
+    const auto beyond_loopback = [](ServerOptions& options) {
+        options.zenoh->only = false;
+        options.zenoh->listen = "0.0.0.0";
+    };
+    Robot open(beyond_loopback);
+    EXPECT_TRUE(open.log.wait_for("WARNING: listening for Zenoh on 0.0.0.0 without a token"));
+    Robot closed([&](ServerOptions& options) {
+        beyond_loopback(options);
+        options.zenoh->prefix = "other";
+        options.access.bearer_token = "secret";
+    });
+    EXPECT_TRUE(closed.log.wait_for("serving Zenoh"));
+    EXPECT_EQ(closed.log.count("WARNING"), 0U);  // it would have come first
+}
+
 // ---- documented servers ----
 
 /// A server of the documented kind: answers each request with what it is told to.
@@ -466,8 +532,10 @@ TEST(Zenoh, WhatADocumentedServerSaysUnaskedIsDropped) {
         if (type == wire::RequestType::metadata) return {observation_at(-1.0), metadata_of("x"), observation_at(-2.0)};
         return {observation_at(3.0), observation_at(-3.0), metadata_of("y")};
     });
+    network::reset();
     PolicyClient client("tcp/127.0.0.1:7447", impatient());
     client.connect();
+    ASSERT_TRUE(network::delivered(4));  // what comes only after the next request would pass for its answer
     EXPECT_EQ(client.get_obs().timestamp, 3.0);
 }
 

@@ -17,13 +17,15 @@ TO_ROBOT, FROM_ROBOT = "chiral/c2s", "chiral/s2c"
 DEADLINE = 60.0
 
 
-def session(mode="peer", **endpoints):
-    """Of listen or connect: a list of endpoints."""
+def session(mode="peer", token=None, **endpoints):
+    """Of listen or connect: a list of endpoints. `token`: as a password of Zenoh's own, which the documented programs do not have."""
     config = zenoh.Config()
     config.insert_json5("mode", json.dumps(mode))
     config.insert_json5("scouting/multicast/enabled", "false")
     config.insert_json5("listen/endpoints", json.dumps(endpoints.get("listen", ["tcp/127.0.0.1:0"] if mode == "peer" else [])))
     config.insert_json5("connect/endpoints", json.dumps(endpoints.get("connect", [])))
+    if token is not None:
+        config.insert_json5("transport/auth/usrpwd", json.dumps({"user": "chiral", "password": token}))
     return zenoh.open(config)
 
 

@@ -18,6 +18,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tools"))
 
+import zenoh  # noqa: E402
+
 import documented  # noqa: E402
 from programs import PROBE, SERVE, Program, run  # noqa: E402
 
@@ -131,6 +133,36 @@ class Interop(unittest.TestCase):
                 if not wanted:
                     break
             self.assertEqual(wanted, set())
+            del subscribers
+
+    def test_whoever_does_not_know_the_token_hears_nothing_and_moves_nothing(self):
+        with Robot("--token", "right") as robot:
+            address, endpoint = f"zenoh://127.0.0.1:{robot.port}", f"tcp/127.0.0.1:{robot.port}"
+            for wrong in (None, "wrong"):
+                with self.assertRaises(zenoh.ZError):
+                    documented.session(mode="client", token=wrong, connect=[endpoint])
+                told = run(PROBE, address, *(("--token", wrong) if wrong else ()), "--count", "1", "--timeout", "3")
+                self.assertEqual(told.returncode, 1, told.stdout + told.stderr)
+                self.assertIn("token", told.stderr)
+            # A peer's session opens, and goes on trying.
+            stranger, friend = documented.session(connect=[endpoint]), documented.session(token="right", connect=[endpoint])
+            self.addCleanup(stranger.close)
+            self.addCleanup(friend.close)
+            overheard, heard = queue.Queue(), queue.Queue()
+            subscribers = [stranger.declare_subscriber("chiral/**", overheard.put), friend.declare_subscriber("chiral/**", heard.put)]
+            client = Program(PROBE, address, "--token", "right", "--seconds", "600")
+            self.addCleanup(client.kill)
+            client.wait_line("per observation")
+            message = documented.encode({"type": "nonsense"})
+            hello = str(heard.get(timeout=documented.DEADLINE).key_expr)
+            self.assertIn("chiral/c2s/", hello)
+            # What would end the session of the client, if anybody listened.
+            stranger.put(hello, message)
+            told = run(PROBE, address, "--token", "right", "--count", "3", "--timeout", "3")
+            self.assertIn("Another client controls this robot", told.stderr)
+            self.assertEqual([bytes(sample.payload) for sample in list(overheard.queue)], [message])  # its own
+            friend.put(hello, message)  # and it does: this one may
+            robot.program.wait_line("gone: ")
             del subscribers
 
     def test_tls_with_certificates_of_both_sides_is_zenohs_own(self):

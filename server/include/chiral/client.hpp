@@ -60,7 +60,8 @@ struct ClientOptions {
     /// Actions that put_action() keeps for dispatch.
     std::size_t max_queued_actions = 256;
     /// Sent as "Authorization: Bearer TOKEN" in the handshake, to the server of the address and to nobody else: redirections
-    /// are not followed. Over ws:// whoever can listen on the network can read it.
+    /// are not followed. Over ws:// whoever can listen on the network can read it. zenoh://: the password of user "chiral" as well,
+    /// without which a robot that asks for a token opens no session; one that asks for none opens none with it.
     std::string bearer_token;
     /// wss:// only. PEM file with the certificates that are trusted: the authority that signed the server's certificate, or
     /// that certificate itself. Empty: the authorities that the system trusts.

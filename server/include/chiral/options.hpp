@@ -61,7 +61,8 @@ struct LocalAccess {
 /// Who may connect.
 struct AccessOptions {
     /// Asked for as "Authorization: Bearer TOKEN", or as "?access_token=TOKEN" where a browser cannot send that. Empty: not
-    /// asked for. /healthz and the frame of the live page need none.
+    /// asked for. /healthz and the frame of the live page need none. Over Zenoh it is the password of user "chiral", without which
+    /// nobody gets a session, and routers have to ask for it as well: see docs/ZENOH.md.
     std::string bearer_token;
     /// Browsers tell the Origin of the page that opens a WebSocket. Allowed are those listed here ("https://lab.example"),
     /// and the server's own page: at an address, a name without a dot or in .local, and with a token also at other names,
@@ -87,12 +88,14 @@ struct WantOptions {
 /// CHIRAL_ZENOH=ON.
 struct ZenohOptions {
     /// Where clients and routers reach it. Empty: it listens nowhere. What is not loopback is open to everybody who reaches it,
-    /// unless the configuration file asks for TLS certificates or an access token is set.
+    /// unless the configuration file asks for TLS certificates or AccessOptions::bearer_token is set; the log warns of that.
     std::string listen = "127.0.0.1";
     int port = 7447;  ///< 0: one that is free, see PolicyServer::zenoh_port()
-    /// Instead of WebSocket and HTTP: it listens at the server's own host and port, not at those above.
+    /// Instead of WebSocket and HTTP, which get no port: it listens at the PolicyServer's own host and port, not at those above.
+    /// Mind that the default host there is 0.0.0.0: all addresses of the machine.
     bool only = false;
-    /// Routers to which it connects, and again when they were gone: "tcp/HOST:7447".
+    /// Routers to which it connects, and again when they were gone: "tcp/HOST:7447". With a token they have to ask for it. Whoever
+    /// gets a session with one of them is with the robot.
     std::vector<std::string> connect;
     /// Of all its keys. The documented programs know "chiral" only; robots that share routers need one each.
     std::string prefix = "chiral";

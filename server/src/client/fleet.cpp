@@ -16,7 +16,7 @@ std::vector<FoundRobot> find_robots(const std::string& address, Duration patienc
     const net::ZenohUri uri = net::parse_zenoh_uri(address);
     std::vector<FoundRobot> found;
     try {
-        const net::ZenohSession session(client::zenoh_configuration(uri), options.zenoh_config_file);
+        const net::ZenohSession session(client::zenoh_configuration(uri, options.bearer_token), options.zenoh_config_file);
         const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(patience).count();
         session.find_tokens(
             net::ZenohKeys{"**"}.robot_token(net::kEveryone),
@@ -27,7 +27,7 @@ std::vector<FoundRobot> find_robots(const std::string& address, Duration patienc
                 found.push_back({std::string(key.substr(0, key.size() - id.size() - behind)), std::string(id)});
             });
     } catch (const net::ZenohError& error) {
-        throw ConnectionError(uri.text + ": " + error.what());
+        throw ConnectionError(uri.text + ": " + client::no_zenoh_session(error.what(), options.bearer_token));
     }
     std::sort(found.begin(), found.end(),
               [](const FoundRobot& a, const FoundRobot& b) { return std::tie(a.prefix, a.id) < std::tie(b.prefix, b.id); });

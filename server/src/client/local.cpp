@@ -105,14 +105,16 @@ private:
 
     // Until a message is complete: then the reader has it, and reading goes on with read_next().
     void read() {
-        for (;;) {
+        constexpr int at_once = 16;
+        for (int left = at_once;;) {
             switch (reader_.read(handle_)) {
                 case PacketOutcome::done: break;
                 case PacketOutcome::would_wait: return read_some();
                 case PacketOutcome::ended: return over("the server ended the connection without a word");
                 case PacketOutcome::broken: return over(std::string("the connection broke: ") + std::strerror(errno));
             }
-            if (closing_) continue;  // until the end
+            if (closing_ && --left > 0) continue;  // until the end
+            if (closing_) return read_some();      // whoever floods does not keep the timer from its turn
             if (!take_packet()) return;
         }
     }

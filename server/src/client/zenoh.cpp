@@ -8,6 +8,7 @@
 #include "net/uri.hpp"
 #include "net/zenoh.hpp"
 #include "net/zenoh_keys.hpp"
+#include "net/zenoh_login.hpp"
 
 #include <chiral/wire.hpp>
 
@@ -153,7 +154,11 @@ private:
 // ---- opening ----
 
 std::optional<Transport::OpenFailure> Zenoh::meet(TimePoint deadline) {
-    session_.emplace(zenoh_configuration(uri_), options_.zenoh_config_file);
+    try {
+        session_.emplace(zenoh_configuration(uri_, options_.bearer_token), options_.zenoh_config_file);
+    } catch (const net::ZenohError& error) {
+        return OpenFailure{no_zenoh_session(error.what(), options_.bearer_token), false};
+    }
     to_robot_.emplace(session_->publish(keys_.to_robot()));
     std::vector<std::string> robots = find_robots_here(deadline);
     // The answer tells of who has subscribed, too. Ours show their tokens first: whoever has none now has none.
@@ -335,14 +340,20 @@ private:
 
 }  // namespace
 
-std::string zenoh_configuration(const net::ZenohUri& uri) {
+std::string zenoh_configuration(const net::ZenohUri& uri, const std::string& token) {
     const auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(patience).count();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(patience).count();
     return "{mode: 'client', connect: {endpoints: ['" + uri.endpoint +
            "'], timeout_ms: 0, exit_on_failure: true}, scouting: {multicast: {enabled: false}, gossip: {enabled: false}}, "
-           "transport: {unicast: {open_timeout: " +
-           std::to_string(milliseconds) + "}, link: {tx: {lease: " + std::to_string(net::kZenohLeaseMs) +
+           "transport: {auth: " +
+           net::zenoh_login(token) + ", unicast: {open_timeout: " + std::to_string(milliseconds) +
+           "}, link: {tx: {lease: " + std::to_string(net::kZenohLeaseMs) +
            ", queue: {congestion_control: {block: {wait_before_close: " + std::to_string(microseconds) + "}}}}}}}";
+}
+
+std::string no_zenoh_session(const std::string& why, const std::string& token) {
+    const std::string said = why.substr(0, why.find_last_not_of(" !") + 1);
+    return said + (token.empty() ? ", or a token is asked for" : ", or the token is wrong, or none is asked for");
 }
 
 std::unique_ptr<Endpoint> zenoh_endpoint(const std::string& address, const ClientOptions& options) {

@@ -18,8 +18,11 @@
 
 namespace chiral::client {
 
-/// Of a session that connects there and to nobody else.
-std::string zenoh_configuration(const net::ZenohUri& uri);
+/// Of a session that connects there and to nobody else, and shows the token, if there is one.
+std::string zenoh_configuration(const net::ZenohUri& uri, const std::string& token);
+
+/// What Zenoh says of a session that it could not open, with what it does not say: that this may be for the token.
+std::string no_zenoh_session(const std::string& why, const std::string& token);
 
 std::unique_ptr<Endpoint> zenoh_endpoint(const std::string& address, const ClientOptions& options);
 

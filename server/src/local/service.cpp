@@ -153,6 +153,15 @@ void Service::accept_later() noexcept {
     }
 }
 
+// Once for each time that the system runs out of something, however long that takes.
+void Service::say_failing(const char* why) noexcept {
+    if (std::exchange(failing_, true)) return;
+    try {
+        robot.options.log(std::string("cannot accept local clients: ") + why);
+    } catch (const std::exception&) {  // no memory for words
+    }
+}
+
 // Never deaf: whatever fails, the next client is waited for.
 void Service::on_acceptable() noexcept {
     constexpr int at_once = 8;  // then the others have their turn
@@ -161,8 +170,7 @@ void Service::on_acceptable() noexcept {
             if (!take_next()) break;
         return accept();
     } catch (const std::system_error& error) {
-        // Said once for each time that the system runs out of something, however long that takes.
-        if (!std::exchange(failing_, true)) robot.options.log(std::string("cannot accept local clients: ") + error.what());
+        say_failing(error.what());
     } catch (const std::exception&) {  // no memory for a client, whose socket is closed
     }
     accept_later();

@@ -65,6 +65,7 @@ private:
     void accept() noexcept;
     void accept_later() noexcept;
     void on_acceptable() noexcept;
+    void say_failing(const char* why) noexcept;
     bool take_next();
     std::string refusal(uid_t user) const;
     void shut_down();

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <exception>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 namespace chiral::local {
@@ -228,9 +229,14 @@ void Session::wish_for_bell(net::PacketBytes body) {
     const std::vector<CameraConfig>& cameras = service_.robot.source->engine().cameras();
     const auto camera =
         std::find_if(cameras.begin(), cameras.end(), [&](const CameraConfig& c) { return c.name == wish->camera; });
-    if (camera != cameras.end())
-        return service_.bell.ring(this, socket_.native_handle(), static_cast<std::size_t>(camera - cameras.begin()),
-                                  wish->after);
+    if (camera != cameras.end()) {
+        try {
+            return service_.bell.ring(this, socket_.native_handle(), static_cast<std::size_t>(camera - cameras.begin()),
+                                      wish->after);
+        } catch (const std::system_error&) {  // this client's loss, and nobody else's
+            return finish(Cause::dropped, "there is no thread to watch that camera for it");
+        }
+    }
     if (net::send_packet(socket_.native_handle(), PacketKind::bell, net::bell_number(net::kNoSuchCamera)) ==
         PacketOutcome::would_wait)
         finish(Cause::deaf, "it takes nothing of an answer");

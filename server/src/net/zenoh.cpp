@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -35,9 +36,17 @@ void drop_function(void* context) {
     delete static_cast<Function*>(context);
 }
 
+// Nothing may unwind into Zenoh. Only memory can be short: what the callback was told of is lost, as it might be on the way.
+template <class Call>
+void guarded(Call&& call) noexcept {
+    try {
+        call();
+    } catch (const std::exception&) {}
+}
+
 chiral_zenoh_on_sample callback(OnZenohSample on_sample) {
     const auto call = [](void* context, const chiral_zenoh_sample* sample) {
-        (*static_cast<OnZenohSample*>(context))(ZenohSample(*sample));
+        guarded([&] { (*static_cast<OnZenohSample*>(context))(ZenohSample(*sample)); });
     };
     return {call, drop_function<OnZenohSample>, new OnZenohSample(std::move(on_sample))};
 }
@@ -86,7 +95,9 @@ void ZenohPublisher::put(std::span<const std::uint8_t> message, std::span<const 
 
 ZenohDeclaration ZenohPublisher::watch_matching(std::function<void(bool)> on_matching) const {
     using Function = std::function<void(bool)>;
-    const auto call = [](void* context, int matching) { (*static_cast<Function*>(context))(matching != 0); };
+    const auto call = [](void* context, int matching) {
+        guarded([&] { (*static_cast<Function*>(context))(matching != 0); });
+    };
     Why why;
     return ZenohDeclaration(
         why.checked(chiral_zenoh_watch_matching(publisher_.get(),

@@ -3,7 +3,7 @@
 // there. RAII around <chiral_zenoh.h>, which says more.
 //
 // Callbacks come on Zenoh's threads, also for a moment after what declared them is gone: they must hold what they need. They
-// must not throw, and not block for long.
+// must not block for long. What they throw is dropped, with what they were told.
 #pragma once
 
 #include <chiral_zenoh.h>

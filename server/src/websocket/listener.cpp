@@ -158,6 +158,15 @@ void Listener::pause(Door& door) noexcept {
     }
 }
 
+// Once for each time that the system runs out of something, however long that takes.
+void Listener::say_failing(Door& door, const char* why) noexcept {
+    if (std::exchange(door.failing, true)) return;
+    try {
+        log_(std::string("cannot accept connections: ") + why);
+    } catch (const std::exception&) {  // no memory for words
+    }
+}
+
 void Listener::on_ready(Door& door) noexcept {
     constexpr int kAtOnce = 8;  // then the others have their turn
     try {
@@ -165,8 +174,7 @@ void Listener::on_ready(Door& door) noexcept {
             if (!take_next(door)) return wait(door);
         wait(door);
     } catch (const std::system_error& error) {
-        // Said once for each time that the system runs out of something, however long that takes.
-        if (!std::exchange(door.failing, true)) log_(std::string("cannot accept connections: ") + error.what());
+        say_failing(door, error.what());
         pause(door);
     } catch (const std::exception&) {  // not even words for it
         pause(door);

@@ -54,6 +54,7 @@ private:
     void wait(Door& door) noexcept;
     void pause(Door& door) noexcept;
     void on_ready(Door& door) noexcept;
+    void say_failing(Door& door, const char* why) noexcept;
     bool take_next(Door& door);
 
     boost::asio::io_context& io_;

@@ -5,6 +5,7 @@
 // Thread rule: Zenoh's threads put, the network thread takes.
 #pragma once
 
+#include "net/handler_memory.hpp"
 #include "net/zenoh.hpp"
 #include "net/zenoh_keys.hpp"
 #include "robot/arrival.hpp"
@@ -16,7 +17,9 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -32,28 +35,30 @@ public:
     /// Messages that may wait, and the bytes that they may hold together.
     static constexpr std::size_t kMostMessages = 256;
 
-    explicit Inbox(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+    Inbox(std::string whose, std::size_t most_bytes) : client(std::move(whose)), most_bytes_(most_bytes) {}
+
+    const std::string client;
+    net::HandlerMemory telling;  // of the one handler that tells the network thread
 
     /// Copies the message, which arrived at `arrived` or, if its sender says when it was sent, maybe earlier. One that finds no
-    /// room is lost, and overrun() says so from then on.
-    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint arrived) {
-        const std::size_t size = sample.size();
+    /// room, or for which there is no memory, is lost, and overrun() says so from then on.
+    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint arrived) noexcept {
         const std::lock_guard lock(mutex_);
-        if (overrun_ || waiting_.size() == kMostMessages || size > most_bytes_ - bytes_) {
+        try {
+            keep(sample, note, arrived);
+        } catch (const std::bad_alloc&) {
             overrun_ = true;
-            return;
         }
-        Message message;
-        if (!used_.empty()) {
-            message.bytes = std::move(used_.back());
-            used_.pop_back();
-        }
-        message.bytes.resize(size);
-        sample.copy_to(message.bytes.data());
-        message.note = note;
-        message.arrived = note.sent_ns != 0 ? std::min(arrived, sender_.arrival(note.sent_ns, Clock::now())) : arrived;
-        bytes_ += size;
-        waiting_.push_back(std::move(message));
+    }
+    /// Whether the network thread is to be told that there is something. Once is enough, however much comes until it looks.
+    bool to_be_told() noexcept {
+        const std::lock_guard lock(mutex_);
+        return !std::exchange(told_, true);
+    }
+    /// It looks: what comes from now on is told again.
+    void told() noexcept {
+        const std::lock_guard lock(mutex_);
+        told_ = false;
     }
     std::optional<Message> take() {
         const std::lock_guard lock(mutex_);
@@ -81,12 +86,32 @@ public:
     }
 
 private:
+    void keep(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint arrived) {
+        const std::size_t size = sample.size();
+        if (overrun_ || waiting_.size() == kMostMessages || size > most_bytes_ - bytes_) {
+            overrun_ = true;
+            return;
+        }
+        Message message;
+        if (!used_.empty()) {
+            message.bytes = std::move(used_.back());
+            used_.pop_back();
+        }
+        message.bytes.resize(size);
+        sample.copy_to(message.bytes.data());
+        message.note = note;
+        message.arrived = note.sent_ns != 0 ? std::min(arrived, sender_.arrival(note.sent_ns, Clock::now())) : arrived;
+        waiting_.push_back(std::move(message));
+        bytes_ += size;
+    }
+
     const std::size_t most_bytes_;
     mutable std::mutex mutex_;  // guards what follows
     std::deque<Message> waiting_;
     std::vector<std::vector<std::uint8_t>> used_;
     std::size_t bytes_{0};
     bool overrun_{false};
+    bool told_{false};
     robot::SenderClock sender_;
 };
 

@@ -33,6 +33,7 @@ public:
 
 private:
     void work();
+    void say_lost(const char* why) noexcept;
     void publish_observation();
     void publish_figures();
 

@@ -7,6 +7,17 @@
 #include <utility>
 
 namespace chiral::zenoh {
+namespace {
+
+void say(std::string& failed, const char* why) noexcept {
+    try {
+        failed = why;
+    } catch (const std::exception&) {
+        failed = "no memory";  // fits without
+    }
+}
+
+}  // namespace
 
 Sender::Sender(net::ZenohPublisher publisher, std::function<void()> ended)
     : publisher_(std::move(publisher)), ended_(std::move(ended)), thread_([this] {
@@ -46,7 +57,7 @@ void Sender::work() {
         try {
             publisher_.put(message.pieces, message.note, message.keeps);
         } catch (const std::exception& error) {
-            if (message.failed != nullptr) *message.failed = error.what();
+            if (message.failed != nullptr) say(*message.failed, error.what());
         }
     }
 }

@@ -30,7 +30,7 @@ public:
         std::string* failed{nullptr};  ///< where to say why it was not sent; lives as long as `keeps`
     };
 
-    /// `ended` is the last that its thread calls.
+    /// `ended` is the last that its thread calls, and must not throw. Throws std::system_error if there is no thread.
     Sender(net::ZenohPublisher publisher, std::function<void()> ended);
     /// Waits for what is being sent.
     ~Sender();

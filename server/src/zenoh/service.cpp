@@ -4,11 +4,15 @@
 #include "net/bearer_token.hpp"
 #include "net/printable.hpp"
 #include "net/sockets.hpp"
+#include "net/zenoh_login.hpp"
+#include "zenoh/configuration.hpp"
 #include "zenoh/session.hpp"
 
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <exception>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -33,33 +37,6 @@ Duration beat_of(const ServerOptions& options) {
 // Zenoh does not say how many bytes it has taken out of the kernel.
 constexpr auto uncounted = [] { return std::optional<robot::ArrivalClock::Bytes>(); };
 
-std::string endpoint_text(const std::string& host, int port) {
-    const bool ipv6 = host.find(':') != std::string::npos;
-    return "tcp/" + (ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
-}
-
-std::string quoted(const std::string& text) {
-    std::string json = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') json += '\\';
-        json += c;
-    }
-    return json + '"';
-}
-
-// Zenoh's own defaults would look for others by multicast, tell everybody of everybody, and listen on all addresses.
-std::string configuration(const ZenohOptions& options, const std::string& host, int port) {
-    std::string routers;
-    for (const std::string& router : options.connect) routers += (routers.empty() ? "" : ",") + quoted(router);
-    const std::string listen = host.empty() ? "" : quoted(endpoint_text(host, port));
-    const auto stalled = std::chrono::duration_cast<std::chrono::microseconds>(options.stalled_timeout).count();
-    return "{mode: 'peer', listen: {endpoints: [" + listen + "]}, connect: {endpoints: [" + routers +
-           "]}, scouting: {multicast: {enabled: false}, gossip: {enabled: false}}, "
-           "transport: {link: {tx: {lease: " +
-           std::to_string(net::kZenohLeaseMs) +
-           ", queue: {congestion_control: {block: {wait_before_close: " + std::to_string(stalled) + "}}}}}}}";
-}
-
 }  // namespace
 
 Service::Service(robot::Robot& served, boost::asio::io_context& io_context, const std::string& host, int port)
@@ -75,24 +52,29 @@ Service::Service(robot::Robot& served, boost::asio::io_context& io_context, cons
       beat_(io.get_executor()),
       force_(io.get_executor()) {
     door_->service = this;
-    door_->inboxes.emplace("", std::make_shared<Inbox>(options.max_message_bytes));
+    door_->inboxes.emplace("", std::make_shared<Inbox>("", options.max_message_bytes));
     open(host, port);
 }
 
 // Zenoh does not tell which port it was given: one that is free a moment before is nearly always free.
 void Service::open(const std::string& host, int port) {
+    const net::ZenohDictionary users(options.access.bearer_token);
     constexpr int tries = 5;
     for (int attempt = 1; !session_; ++attempt) {
         if (port == 0 && !host.empty()) port_ = net::free_tcp_port(host);
         try {
-            session_.emplace(configuration(zenoh, host, port_), zenoh.config_file);
+            session_.emplace(configuration(options, host, port_, users.path()), zenoh.config_file);
         } catch (const net::ZenohError& error) {
             if (port != 0 || attempt == tries)
                 throw std::system_error(std::make_error_code(std::errc::io_error),
                                         "Zenoh at " + endpoint_text(host, port_) + ": " + error.what());
         }
     }
+    if (const std::string warning = warning_if_open_to_all(options, host, port_); !warning.empty()) log(warning);
     log("serving Zenoh under " + keys_.prefix + (host.empty() ? "" : " at " + endpoint_text(host, port_)));
+    if (!options.access.bearer_token.empty() && !zenoh.connect.empty())
+        log(std::string("routers are to let in user '") + net::kZenohUser +
+            "' with the token as password: there is no session with one that asks nobody");
 }
 
 Service::~Service() {
@@ -111,65 +93,96 @@ Service::~Service() {
 
 // On the network thread the service may be gone again: the event loop is older than it, and ends after it.
 template <class Function>
-void Service::hand_over(const std::shared_ptr<Door>& door, Function&& function) {
-    const std::lock_guard lock(door->mutex);
-    if (door->service == nullptr) return;
-    boost::asio::post(door->service->io.get_executor(), [door, function = std::forward<Function>(function)]() mutable {
+auto Service::on_network_thread(const std::shared_ptr<Door>& door, Function&& function) {
+    return [door, function = std::forward<Function>(function)]() mutable {
         Service* service = nullptr;
         {
             const std::lock_guard still_there(door->mutex);
             service = door->service;
         }
         if (service != nullptr) function(*service);
-    });
+    };
 }
 
-void Service::on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample) {
+template <class Function>
+void Service::hand_over(const std::shared_ptr<Door>& door, Function&& function) {
+    const std::lock_guard lock(door->mutex);
+    if (door->service != nullptr)
+        boost::asio::post(door->service->io.get_executor(), on_network_thread(door, std::forward<Function>(function)));
+}
+
+// Where that must not fail. `memory` must outlive the function, and is for one at a time.
+template <class Function>
+void Service::hand_over(const std::shared_ptr<Door>& door, net::HandlerMemory& memory, Function&& function) noexcept {
+    const std::lock_guard lock(door->mutex);
+    if (door->service != nullptr)
+        boost::asio::post(door->service->io.get_executor(),
+                          net::PooledHandler(memory, on_network_thread(door, std::forward<Function>(function))));
+}
+
+void Service::on_message(const std::shared_ptr<Door>& door, const net::ZenohSample& sample) {
     const auto note = net::ZenohNote::decoded(sample.attachment());
-    const std::string client(sample.name());
-    if (note && note->kind == net::ZenohNote::Kind::hello) {
-        constexpr std::size_t longest = 4096;
-        if (sample.size() > longest) return;
+    if (note && note->kind == net::ZenohNote::Kind::hello) return on_hello(door, sample);
+    put(door, sample.name(), sample, note.value_or(net::ZenohNote{}));
+}
+
+void Service::on_hello(const std::shared_ptr<Door>& door, const net::ZenohSample& sample) {
+    constexpr std::size_t longest = 4096;
+    if (sample.size() > longest) return;
+    {
+        const std::lock_guard lock(door->mutex);
+        if (door->hellos == kMostHellos) return;
+        ++door->hellos;
+    }
+    try {
         std::string text(sample.size(), '\0');
         sample.copy_to(reinterpret_cast<std::uint8_t*>(text.data()));
-        {
-            const std::lock_guard lock(door->mutex);
-            if (door->hellos == kMostHellos) return;
-            ++door->hellos;
-        }
-        return hand_over(door, [client, text](Service& service) { service.hello(client, text); });
+        hand_over(door, [client = std::string(sample.name()), text](Service& service) { service.hello(client, text); });
+    } catch (const std::exception&) {  // no memory: the client will say it again
+        const std::lock_guard lock(door->mutex);
+        --door->hellos;
     }
-    if (!put(*door, client, sample, note.value_or(net::ZenohNote{}))) return;  // it has not been let in, or not any more
-    hand_over(door, [client](Service& service) { service.arrived(client); });
 }
 
-// False if there is no such client.
-bool Service::put(Door& door, std::string_view client, const net::ZenohSample& sample, const net::ZenohNote& note) {
+// What comes for one who has not been let in, or not any more, is nobody's.
+void Service::put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
+                  const net::ZenohNote& note) {
     std::shared_ptr<Inbox> inbox;
     const TimePoint now = Clock::now();
     TimePoint arrived;
     {
-        const std::lock_guard lock(door.mutex);
-        const auto found = door.inboxes.find(client);
-        if (found == door.inboxes.end()) return false;
+        const std::lock_guard lock(door->mutex);
+        const auto found = door->inboxes.find(client);
+        if (found == door->inboxes.end()) return;
         inbox = found->second;
-        door.arrivals.turn(now, uncounted);
-        arrived = door.arrivals.arrival(now, uncounted);
+        door->arrivals.turn(now, uncounted);
+        arrived = door->arrivals.arrival(now, uncounted);
     }
     inbox->put(sample, note, arrived);
-    return true;
+    if (!inbox->to_be_told()) return;
+    hand_over(door, inbox->telling, [inbox](Service& service) {
+        inbox->told();
+        if (inbox->client.empty()) service.documented_arrived();
+        else service.arrived(inbox->client);
+    });
 }
 
 // Zenoh's threads and this one are all that shows whether the process goes on.
-void Service::beat() {
+void Service::beat() noexcept {
+    if (!work_) return;
+    bool missed = false;
     {
         const std::lock_guard lock(door_->mutex);
         door_->arrivals.turn(Clock::now(), uncounted);
+        missed = std::exchange(door_->missed, false);
     }
-    beat_.expires_after(beat_of(options));
-    beat_.async_wait([this](boost::system::error_code error) {
-        if (!error) beat();
-    });
+    if (missed) abort_sessions();
+    try {
+        beat_.expires_after(beat_of(options));
+        beat_.async_wait(net::PooledHandler(beat_memory_, [this](boost::system::error_code) { beat(); }));
+    } catch (const std::exception&) {  // no memory for a timer: then without a pause
+        boost::asio::post(io.get_executor(), net::PooledHandler(beat_memory_, [this] { beat(); }));
+    }
 }
 
 void Service::start() {
@@ -178,9 +191,14 @@ void Service::start() {
     const std::string& me = session_->id();
     const auto told = [door = door_](auto then) {
         return [door, then](const net::ZenohSample& sample) {
-            hand_over(door, [then, name = std::string(sample.name()), gone = sample.gone()](Service& service) {
-                (service.*then)(name, gone);
-            });
+            try {
+                hand_over(door, [then, name = std::string(sample.name()), gone = sample.gone()](Service& service) {
+                    (service.*then)(name, gone);
+                });
+            } catch (const std::exception&) {  // no memory: whoever it was may be in control, and gone
+                const std::lock_guard lock(door->mutex);
+                door->missed = true;
+            }
         };
     };
     publications_.emplace(robot, *session_, keys_);
@@ -188,13 +206,10 @@ void Service::start() {
     declarations_.push_back(session_->watch_tokens(keys_.robot_token(net::kEveryone), told(&Service::robot_token)));
     declarations_.push_back(session_->token(keys_.robot_token(me)));
     declarations_.push_back(session_->watch_tokens(keys_.client_token(me, net::kEveryone), told(&Service::client_token)));
-    declarations_.push_back(
-        session_->subscribe(keys_.to_robot(me, net::kEveryone),
-                            [this, door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
-    declarations_.push_back(session_->subscribe(keys_.to_robot(), [door = door_](const net::ZenohSample& sample) {
-        put(*door, "", sample, net::ZenohNote{});
-        hand_over(door, [](Service& service) { service.documented_arrived(); });
-    }));
+    declarations_.push_back(session_->subscribe(
+        keys_.to_robot(me, net::kEveryone), [door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
+    declarations_.push_back(session_->subscribe(
+        keys_.to_robot(), [door = door_](const net::ZenohSample& sample) { put(door, "", sample, net::ZenohNote{}); }));
     declarations_.push_back(to_documented_->watch_matching([door = door_](bool matching) {
         if (matching) return;
         hand_over(door, [](Service& service) {
@@ -207,22 +222,29 @@ void Service::start() {
 // ---- who is let in ----
 
 void Service::client_token(const std::string& client, bool gone) {
-    if (!gone) {
-        if (present_.size() < kMostRemembered) present_.insert(client);
-        return;
-    }
+    if (!gone) return remember(client);
     present_.erase(client);
     const auto session = sessions_.find(client);
     if (session != sessions_.end()) std::shared_ptr(session->second)->finish(Cause::broken, "its Zenoh session is gone");
+}
+
+// Of too many, the one goes that came first of those who have not been let in: it has had the most time for its hello.
+void Service::remember(const std::string& client) {
+    present_.try_emplace(client, ++seen_);
+    if (present_.size() <= kMostRemembered) return;
+    auto first = present_.end();
+    for (auto each = present_.begin(); each != present_.end(); ++each)
+        if (!sessions_.contains(each->first) && (first == present_.end() || each->second < first->second)) first = each;
+    if (first != present_.end()) present_.erase(first);
 }
 
 void Service::robot_token(const std::string& other, bool gone) {
     if (other == session_->id()) return;
     if (gone) others_.erase(other);
     else if (others_.size() < kMostRemembered) others_.insert(other);
-    log(gone ? "robot " + net::printable(other) + " under the same Zenoh prefix is gone"
-             : "WARNING: robot " + net::printable(other) + " is under the same Zenoh prefix '" + keys_.prefix +
-                   "': clients that cannot choose are not heard");
+    log_stranger(gone ? "robot " + net::printable(other) + " under the same Zenoh prefix is gone"
+                      : "WARNING: robot " + net::printable(other) + " is under the same Zenoh prefix '" + keys_.prefix +
+                            "': clients that cannot choose are not heard");
 }
 
 void Service::hello(const std::string& client, const std::string& text) {
@@ -257,7 +279,7 @@ void Service::admit(const std::string& client, const net::ZenohHello& hello) {
     }
     const bool observes = seat != nullptr;
     const bool take_over = hello.wish == Wish::take_over;
-    const auto inbox = std::make_shared<Inbox>(options.max_message_bytes);
+    const auto inbox = std::make_shared<Inbox>(client, options.max_message_bytes);
     const auto session = std::make_shared<Session>(*this, client, inbox, std::move(seat));
     if (!observes && !session->take_control(take_over && options.allow_takeover))
         return refuse(client, robot::kPolicyError,
@@ -268,8 +290,21 @@ void Service::admit(const std::string& client, const net::ZenohHello& hello) {
         const std::lock_guard lock(door_->mutex);
         door_->inboxes.emplace(client, inbox);
     }
-    session->start(session_->publish(keys_.from_robot(session_->id(), client)));
+    if (!start(*session, keys_.from_robot(session_->id(), client)))
+        return refuse(client, robot::kPolicyError, "The robot has no means for one more client: try again later.");
     if (sessions_.contains(client)) session->welcome();
+}
+
+// False if there is no thread or no publisher for it. It is this client's loss, and nobody else's.
+bool Service::start(Session& session, const std::string& answers_to) {
+    try {
+        session.start(session_->publish(answers_to));
+        return true;
+    } catch (const std::runtime_error& error) {  // std::system_error, net::ZenohError
+        log_stranger(std::string("cannot serve a client by Zenoh: ") + error.what());
+        session.abort();
+        return false;
+    }
 }
 
 void Service::refuse(const std::string& client, std::uint16_t code, const std::string& why) {
@@ -281,9 +316,13 @@ void Service::refuse(const std::string& client, std::uint16_t code, const std::s
     message.note = net::ZenohNote{net::ZenohNote::Kind::end, code, 0, 0}.encoded();
     message.keeps = words;
     if (senders_.size() >= options.max_connections) return;  // too many are being told already
-    Sender& once = sender(session_->publish(keys_.from_robot(session_->id(), client)));
-    once.send(std::move(message));
-    once.end();
+    try {
+        Sender& once = sender(session_->publish(keys_.from_robot(session_->id(), client)));
+        once.send(std::move(message));
+        once.end();
+    } catch (const std::runtime_error& error) {  // it will ask again
+        log_stranger("which it was not told: " + std::string(error.what()));
+    }
 }
 
 void Service::arrived(const std::string& client) {
@@ -305,7 +344,7 @@ void Service::documented_arrived() {
     const auto session = std::make_shared<Session>(*this, "", inbox, nullptr);
     if (!session->take_control(false)) return turn_away("a client is connected already");
     sessions_.emplace("", session);
-    session->start(session_->publish(keys_.from_robot()));
+    if (!start(*session, keys_.from_robot())) return turn_away("there are no means for it");
     session->read();
 }
 
@@ -326,12 +365,17 @@ void Service::log_stranger(const std::string& line) {
 // ---- senders, and the end ----
 
 Sender& Service::sender(net::ZenohPublisher publisher) {
-    const auto at = std::make_shared<Sender*>(nullptr);
-    auto made = std::make_unique<Sender>(std::move(publisher), [door = door_, at] {
-        hand_over(door, [at](Service& service) { service.sender_ended(*at); });
+    struct End {
+        Sender* of{nullptr};  // of the network thread
+        net::HandlerMemory memory;
+    };
+    const auto end = std::make_shared<End>();
+    auto made = std::make_unique<Sender>(std::move(publisher), [door = door_, end] {
+        hand_over(door, end->memory, [end](Service& service) { service.sender_ended(end->of); });
     });
-    *at = made.get();
-    return *senders_.emplace(made.get(), std::move(made)).first->second;
+    Sender& known = *senders_.emplace(made.get(), std::move(made)).first->second;
+    end->of = &known;
+    return known;
 }
 
 void Service::sender_ended(Sender* sender) {
@@ -340,10 +384,10 @@ void Service::sender_ended(Sender* sender) {
 }
 
 void Service::shut_down() {
-    if (stopping_) return;
     stopping_ = true;
-    const auto open = sessions_;  // they leave while we go through them
-    for (const auto& [client, session] : open) session->close(Cause::stopping, "the server is stopping");
+    // They leave as they are closed.
+    for (std::size_t left = sessions_.size(); left > 0 && !sessions_.empty(); --left)
+        std::shared_ptr(sessions_.begin()->second)->close(Cause::stopping, "the server is stopping");
     if (senders_.empty()) return let_loop_end();
     force_.expires_after(std::chrono::seconds(2));
     force_.async_wait([this](boost::system::error_code error) {

@@ -8,6 +8,7 @@
 // Thread rule: network thread, unless it says otherwise. Zenoh's callbacks hand over to it.
 #pragma once
 
+#include "net/handler_memory.hpp"
 #include "net/zenoh.hpp"
 #include "net/zenoh_keys.hpp"
 #include "robot/arrival.hpp"
@@ -61,7 +62,8 @@ public:
 
     /// Declares what the network sees.
     void start();
-    /// Ends all sessions, and lets the event loop run out of work when they have been told, or after a while.
+    /// Ends all sessions, and lets the event loop run out of work when they have been told, or after a while. Again, where
+    /// something was thrown in the middle of it.
     void shut_down();
     /// Ends all sessions, at once.
     void abort_sessions() noexcept;
@@ -78,24 +80,33 @@ private:
         std::mutex mutex;           // guards what follows
         Service* service{nullptr};  // null when it is gone
         std::map<std::string, std::shared_ptr<Inbox>, std::less<>> inboxes;
-        int hellos{0};  // that wait for the network thread
+        int hellos{0};       // that wait for the network thread
+        bool missed{false};  // a token came or went, for which there was no memory
         robot::ArrivalClock arrivals;
     };
     template <class Function>
+    static auto on_network_thread(const std::shared_ptr<Door>& door, Function&& function);
+    template <class Function>
     static void hand_over(const std::shared_ptr<Door>& door, Function&& function);
-    void on_message(std::shared_ptr<Door> door, const net::ZenohSample& sample);
-    static bool put(Door& door, std::string_view client, const net::ZenohSample& sample, const net::ZenohNote& note);
+    template <class Function>
+    static void hand_over(const std::shared_ptr<Door>& door, net::HandlerMemory& memory, Function&& function) noexcept;
+    static void on_message(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
+    static void on_hello(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
+    static void put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
+                    const net::ZenohNote& note);
 
     void hello(const std::string& client, const std::string& text);
     void admit(const std::string& client, const net::ZenohHello& hello);
     void refuse(const std::string& client, std::uint16_t code, const std::string& why);
     void arrived(const std::string& client);
     void documented_arrived();
+    bool start(Session& session, const std::string& answers_to);
     void client_token(const std::string& client, bool gone);
+    void remember(const std::string& client);
     void robot_token(const std::string& other, bool gone);
     void sender_ended(Sender* sender);
     void let_loop_end();
-    void beat();
+    void beat() noexcept;
     void open(const std::string& host, int port);
     void log_stranger(const std::string& line);
 
@@ -104,11 +115,13 @@ private:
     std::shared_ptr<Door> door_;
     std::map<std::string, std::shared_ptr<Session>> sessions_;  // by client; "" is the documented one
     std::map<Sender*, std::unique_ptr<Sender>> senders_;        // until their threads have ended
-    std::set<std::string> present_;                             // clients of ours that are seen
-    std::set<std::string> others_;                              // robots under the same prefix
+    std::map<std::string, std::uint64_t> present_;              // clients of ours that are seen, by when they came
+    std::uint64_t seen_{0};
+    std::set<std::string> others_;  // robots under the same prefix
     robot::RateLimit stranger_lines_;
     bool stopping_{false};
     Timer beat_, force_;
+    net::HandlerMemory beat_memory_;
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
 
     std::optional<net::ZenohSession> session_;

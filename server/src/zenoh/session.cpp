@@ -178,9 +178,8 @@ void Session::finish(Cause cause, const std::string& why) {
 void Session::abort() noexcept {
     try {
         finish(Cause::dropped, "dropped");
-    } catch (const std::exception&) {
-        service_.leave(client_);
-    }
+    } catch (const std::exception&) {}
+    service_.leave(client_);  // also if it was finished before, but for this
 }
 
 std::string Session::peer() const { return documented() ? "without a name, by Zenoh" : "zenoh:" + client_; }
