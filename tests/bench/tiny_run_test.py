@@ -115,8 +115,8 @@ class ATinyRun(unittest.TestCase):
                 self.assertEqual(row["calls"], row["preempted"]["calls"] + row["samples"], row)
             self.assertLessEqual(row["slept_and_preempted"], row["slept"])
             self.assertGreaterEqual(row["preempted_batches"], 0)
-            if row["samples"]:
-                self.assertGreaterEqual(row["max_ns"], row["p99_ns"] or row["p50_ns"])
+            if row["p99_ns"] is not None:  # of single calls as the longest is; p50 may be of batches, which others disturbed
+                self.assertGreaterEqual(row["max_ns"], row["p99_ns"])
 
     def test_every_comparator_was_measured_as_often_as_the_others(self):
         def about(row):
