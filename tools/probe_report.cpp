@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "probe_report.hpp"
 
+#include "slots_in_extra.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -32,7 +34,7 @@ std::string dash_or(const std::optional<double>& value, int digits) {
 
 std::size_t name_width(const ProbeStatistics& statistics) {
     std::size_t width = 6;
-    for (const auto* tracks : {&statistics.cameras(), &statistics.proprios()})
+    for (const auto* tracks : {&statistics.cameras(), &statistics.proprios(), &statistics.slots()})
         for (const SourceTrack& track : *tracks) width = std::max(width, printable(track.name()).size());
     return std::min<std::size_t>(width, 32);
 }
@@ -129,6 +131,8 @@ std::string meaning_of(const std::string& stream, const InfoMap& metadata) {
 std::string shape_table(const Observation& obs, const InfoMap& metadata) {
     std::string table = "sources\n";
     std::size_t width = 6, total = 0;
+    const std::vector<SlotInfo> slots = slots_in(obs.extra);
+    for (const SlotInfo& slot : slots) width = std::max(width, printable(slot.name).size());
     for (const CameraInfo& camera : obs.cameras) width = std::max(width, printable(camera.name).size());
     for (const ProprioInfo& proprio : obs.proprios) width = std::max(width, printable(proprio.name).size());
     for (const CameraInfo& camera : obs.cameras) {
@@ -145,7 +149,12 @@ std::string shape_table(const Observation& obs, const InfoMap& metadata) {
                              meaning_of(proprio.name, metadata));
         total += proprio.data.size() * sizeof(float);
     }
-    if (obs.cameras.empty() && obs.proprios.empty()) return table + "  (none)\n";
+    for (const SlotInfo& slot : slots) {
+        table +=
+            fmt::format("  {:<{}}  slot {} {}\n", printable(slot.name), width, times(slot.shape), to_string(slot.dtype));
+        total += slot.data.size();
+    }
+    if (obs.cameras.empty() && obs.proprios.empty() && slots.empty()) return table + "  (none)\n";
     return table + fmt::format("  {} per observation\n", bytes_text(static_cast<double>(total)));
 }
 
@@ -174,7 +183,7 @@ std::string summary(const ProbeResult& result) {
     text += fmt::format("\n  {:<{}}  {:>15}  {:>7}  {:>17}  {:>7}  {:>7}  {}\n", "source", width, "sequence", "Hz",
                         "age p50 / max, ms", "seen", "missed", "status");
     bool known = true;
-    for (const auto* tracks : {&statistics.cameras(), &statistics.proprios()}) {
+    for (const auto* tracks : {&statistics.cameras(), &statistics.proprios(), &statistics.slots()}) {
         for (const SourceTrack& track : *tracks) {
             text += source_row(track, width);
             known = known && track.known();
@@ -223,6 +232,13 @@ std::string to_json(const ProbeResult& result) {
         Json entry = {{"name", proprio.name}, {"size", proprio.data.size()}, {"dtype", "float32"}};
         entry.update(track_json(statistics.proprios()[i]));
         json["proprios"].push_back(entry);
+    }
+    json["slots"] = Json::array();
+    const std::vector<SlotInfo> slots = slots_in(result.last.extra);
+    for (std::size_t i = 0; i < statistics.slots().size() && i < slots.size(); ++i) {
+        Json entry = {{"name", slots[i].name}, {"shape", slots[i].shape}, {"dtype", to_string(slots[i].dtype)}};
+        entry.update(track_json(statistics.slots()[i]));
+        json["slots"].push_back(entry);
     }
     return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }

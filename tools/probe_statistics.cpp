@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "probe_statistics.hpp"
 
+#include "slots_in_extra.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -69,6 +71,15 @@ void ProbeStatistics::add(const Observation& obs, double round_trip) {
         const ProprioInfo& proprio = obs.proprios[i];
         track(proprios_, i, proprio.name)
             .add(proprio.sequence, proprio.timestamp, proprio.missed, proprio.status, obs.snapshot_time);
+    }
+    const std::vector<SlotInfo> slots = slots_in(obs.extra);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        const SlotInfo& slot = slots[i];
+        SourceTrack& so_far = track(slots_, i, slot.name);
+        // What was missed is not sent; a server that was started again counts from the beginning.
+        const std::uint64_t before = so_far.last_sequence();
+        const std::uint64_t missed = slot.sequence > before + 1 ? slot.sequence - before - 1 : 0;
+        so_far.add(slot.sequence, slot.timestamp, missed, slot.status, obs.snapshot_time);
     }
 }
 

@@ -19,7 +19,7 @@ struct Quantiles {
 /// Nothing if there are no values.
 std::optional<Quantiles> quantiles_of(std::vector<double> values);
 
-/// One camera or proprio stream over the whole run.
+/// One camera, proprio stream or slot over the whole run.
 class SourceTrack {
 public:
     explicit SourceTrack(std::string name) : name_(std::move(name)) {}
@@ -70,11 +70,12 @@ public:
     std::optional<Quantiles> recent_round_trips();
     const std::vector<SourceTrack>& cameras() const noexcept { return cameras_; }
     const std::vector<SourceTrack>& proprios() const noexcept { return proprios_; }
+    const std::vector<SourceTrack>& slots() const noexcept { return slots_; }
 
 private:
     std::vector<double> round_trips_;
     std::size_t shown_{0};
-    std::vector<SourceTrack> cameras_, proprios_;
+    std::vector<SourceTrack> cameras_, proprios_, slots_;
 };
 
 }  // namespace chiral::tools

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "save_observation.hpp"
 
+#include "slots_in_extra.hpp"
+
 #include <chiral/dtype.hpp>
 
 #include <fmt/format.h>
@@ -80,10 +82,10 @@ void save_png(const std::filesystem::path& path, const Picture& picture) {
 }
 
 template <class T>
-double element(const ByteBuffer& bytes, std::size_t i) {
+T element(const std::uint8_t* bytes, std::size_t i) {
     T value;
-    std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
-    return static_cast<double>(value);
+    std::memcpy(&value, bytes + i * sizeof value, sizeof value);
+    return value;
 }
 
 // IEEE 754 binary16, for which C++20 has no type.
@@ -95,22 +97,24 @@ double half(std::uint16_t bits) {
     return bits >> 15 != 0 ? -size : size;
 }
 
-double element(const ByteBuffer& bytes, DType type, std::size_t i) {
+// Calls `use` with element i, a half as the double that it stands for.
+template <class Use>
+auto with_element(const std::uint8_t* bytes, DType type, std::size_t i, Use use) {
     switch (type) {
         case DType::boolean:
-        case DType::uint8: return element<std::uint8_t>(bytes, i);
-        case DType::int8: return element<std::int8_t>(bytes, i);
-        case DType::uint16: return element<std::uint16_t>(bytes, i);
-        case DType::int16: return element<std::int16_t>(bytes, i);
-        case DType::uint32: return element<std::uint32_t>(bytes, i);
-        case DType::int32: return element<std::int32_t>(bytes, i);
-        case DType::uint64: return element<std::uint64_t>(bytes, i);
-        case DType::int64: return element<std::int64_t>(bytes, i);
-        case DType::float16: return half(static_cast<std::uint16_t>(element<std::uint16_t>(bytes, i)));
-        case DType::float32: return element<float>(bytes, i);
-        case DType::float64: return element<double>(bytes, i);
+        case DType::uint8: return use(element<std::uint8_t>(bytes, i));
+        case DType::int8: return use(element<std::int8_t>(bytes, i));
+        case DType::uint16: return use(element<std::uint16_t>(bytes, i));
+        case DType::int16: return use(element<std::int16_t>(bytes, i));
+        case DType::uint32: return use(element<std::uint32_t>(bytes, i));
+        case DType::int32: return use(element<std::int32_t>(bytes, i));
+        case DType::uint64: return use(element<std::uint64_t>(bytes, i));
+        case DType::int64: return use(element<std::int64_t>(bytes, i));
+        case DType::float16: return use(half(element<std::uint16_t>(bytes, i)));
+        case DType::float32: return use(element<float>(bytes, i));
+        case DType::float64: break;
     }
-    return 0.0;
+    return use(element<double>(bytes, i));
 }
 
 bool is_float(DType type) { return type == DType::float16 || type == DType::float32 || type == DType::float64; }
@@ -139,7 +143,7 @@ void save_image(const std::filesystem::path& path, const CameraInfo& camera) {
     std::vector<std::uint8_t> swapped;
     if (type == DType::uint16)
         for (std::size_t i = 0; i < camera.image.size() / 2; ++i)
-            append_16(swapped, static_cast<unsigned>(element<std::uint16_t>(camera.image, i)));
+            append_16(swapped, element<std::uint16_t>(camera.image.data(), i));
     const auto width = static_cast<std::size_t>(camera.image_shape[1]);
     save_png(path, {static_cast<png_uint_32>(width), static_cast<png_uint_32>(camera.image_shape[0]),
                     static_cast<int>(8 * size_of(type)), color_types[channels - 1],
@@ -154,7 +158,9 @@ std::vector<unsigned> millimetres_of(const std::filesystem::path& path, const Ca
     const double unit = camera.depth_unit > 0 ? camera.depth_unit : is_float(type) ? 1.0 : 0.001;
     std::vector<unsigned> depth(pixels);
     for (std::size_t i = 0; i < pixels; ++i) {
-        const double millimetres = std::round(element(camera.depth_data, type, i) * unit * 1000.0);
+        const double depth_in_units =
+            with_element(camera.depth_data.data(), type, i, [](auto value) { return static_cast<double>(value); });
+        const double millimetres = std::round(depth_in_units * unit * 1000.0);
         if (millimetres > 0 && std::isfinite(millimetres)) depth[i] = static_cast<unsigned>(std::min(65535.0, millimetres));
     }
     return depth;
@@ -228,6 +234,33 @@ nlohmann::json rows_of(const Matrix& matrix) {
     return rows;
 }
 
+// Lists of lists, as deep as the shape is long: numpy.array() of it has that shape. What is not finite is null.
+nlohmann::json values_of(const SlotInfo& slot, std::size_t dimension, std::size_t& next) {
+    if (dimension == slot.shape.size()) {
+        const std::size_t i = next++;
+        if (slot.dtype == DType::boolean) return slot.data[i] != 0;
+        return with_element(slot.data.data(), slot.dtype, i, [](auto value) { return nlohmann::json(value); });
+    }
+    nlohmann::json values = nlohmann::json::array();
+    for (int i = 0; i < slot.shape[dimension]; ++i) values.push_back(values_of(slot, dimension + 1, next));
+    return values;
+}
+
+nlohmann::json slots_json(const Observation& obs) {
+    nlohmann::json slots = nlohmann::json::array();
+    for (const SlotInfo& slot : slots_in(obs.extra)) {
+        std::size_t next = 0;
+        slots.push_back({{"name", slot.name},
+                         {"timestamp", slot.timestamp},
+                         {"sequence", slot.sequence},
+                         {"status", to_string(slot.status)},
+                         {"dtype", to_string(slot.dtype)},
+                         {"shape", slot.shape},
+                         {"values", values_of(slot, 0, next)}});
+    }
+    return slots;
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> save_observation(const Observation& obs, const std::filesystem::path& folder) {
@@ -271,6 +304,8 @@ std::vector<std::filesystem::path> save_observation(const Observation& obs, cons
                                     {"timestamp", proprio.timestamp},
                                     {"sequence", proprio.sequence},
                                     {"values", proprio.data}});
+
+    json["slots"] = slots_json(obs);
 
     files.push_back(folder / "observation.json");
     std::ofstream out(files.back());

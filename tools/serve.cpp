@@ -120,6 +120,7 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
     app.add_option("--proprio-hz", robot.proprio_hz, "Samples per second of each stream [500]")
         ->check(in_range(0.01, 10000.0))
         ->type_name("HZ");
+    app.add_flag("--touch", robot.touch, "The gripper has pads that feel: slot touch, 2 x 4 x 4 pressures in kPa");
     app.add_option("--joints", robot.joints, "Joints of the arm [7]")->check(in_range(1, 256))->type_name("N");
     app.add_flag("--legacy", options.legacy, "Implement step() only, as robots for the legacy C++ server do");
     for (CLI::Option* option : app.get_options())

@@ -81,6 +81,7 @@ ServerOptions server_options(const RobotOptions& options, ServerOptions server) 
     EngineOptions& engine = server.engine;
     engine.camera_stale_after = std::max(engine.camera_stale_after, periods(options.camera_hz, 4));
     engine.proprio_stale_after = std::max(engine.proprio_stale_after, periods(options.proprio_hz, 8));
+    if (options.touch) engine.slots.push_back(slot_config<Touch>("touch", DType::float32, {2, 4, 4}));
     return server;
 }
 
@@ -120,6 +121,7 @@ SimulatedSensors::SimulatedSensors(Engine& engine, const RobotOptions& options)
         threads_.emplace_back([this, i](const std::stop_token& stop) { film(stop, i); });
     for (int i = 0; i < options_.proprios; ++i)
         threads_.emplace_back([this, i](const std::stop_token& stop) { sense(stop, i); });
+    if (options_.touch) threads_.emplace_back([this](const std::stop_token& stop) { feel(stop); });
 }
 
 void SimulatedSensors::stop() {
@@ -172,6 +174,25 @@ void SimulatedSensors::sense(const std::stop_token& stop, int stream) {
         const Status status =
             engine_.update_proprio(static_cast<std::size_t>(stream), sample.data(), sample.size(), measured);
         if (!status && !std::exchange(told, true)) fmt::print(stderr, "simulated joints: {}\n", status.message());
+    }
+}
+
+// Something soft that wanders over the pads.
+void SimulatedSensors::feel(const std::stop_token& stop) {
+    Slot<Touch> slot(engine_, "touch");
+    Touch touch;
+    Pace pace(options_.proprio_hz);
+    bool told = false;
+    while (pace.wait(stop)) {
+        const TimePoint measured = Clock::now();
+        const double seconds = std::chrono::duration<double>(measured - start_).count();
+        const double row = 1.5 + std::sin(seconds), column = 1.5 + std::cos(0.7 * seconds);
+        for (auto& pad : touch.pressure)
+            for (int r = 0; r < 4; ++r)
+                for (int c = 0; c < 4; ++c)
+                    pad[r][c] = static_cast<float>(20.0 * std::exp(-std::pow(r - row, 2) - std::pow(c - column, 2)));
+        const Status status = slot.update(touch, measured);
+        if (!status && !std::exchange(told, true)) fmt::print(stderr, "simulated touch: {}\n", status.message());
     }
 }
 

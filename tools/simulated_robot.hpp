@@ -13,6 +13,7 @@
 
 #include <chiral/engine.hpp>
 #include <chiral/server.hpp>
+#include <chiral/slot.hpp>
 
 #include <atomic>
 #include <memory>
@@ -22,6 +23,11 @@
 #include <vector>
 
 namespace chiral::tools {
+
+/// Pressures on the two pads of the gripper, in kPa.
+struct Touch {
+    float pressure[2][4][4];
+};
 
 struct RobotOptions {
     int cameras = 2;  ///< simulated ones, named cam_0, cam_1, ...
@@ -33,6 +39,8 @@ struct RobotOptions {
     int proprios = 3;
     int joints = 7;
     double proprio_hz = 500.0;
+    /// A slot for data of a type of its own: touch, what the pads of the gripper feel, at the rate of the streams.
+    bool touch = false;
     /// Rate at which the rows of an action chunk are played; also told to clients.
     double control_hz = 20.0;
     /// Cameras whose pictures come from a command. They follow the simulated ones.
@@ -42,7 +50,7 @@ struct RobotOptions {
 /// What the options declare.
 std::vector<CameraConfig> camera_configs(const RobotOptions& options);
 std::vector<ProprioConfig> proprio_configs(const RobotOptions& options);
-/// `server`, in which a source is not stale before it missed a few of its own periods.
+/// `server`, with the slot, and in which a source is not stale before it missed a few of its own periods.
 ServerOptions server_options(const RobotOptions& options, ServerOptions server = {});
 /// What fits the arm: targets within +-pi, as many as there are joints, at most 0.5 rad from one row to the next.
 ActionGateOptions arm_gate(const RobotOptions& options, GatePolicy policy);
@@ -63,6 +71,7 @@ public:
 private:
     void film(const std::stop_token& stop, int camera);
     void sense(const std::stop_token& stop, int stream);
+    void feel(const std::stop_token& stop);
 
     Engine& engine_;
     const RobotOptions options_;

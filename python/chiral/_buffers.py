@@ -107,9 +107,9 @@ class Camera:
         self.lock = CameraLock(self)
         self.timestamp: tuple[int, Any] | None = None  # set by the program for the image of this number
 
-    def view(self) -> _native.View:
+    def view(self, with_depth: bool = False) -> _native.View:
         """The one that the lock's block looks at, or a look of its own."""
-        return self.lock.view_of_this_thread() or _native.View(self.server, self.index)
+        return self.lock.view_of_this_thread() or _native.View(self.server, self.index, with_depth)
 
 
 class Proprio:
@@ -202,7 +202,7 @@ class CameraLock(_Lock):
         self._matrices: dict[str, tuple[Array, Array]] = {}  # what the block works on, and what it was
 
     def _begin(self) -> None:
-        self._view = _native.View(self._camera.server, self._camera.index)
+        self._view = _native.View(self._camera.server, self._camera.index, self._camera.has_depth)
         self._matrices = {}
 
     def _end(self) -> None:
@@ -278,7 +278,7 @@ class Pixels(_ByName):
     def __getitem__(self, name: str) -> Array:
         if name not in self._names:
             raise KeyError(name)
-        pixels: Array = getattr(self._cameras[name].view(), self._what)()
+        pixels: Array = getattr(self._cameras[name].view(with_depth=self._what == "depth"), self._what)()
         return pixels.view(ReadOnlyPixels)
 
 

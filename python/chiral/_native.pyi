@@ -2,6 +2,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ._sources import CameraTuple, ProprioTuple, SlotTuple
 from .types import Array
 
 class ConnectionError(OSError): ...
@@ -12,9 +13,9 @@ class HeldObservation: ...
 class Server:
     def __init__(
         self,
-        cameras: list[tuple[str, int, int, int, bool, Array, Array, str, str, float, bool, str, int]],
-        proprios: list[tuple[str, int]],
-        slots: list[tuple[str, int, str, list[int]]],
+        cameras: list[CameraTuple],
+        proprios: list[ProprioTuple],
+        slots: list[SlotTuple],
         host: str,
         port: int,
         options: dict[str, Any],
@@ -39,7 +40,7 @@ class Server:
     def wait_frame(self, camera: int, after: int, timeout: float) -> bool: ...
 
 class View:
-    def __init__(self, server: Server, camera: int) -> None: ...
+    def __init__(self, server: Server, camera: int, with_depth: bool) -> None: ...
     def image(self) -> Array: ...
     def depth(self) -> Array: ...
     def intrinsics(self) -> Array: ...

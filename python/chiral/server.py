@@ -7,7 +7,6 @@ import abc
 import asyncio
 import contextvars
 import logging
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Pro
 from ._hooks import Connection, Hooks
 from ._log import Log, line_taker
 from ._observe import lent
+from ._sources import camera_tuple, proprio_tuple, slot_tuple
 from .types import Array, CameraConfig, Observation, ProprioConfig, SlotConfig
 
 __all__ = ["Frame", "PolicyServer"]
@@ -88,26 +88,9 @@ class PolicyServer(abc.ABC):
 
         self._chiral_hooks = Hooks(self)
         self._chiral_native = native = _native.Server(
-            [
-                (
-                    config.name,
-                    config.height,
-                    config.width,
-                    config.channels,
-                    config.has_depth,
-                    np.ascontiguousarray(config.intrinsics, dtype=np.float64),
-                    np.ascontiguousarray(config.extrinsics, dtype=np.float64),
-                    _dtype_name(config, "image_dtype"),
-                    _dtype_name(config, "depth_dtype"),
-                    float(config.depth_unit),
-                    bool(config.two_dimensional),
-                    config.encoding,
-                    int(config.max_encoded_bytes),
-                )
-                for config in self._configs
-            ],
-            [(config.name, config.size) for config in self._proprio_configs],
-            [_slot_values(config) for config in self._slot_configs],
+            [camera_tuple(config) for config in self._configs],
+            [proprio_tuple(config) for config in self._proprio_configs],
+            [slot_tuple(config) for config in self._slot_configs],
             self.host,
             self.port,
             options,
@@ -457,28 +440,6 @@ def _tell_end(native: _native.Server, loop: asyncio.AbstractEventLoop, ended: as
 
     if not loop.is_closed():
         loop.call_soon_threadsafe(tell)
-
-
-_DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
-
-
-def _dtype_name(config: CameraConfig, what: str) -> str:
-    """Numpy's name of a dtype that the wire can carry."""
-    dtype = np.dtype(getattr(config, what))
-    if dtype.name not in _DTYPES or not dtype.isnative:
-        raise ValueError(f"camera '{config.name}': {what} is {dtype.str}, expected {', '.join(_DTYPES)} in native byte order")
-    return str(dtype.name)
-
-
-def _slot_values(config: SlotConfig) -> tuple[str, int, str, list[int]]:
-    """Name, bytes, and as what observations carry it."""
-    dtype = np.dtype(config.dtype)
-    if dtype.hasobject or dtype.itemsize == 0:
-        raise ValueError(f"slot '{config.name}': dtype is {dtype.str}, expected one of a fixed size, without objects")
-    size = dtype.itemsize * math.prod(config.shape)
-    if dtype.name in _DTYPES and dtype.isnative:
-        return config.name, size, dtype.name, list(config.shape) or [1]
-    return config.name, size, "uint8", [size]
 
 
 def _encoded(image: Any, name: str) -> Any:

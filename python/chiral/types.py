@@ -28,11 +28,18 @@ class ProprioConfig:
     """One proprioception stream: a vector that is read as a whole.
 
     name: unique among the streams. size: number of elements. dtype: of the buffer; on the wire it is always float32.
+    element_names, one for each, and unit are told to clients. stale_after, frozen_after, expected_hz: as a CameraConfig's, with
+    the server's proprio_stale_after and proprio_frozen_after.
     """
 
     name: str
     size: int
     dtype: npt.DTypeLike = np.float32
+    element_names: tuple[str, ...] = ()
+    unit: str = ""
+    stale_after: float | None = None
+    frozen_after: int | None = None
+    expected_hz: float = 0.0
 
 
 @dataclass
@@ -45,6 +52,12 @@ class CameraConfig:
     16-bit millimetres; 0: nobody says, float types are metres then), and two_dimensional, for images of shape (H, W) with
     channels=1. encoding="jpeg": update_image() takes the bytes of a JPEG, at most max_encoded_bytes of them (0: as many as its
     pixels have); in the program its image is a vector of these bytes, while clients get pixels.
+
+    stale_after (seconds) and frozen_after (equal images in a row, 0: never) of this camera, instead of the server's
+    camera_stale_after and camera_frozen_after. expected_hz: images per second that it is to deliver, 0 where nobody says; where
+    stale_after is not given and three periods are longer than the server's limit, they are the limit. readers: looks at it that
+    are views of its memory at once, 0 to 2, and depth_readers, of these, at its depth map; each costs one image. Further looks
+    are copies.
     """
 
     name: str
@@ -60,6 +73,11 @@ class CameraConfig:
     two_dimensional: bool = False
     encoding: str = "raw"
     max_encoded_bytes: int = 0
+    stale_after: float | None = None
+    frozen_after: int | None = None
+    expected_hz: float = 0.0
+    readers: int | None = None
+    depth_readers: int | None = None
 
 
 @dataclass
@@ -68,12 +86,17 @@ class SlotConfig:
 
     name: unique among the slots. dtype and shape: of its array; a structured dtype, too. Clients find it in
     `obs.extra[name]`, a dict of dtype, shape, data, timestamp, sequence and status; one of a structured dtype as uint8, for
-    `np.frombuffer(data, dtype)`.
+    `np.frombuffer(data, dtype)`. stale_after (seconds) of this slot, instead of the server's proprio_stale_after; after
+    frozen_after equal values in a row it is frozen, 0: never. readers: 0 if the program does not look at it with slot(), which
+    saves the memory of one value.
     """
 
     name: str
     dtype: npt.DTypeLike
     shape: tuple[int, ...] = ()
+    stale_after: float | None = None
+    frozen_after: int = 0
+    readers: int = 1
 
 
 class Stamp(NamedTuple):

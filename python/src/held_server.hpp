@@ -21,7 +21,7 @@ namespace chiral::python {
 class HeldServer final : public PolicyServer, public Endable {
 public:
     HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, std::string host, int port,
-               ServerOptions options, nb::object hooks);
+               ServerOptions options, const ReaderScope& brief_looks, nb::object hooks);
     ~HeldServer() override;
 
     void end() noexcept override { stop(); }
@@ -67,9 +67,9 @@ public:
 
     // ---- readers ----
 
-    /// A free reader for a view, or null.
-    std::unique_ptr<Reader> take_reader();
-    void give_back(std::unique_ptr<Reader> reader);
+    /// A free reader that looks at this camera, at its depth map, too, if that is wanted, or null. It stays the server's.
+    Reader* take_reader(std::size_t camera, bool depth);
+    void give_back(const Reader* reader) noexcept;
     /// Calls `use` with a snapshot that ends with the call. Any number of threads.
     template <class Use>
     void look(Use use) {
@@ -82,6 +82,13 @@ public:
     static constexpr int kViews = 2;
 
 private:
+    struct ViewReader {
+        Reader reader;
+        bool taken;
+    };
+    // The views that are pinned of a camera, or of its depth map, at once.
+    int views(std::size_t camera, bool depth) const;
+    ReaderScope scope_of_view(int rank) const;
     // The vectors of bytes that Python returns for cameras of JPEGs are encoded pixels.
     void declare_encoded(Observation& observation) const;
 
@@ -96,7 +103,7 @@ private:
     std::vector<std::unique_ptr<std::binary_semaphore>> proprio_turns_;
     std::vector<std::unique_ptr<std::binary_semaphore>> slot_turns_;
     std::mutex readers_;
-    std::vector<std::unique_ptr<Reader>> free_readers_;
+    std::vector<ViewReader> view_readers_;  // the first looks at what any of them does
     std::optional<Reader> brief_reader_;
 };
 

@@ -3,6 +3,7 @@
 #include "held_server.hpp"
 #include "observation.hpp"
 #include "options.hpp"
+#include "sources.hpp"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -44,7 +45,7 @@ void require(const Status& status) {
 // ---- HeldServer ----
 
 HeldServer::HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, std::string host, int port,
-                       ServerOptions options, nb::object hooks)
+                       ServerOptions options, const ReaderScope& brief_looks, nb::object hooks)
     : PolicyServer(std::move(cameras), std::move(proprios), std::move(host), port, with_readers(std::move(options))),
       hooks_(new HooksGrave) {
     hooks_->object = hooks.release().ptr();
@@ -54,8 +55,9 @@ HeldServer::HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioCon
         proprio_turns_.push_back(std::make_unique<std::binary_semaphore>(1));
     for (std::size_t i = 0; i < engine().slots().size(); ++i)
         slot_turns_.push_back(std::make_unique<std::binary_semaphore>(1));
-    for (int i = 0; i < kViews; ++i) free_readers_.push_back(std::make_unique<Reader>(engine().make_reader()));
-    brief_reader_.emplace(engine().make_reader());
+    view_readers_.reserve(kViews);
+    for (int rank = 0; rank < kViews; ++rank) view_readers_.push_back({engine().make_reader(scope_of_view(rank)), false});
+    brief_reader_.emplace(engine().make_reader(brief_looks));
 }
 
 HeldServer::~HeldServer() {
@@ -141,64 +143,60 @@ HeldServer::Turn HeldServer::slot_turn(std::size_t slot) {
     return Turn(*slot_turns_[slot]);
 }
 
-std::unique_ptr<Reader> HeldServer::take_reader() {
-    const std::lock_guard lock(readers_);
-    if (free_readers_.empty()) return nullptr;
-    std::unique_ptr<Reader> reader = std::move(free_readers_.back());
-    free_readers_.pop_back();
-    return reader;
+int HeldServer::views(std::size_t camera, bool depth) const {
+    const CameraConfig& config = configs_.at(camera);
+    const std::optional<int>& own = depth && config.depth_readers ? config.depth_readers : config.readers;
+    return own ? *own - 1 : kViews;  // without the reader for brief looks
 }
 
-void HeldServer::give_back(std::unique_ptr<Reader> reader) {
+ReaderScope HeldServer::scope_of_view(int rank) const {
+    ReaderScope scope;
+    scope.cameras.emplace();
+    scope.depths.emplace();
+    scope.slots.emplace();
+    scope.proprios.emplace();
+    for (std::size_t i = 0; i < configs_.size(); ++i) {
+        if (rank < views(i, false)) scope.cameras->push_back(configs_[i].name);
+        if (rank < views(i, true)) scope.depths->push_back(configs_[i].name);
+    }
+    return scope;
+}
+
+Reader* HeldServer::take_reader(std::size_t camera, bool depth) {
     const std::lock_guard lock(readers_);
-    free_readers_.push_back(std::move(reader));
+    for (int rank = views(camera, depth) - 1; rank >= 0; --rank) {  // those that look at less first
+        ViewReader& view = view_readers_[static_cast<std::size_t>(rank)];
+        if (!std::exchange(view.taken, true)) return &view.reader;
+    }
+    return nullptr;
+}
+
+void HeldServer::give_back(const Reader* reader) noexcept {
+    const std::lock_guard lock(readers_);
+    for (ViewReader& view : view_readers_)
+        if (&view.reader == reader) view.taken = false;
 }
 
 // ---- what Python calls ----
 
 namespace {
 
-using CameraTuple = std::tuple<std::string, int, int, int, bool, nb::object, nb::object, std::string, std::string, double,
-                               bool, std::string, std::size_t>;
-using SlotTuple = std::tuple<std::string, std::size_t, std::string, std::vector<int>>;
-
-DType dtype_of(const std::string& name) {
-    const std::optional<DType> type = parse_dtype(name);
-    if (!type) throw nb::value_error(("no such dtype: " + name).c_str());
-    return *type;
-}
-
-std::shared_ptr<HeldServer> make_server(const std::vector<CameraTuple>& cameras,
-                                        const std::vector<std::tuple<std::string, int>>& proprios,
+std::shared_ptr<HeldServer> make_server(const std::vector<CameraTuple>& cameras, const std::vector<ProprioTuple>& proprios,
                                         const std::vector<SlotTuple>& slots, std::string host, int port,
                                         const nb::dict& options, nb::object hooks) {
     std::vector<CameraConfig> camera_configs;
-    for (const auto& [name, height, width, channels, has_depth, K, T, image, depth, depth_unit, flat, encoding, most] :
-         cameras) {
-        CameraConfig& config = camera_configs.emplace_back();
-        config = {name, height, width, channels, has_depth, to_matrix<3>(K), to_matrix<4>(T)};
-        config.image_dtype = dtype_of(image);
-        config.depth_dtype = dtype_of(depth);
-        config.depth_unit = depth_unit;
-        config.two_dimensional = flat;
-        if (encoding != "raw" && encoding != "jpeg")
-            throw nb::value_error(
-                ("camera '" + name + "': encoding is '" + encoding + "', expected 'raw' or 'jpeg'").c_str());
-        config.encoding = encoding == "jpeg" ? FrameEncoding::jpeg : FrameEncoding::raw;
-        config.max_encoded_bytes = most;
-    }
+    for (const CameraTuple& camera : cameras) camera_configs.push_back(camera_config(camera));
     std::vector<ProprioConfig> proprio_configs;
-    for (const auto& [name, size] : proprios) proprio_configs.push_back({name, size});
+    for (const ProprioTuple& proprio : proprios) proprio_configs.push_back(proprio_config(proprio));
     ServerOptions all = server_options(options);
-    for (const auto& [name, bytes, dtype, shape] : slots) {
-        SlotConfig& slot = all.engine.slots.emplace_back();
-        slot.name = name;
-        slot.bytes = bytes;
-        slot.dtype = dtype_of(dtype);
-        slot.shape = shape;
+    ReaderScope brief_looks;
+    brief_looks.slots.emplace();
+    for (const SlotTuple& slot : slots) {
+        const SlotConfig& config = all.engine.slots.emplace_back(slot_config(slot));
+        if (config.readers != 0) brief_looks.slots->push_back(config.name);
     }
     return std::make_shared<HeldServer>(std::move(camera_configs), std::move(proprio_configs), std::move(host), port,
-                                        std::move(all), std::move(hooks));
+                                        std::move(all), brief_looks, std::move(hooks));
 }
 
 /// What the Python object holds. The native server ends on a thread of its own: whoever drops the last reference may be a hook.
@@ -276,6 +274,8 @@ nb::bytes slot(const ServerHandle& server, std::size_t index) {
     nb::bytes value;
     server->look([&](const Snapshot& snapshot) {
         const auto bytes = snapshot.slot(index).bytes();
+        if (bytes.empty())
+            throw nb::value_error(("slot '" + snapshot.slot(index).config().name + "' has readers = 0").c_str());
         value = nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     });
     return value;
@@ -360,9 +360,8 @@ void bind_server(nb::module_& module) {
     nb::class_<ServerHandle>(module, "Server", nb::is_weak_referenceable())
         .def(
             "__init__",
-            [](ServerHandle* self, const std::vector<CameraTuple>& cameras,
-               const std::vector<std::tuple<std::string, int>>& proprios, const std::vector<SlotTuple>& slots,
-               std::string host, int port, const nb::dict& options, nb::object hooks) {
+            [](ServerHandle* self, const std::vector<CameraTuple>& cameras, const std::vector<ProprioTuple>& proprios,
+               const std::vector<SlotTuple>& slots, std::string host, int port, const nb::dict& options, nb::object hooks) {
                 new (self)
                     ServerHandle(make_server(cameras, proprios, slots, std::move(host), port, options, std::move(hooks)));
             },

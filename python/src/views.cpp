@@ -26,18 +26,22 @@ std::array<std::size_t, 2> depth_shape(const CameraConfig& camera) {
     return {static_cast<std::size_t>(camera.height), static_cast<std::size_t>(camera.width)};
 }
 
-/// One coherent look at a camera: pinned slots while a reader is free, a copy when none is. Arrays keep it alive.
+/// One coherent look at a camera, with its depth map or without: pinned slots while a reader is free, a copy when none is. Arrays
+/// keep it alive.
 class View {
 public:
-    View(const std::shared_ptr<HeldServer>& server, std::size_t camera)
-        : camera_(camera), pin_(std::make_unique<Pin>(server)) {
+    View(const std::shared_ptr<HeldServer>& server, std::size_t camera, bool with_depth)
+        : camera_(camera), with_depth_(with_depth), pin_(std::make_unique<Pin>(server, camera, with_depth)) {
         if (!pin_->snapshot) server->look([this](const Snapshot& snapshot) { copy(snapshot.camera(camera_)); });
     }
 
     const CameraConfig& config() const { return pin_->server->engine().cameras().at(camera_); }
     const std::uint8_t* image() const { return pinned() ? shown().image().data() : image_.data(); }
     std::size_t image_bytes() const { return pinned() ? shown().image().size() : image_.size(); }
-    const std::uint8_t* depth() const { return pinned() ? shown().depth_bytes().data() : depth_.data(); }
+    const std::uint8_t* depth() const {
+        if (!with_depth_) throw nb::value_error("a view without depth was asked for it");
+        return pinned() ? shown().depth_bytes().data() : depth_.data();
+    }
     const double* intrinsics() const { return pinned() ? shown().intrinsics().data() : K_.data(); }
     const double* extrinsics() const { return pinned() ? shown().extrinsics().data() : T_.data(); }
     Stamp stamp() const { return pinned() ? shown().stamp(Field::image) : stamp_; }
@@ -45,30 +49,32 @@ public:
 
 private:
     struct Pin {
-        explicit Pin(std::shared_ptr<HeldServer> of) : server(std::move(of)), reader(server->take_reader()) {
+        Pin(std::shared_ptr<HeldServer> of, std::size_t camera, bool with_depth)
+            : server(std::move(of)), reader(server->take_reader(camera, with_depth)) {
             if (reader) snapshot.emplace(reader->snapshot());
         }
         Pin(const Pin&) = delete;
         ~Pin() {
             snapshot.reset();
-            if (reader) server->give_back(std::move(reader));
+            if (reader) server->give_back(reader);
         }
 
         std::shared_ptr<HeldServer> server;
-        std::unique_ptr<Reader> reader;
+        Reader* reader;
         std::optional<Snapshot> snapshot;
     };
 
     CameraView shown() const { return pin_->snapshot->camera(camera_); }
     void copy(const CameraView& camera) {
         image_.assign(camera.image().begin(), camera.image().end());
-        depth_.assign(camera.depth_bytes().begin(), camera.depth_bytes().end());
+        if (with_depth_) depth_.assign(camera.depth_bytes().begin(), camera.depth_bytes().end());
         std::copy(camera.intrinsics().begin(), camera.intrinsics().end(), K_.begin());
         std::copy(camera.extrinsics().begin(), camera.extrinsics().end(), T_.begin());
         stamp_ = camera.stamp(Field::image);
     }
 
     std::size_t camera_;
+    bool with_depth_;
     OfThisProcess<Pin> pin_;
     std::vector<std::uint8_t> image_;
     std::vector<std::uint8_t> depth_;
@@ -147,8 +153,10 @@ void bind_views(nb::module_& module) {
     nb::class_<View>(module, "View")
         .def(
             "__init__",
-            [](View* self, nb::handle server, std::size_t camera) { new (self) View(shared_server(server), camera); },
-            nb::arg("server"), nb::arg("camera"))
+            [](View* self, nb::handle server, std::size_t camera, bool with_depth) {
+                new (self) View(shared_server(server), camera, with_depth);
+            },
+            nb::arg("server"), nb::arg("camera"), nb::arg("with_depth"))
         .def("image",
              [](nb::handle self) {
                  const View& view = nb::cast<const View&>(self);

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import pathlib
 import re
@@ -105,6 +106,13 @@ def test_every_option_of_the_native_server_and_client_can_be_given() -> None:
     ):
         declared = {RENAMED.get(struct, {}).get(name, name) for struct in structs for name in fields_of(struct, file)} - NOT_HERE
         assert declared and declared <= known_options(make), structs
+
+
+def test_configs_have_the_fields_that_they_have_in_cpp() -> None:
+    not_here = {"SlotConfig": {"bytes", "type"}}  # told by dtype and shape
+    for config in (chiral.CameraConfig, chiral.ProprioConfig, chiral.SlotConfig):
+        declared = fields_of(config.__name__, "engine/include/chiral/sources.hpp") - not_here.get(config.__name__, set())
+        assert declared and declared == {field.name for field in dataclasses.fields(config)}, config
 
 
 def test_every_public_name_is_documented() -> None:

@@ -44,7 +44,7 @@ def main():
         file = pathlib.Path(folder) / "result.json"
         written = {"chiral-stress": written_by(
             [stress, "--seconds", "1", "--size", "64x48", "--transport", "ws", "--fault", "stopped_reader"], file)}
-        robot = subprocess.Popen([serve, "--port", "0", "--size", "64x48", "--depth"], stdout=subprocess.PIPE, text=True)
+        robot = subprocess.Popen([serve, "--port", "0", "--size", "64x48", "--depth", "--touch"], stdout=subprocess.PIPE, text=True)
         try:
             uri = robot.stdout.readline().split()[-1]
             written["chiral-probe"] = written_by([probe, uri, "--count", "3", "--want", "32x24,jpeg"], file)

@@ -119,6 +119,33 @@ class ProbeTest(unittest.TestCase):
             self.check_geometry(millimetres[..., 0], numpy.array(camera["intrinsics"]), numpy.array(camera["extrinsics"]))
         self.assertFalse(numpy.array_equal(*images))
 
+    def test_shows_and_saves_slots(self):
+        look = os.path.join(self.folder, "look")
+        with programs.serve("--size", "64x48", "--proprio-hz", "100", "--touch") as (_, uri):
+            text, numbers = self.probe(uri, "--count", "10", "--hz", "20", "--save", look)
+            plain, legacy = self.probe(uri, "--count", "2", "--legacy")
+        for slots in (numbers["slots"], legacy["slots"]):
+            self.assertEqual([(slot["name"], slot["shape"], slot["dtype"]) for slot in slots], [("touch", [2, 4, 4], "float32")])
+        slot = numbers["slots"][0]
+        self.assertGreater(slot["sequence_last"], slot["sequence_first"])
+        self.assertGreaterEqual(slot["seen"] + slot["missed"], slot["sequence_last"] - slot["sequence_first"] + 1)
+        self.assertGreater(slot["missed"], 0)
+        self.assertGreater(slot["age_ms"]["max"], 0.0)
+        self.assertLess(slot["rate_hz"], 110.0)
+        self.assertEqual(sum(slot["observations_by_status"].values()), 10)
+        self.assertRegex(text, r"touch +slot 2x4x4 float32\n")
+        self.assertRegex(text, r"touch +[0-9]+\.\.[0-9]+ ")
+        self.assertRegex(plain, r"touch +slot 2x4x4 float32\n")
+        with open(os.path.join(look, "observation.json"), encoding="utf-8") as file:
+            (saved,) = json.load(file)["slots"]
+        self.assertEqual((saved["name"], saved["dtype"], saved["shape"]), ("touch", "float32", [2, 4, 4]))
+        self.assertEqual((saved["sequence"], saved["status"]), (slot["sequence_last"], slot["status"]))
+        self.assertGreater(saved["timestamp"], 0.0)
+        pressures = numpy.array(saved["values"])
+        self.assertEqual(pressures.shape, (2, 4, 4))
+        self.assertTrue((pressures[0] == pressures[1]).all())
+        self.assertTrue(10.0 < pressures.max() <= 20.0, pressures)
+
     def check_preview(self, preview, millimetres):
         """Black where there is no depth, and from red to blue the farther it is."""
         self.assertEqual((preview.shape, preview.dtype), ((48, 64, 3), numpy.uint8))
