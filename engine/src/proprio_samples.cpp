@@ -14,9 +14,9 @@ TimePoint time_point(std::int64_t nanoseconds) noexcept {
     return TimePoint(std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(nanoseconds)));
 }
 
-/// Takes the words of a sample: two times, then the values, as many as fit in each, which `values` gets one by one with their
-/// index. On the way, because a sample can be larger than the stack of a reading thread. The times go straight into a stamp: from
-/// an array on the stack they would be copied as a pair, which waits until both stores are through.
+/// Takes the words of a sample: two times, then the values, as many as fit in each, which `values` gets one by one with
+/// their index. On the way, because a sample can be larger than the stack of a reading thread. The times go straight into a
+/// stamp: from an array on the stack they would be copied as a pair, which waits until both stores are through.
 template <class T, class Values>
 struct Unpack {
     Stamp& stamp;
@@ -170,7 +170,8 @@ void to_float32(DType type, const std::byte* values, std::span<float> out) noexc
 }
 
 __attribute__((flatten)) ProprioSample read_latest(const Ring& ring, DType type, std::span<float> out) noexcept {
-    // What nearly all streams are, without what it takes to be ready for the others, and in one piece: a call is a tenth of it.
+    // What nearly all streams are, without what it takes to be ready for the others, and in one piece: a call is a tenth of
+    // what it costs.
     if (type == DType::float32) return latest<float>(ring, out);
     return latest_converted(ring, type, out);
 }

@@ -291,18 +291,18 @@ TEST(Http, MetricsTellOfSlotsAsOfOtherSources) {
         static_cast<void>(client.receive());
     };
     Slot<int> mode(served->engine(), "mode"), secret(served->engine(), "secret");
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 3; ++i) {
         ASSERT_TRUE(mode.update(i).ok());
         observe();
         for (int k = 0; k < 3; ++k) ASSERT_TRUE(mode.update(k).ok());
-        ASSERT_TRUE(secret.update(i).ok());
+        for (int k = 0; k < 2; ++k) ASSERT_TRUE(secret.update(k).ok());
     }
     const Metrics figures = metrics(served->port());
-    EXPECT_EQ(figures.source("source_samples_total", "slot", "mode"), 8);
-    EXPECT_EQ(figures.source("source_missed_total", "slot", "mode"), 3);
+    EXPECT_EQ(figures.source("source_samples_total", "slot", "mode"), 12);
+    EXPECT_EQ(figures.source("source_missed_total", "slot", "mode"), 6);
     EXPECT_GE(figures.source("source_age_seconds", "slot", "mode"), 0);
     EXPECT_NE(figures.status("slot", "mode"), "never");
-    EXPECT_EQ(figures.source("source_samples_total", "slot", "secret"), 2);
+    EXPECT_EQ(figures.source("source_samples_total", "slot", "secret"), 6);
     EXPECT_EQ(figures.source("source_missed_total", "slot", "secret"), 0) << "no observation carries it";
 }
 
