@@ -41,11 +41,7 @@ core::FieldNews<detail::Policy>& news_of(const EngineState& engine, Source sourc
     return engine.camera(camera_of(engine, source)).news[static_cast<std::size_t>(field_of(source))];
 }
 
-std::uint64_t newest_of(const EngineState& engine, Source source) noexcept {
-    return source.kind == Source::Kind::proprio ? engine.ring(source.index).newest() : news_of(engine, source).newest();
-}
-
-// For who has announced itself at a bell.
+// For who has announced itself at a bell, and for who asks: never behind what a wait has just found.
 std::uint64_t look_at(const EngineState& engine, Source source) noexcept {
     if (source.kind == Source::Kind::proprio) return engine.ring(source.index).look();
     return news_of(engine, source).look(engine.camera(camera_of(engine, source)).sync, field_of(source));
@@ -54,17 +50,17 @@ std::uint64_t look_at(const EngineState& engine, Source source) noexcept {
 }  // namespace
 
 std::uint64_t Engine::newest_frame(std::size_t camera) const noexcept {
-    return camera < state_->cameras.size() ? state_->camera(camera).news[kImage].newest() : 0;
+    return camera < state_->cameras.size() ? look_at(*state_, {Source::Kind::image, camera}) : 0;
 }
 
 std::uint64_t Engine::newest(Source source) const {
     require(*state_, source);
-    return newest_of(*state_, source);
+    return look_at(*state_, source);
 }
 
 bool Engine::wait(Source source, std::uint64_t after, TimePoint deadline) {
     require(*state_, source);
-    if (newest_of(*state_, source) > after) return true;
+    if (look_at(*state_, source) > after) return true;
     core::Bell<detail::Policy>& bell =
         source.kind == Source::Kind::proprio ? state_->proprio_bell(source.index) : news_of(*state_, source).bell;
     return bell.wait([&] { return look_at(*state_, source) > after; }, on_its_clock(*state_, deadline));

@@ -244,7 +244,7 @@ TEST(AnActionThatWasNotApplied, IsNoPlaceToStepFrom) {
 // Each transport's thread has a queue of its own, and the action thread takes from the longest one first.
 TEST(ClientsOfSeveralTransports, AreMetAndLeftInTheOrderInWhichTheyWereInControl) {
     Gate gate;
-    Stage stage([](ServerOptions&) {},
+    Stage stage([](ServerOptions& options) { options.action_timeout = Duration::zero(); },
                 [&](HookedServer& server) {
                     server.on_action = [&](const Action& action) {
                         if (action.data[0] == 1) gate.pass();

@@ -4,6 +4,7 @@
 #include "net/zenoh_keys.hpp"
 #include "support.hpp"
 #include "zenoh/inbox.hpp"
+#include "zenoh/presence.hpp"
 #include "zenoh_in_memory.hpp"
 
 #include <chiral/client.hpp>
@@ -443,6 +444,27 @@ TEST(Zenoh, AClientForWhichThereAreNoMeansIsTheOnlyOneThatIsNotServed) {
     EXPECT_TRUE(controls.connected());
 }
 
+TEST(Zenoh, AStreamNeedsASeatOfObservers) {
+    ServerOptions options;
+    options.zenoh.emplace().stream_hz = 20;
+    options.max_observers = 0;
+    EXPECT_THROW(OpenServer(one_small_camera(), {}, "127.0.0.1", 0, options), std::invalid_argument);
+}
+
+TEST(TheTokens, ThatComeAndGoAreOneEntryEachAndNoneOfWhomIsLetInIsForgotten) {
+    zenoh::TokenChanges changes;
+    const auto let_in = [](const std::string& name) { return name == "in control"; };
+    changes.note("in control", true, let_in);
+    changes.note("in control", false, let_in);
+    for (int i = 0; i < 5000; ++i) changes.note("stranger " + std::to_string(i), i % 2 == 0, let_in);
+    changes.note(std::string(33, 'x'), false, let_in);
+    const auto taken = changes.take();
+    EXPECT_EQ(taken.size(), zenoh::kMostRemembered);
+    EXPECT_TRUE(taken.at("in control").went && taken.at("in control").here);
+    EXPECT_TRUE(taken.contains("stranger 4999"));
+    EXPECT_TRUE(changes.take().empty());
+}
+
 TEST(Zenoh, WhatACallbackThrowsIsNotThrownThroughTheLibrary) {
     const net::ZenohSession session("multicast: {enabled: false}", "");
     Watched<int> heard;
@@ -453,6 +475,7 @@ TEST(Zenoh, WhatACallbackThrowsIsNotThrownThroughTheLibrary) {
     const net::ZenohPublisher publisher = session.publish("throws");
     for (int i = 0; i < 2; ++i) publisher.put({}, {});
     EXPECT_TRUE(heard.wait([](int count) { return count == 2; }));
+    ASSERT_TRUE(network::delivered(0)) << "what it refers to is on this stack";
 }
 
 TEST(Zenoh, TheNetworkThreadIsToldOnceHoweverMuchComesUntilItLooks) {

@@ -85,6 +85,8 @@ void check_zenoh(ServerOptions& options) {
     net::check_zenoh_prefix(zenoh.prefix);
     require(zenoh.stream_hz == 0.0 || (zenoh.stream_hz >= 1e-3 && zenoh.stream_hz <= 1000.0), "zenoh.stream_hz",
             number(zenoh.stream_hz), "0 (none) or 0.001 to 1000");
+    require(zenoh.stream_hz == 0.0 || options.max_observers > 0, "zenoh.stream_hz", number(zenoh.stream_hz),
+            "0 (none) where max_observers is 0: what is published takes one of their seats");
     zenoh.silence = checked_timeout("zenoh.silence", zenoh.silence);
     zenoh.stalled_timeout = checked_timeout("zenoh.stalled_timeout", zenoh.stalled_timeout);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "websocket/liveness.hpp"
 
+#include <algorithm>
+
 namespace chiral::websocket {
 
 using robot::Cause;
@@ -8,7 +10,8 @@ using robot::Cause;
 std::optional<Liveness::Verdict> Liveness::look(TimePoint now, const Seen& seen) {
     // The process was stopped, or its thread blocked: nobody has written, read or pinged. What a machine acknowledges is up to
     // the kernels all the same.
-    if (now - looked_at_ > 2 * limits_.look) taken_at_ = heard_at_ = message_began_ = now;
+    if (const Duration gap = now - looked_at_; gap > 2 * limits_.look)
+        for (TimePoint* const began : {&taken_at_, &heard_at_, &message_began_}) *began = std::min(*began + gap, now);
     looked_at_ = now;
     const auto& health = seen.health;
     if (health) {

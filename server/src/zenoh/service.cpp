@@ -23,9 +23,8 @@ using robot::count;
 
 namespace {
 
-// Hellos that may wait for the network thread; clients say it again. And the most of what any one peer can make us remember.
+// Hellos that may wait for the network thread; clients say it again.
 constexpr int kMostHellos = 64;
-constexpr std::size_t kMostRemembered = 1024;
 
 // As often as the age of actions asks for.
 Duration beat_of(const ServerOptions& options) {
@@ -82,6 +81,10 @@ Service::~Service() {
         const std::lock_guard lock(door_->mutex);
         door_->service = nullptr;
     }
+    // What was started and is cancelled now refers to this: after an event loop that never ran, too.
+    let_loop_end();
+    io.restart();
+    io.poll();
     publications_.reset();
     declarations_.clear();
     to_documented_.reset();
@@ -144,6 +147,40 @@ void Service::on_hello(const std::shared_ptr<Door>& door, const net::ZenohSample
     }
 }
 
+void Service::on_token(const std::shared_ptr<Door>& door, TokenChanges Door::*tokens, const net::ZenohSample& sample) {
+    {
+        const std::lock_guard lock(door->mutex);
+        try {
+            ((*door).*tokens).note(sample.name(), sample.gone(), [&](const auto& name) {
+                return door->inboxes.contains(name);
+            });
+        } catch (const std::exception&) {  // no memory: whoever it was may be in control, and gone
+            door->missed = true;
+            return;
+        }
+        if (std::exchange(door->tokens_told, true)) return;
+    }
+    hand_over(door, door->telling_tokens, [](Service& service) { service.look_at_tokens(); });
+}
+
+void Service::look_at_tokens() {
+    TokenChanges::ByName clients, robots;
+    {
+        const std::lock_guard lock(door_->mutex);
+        door_->tokens_told = false;
+        clients = door_->client_tokens.take();
+        robots = door_->robot_tokens.take();
+    }
+    for (const auto& [name, change] : robots) {
+        if (change.went) robot_token(name, true);
+        if (change.here) robot_token(name, false);
+    }
+    for (const auto& [name, change] : clients) {
+        if (change.went) client_token(name, true);
+        if (change.here) client_token(name, false);
+    }
+}
+
 // What comes for one who has not been let in, or not any more, is nobody's.
 void Service::put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
                   const net::ZenohNote& note) {
@@ -189,23 +226,14 @@ void Service::start() {
     work_.emplace(io.get_executor());
     beat();
     const std::string& me = session_->id();
-    const auto told = [door = door_](auto then) {
-        return [door, then](const net::ZenohSample& sample) {
-            try {
-                hand_over(door, [then, name = std::string(sample.name()), gone = sample.gone()](Service& service) {
-                    (service.*then)(name, gone);
-                });
-            } catch (const std::exception&) {  // no memory: whoever it was may be in control, and gone
-                const std::lock_guard lock(door->mutex);
-                door->missed = true;
-            }
-        };
+    const auto told = [door = door_](TokenChanges Door::*tokens) {
+        return [door, tokens](const net::ZenohSample& sample) { on_token(door, tokens, sample); };
     };
     publications_.emplace(robot, *session_, keys_);
     to_documented_.emplace(session_->publish(keys_.from_robot()));
-    declarations_.push_back(session_->watch_tokens(keys_.robot_token(net::kEveryone), told(&Service::robot_token)));
+    declarations_.push_back(session_->watch_tokens(keys_.robot_token(net::kEveryone), told(&Door::robot_tokens)));
     declarations_.push_back(session_->token(keys_.robot_token(me)));
-    declarations_.push_back(session_->watch_tokens(keys_.client_token(me, net::kEveryone), told(&Service::client_token)));
+    declarations_.push_back(session_->watch_tokens(keys_.client_token(me, net::kEveryone), told(&Door::client_tokens)));
     declarations_.push_back(session_->subscribe(
         keys_.to_robot(me, net::kEveryone), [door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
     declarations_.push_back(session_->subscribe(
@@ -222,20 +250,10 @@ void Service::start() {
 // ---- who is let in ----
 
 void Service::client_token(const std::string& client, bool gone) {
-    if (!gone) return remember(client);
-    present_.erase(client);
+    if (!gone) return present_.add(client, [this](const auto& each) { return sessions_.contains(each); });
+    present_.remove(client);
     const auto session = sessions_.find(client);
     if (session != sessions_.end()) std::shared_ptr(session->second)->finish(Cause::broken, "its Zenoh session is gone");
-}
-
-// Of too many, the one goes that came first of those who have not been let in: it has had the most time for its hello.
-void Service::remember(const std::string& client) {
-    present_.try_emplace(client, ++seen_);
-    if (present_.size() <= kMostRemembered) return;
-    auto first = present_.end();
-    for (auto each = present_.begin(); each != present_.end(); ++each)
-        if (!sessions_.contains(each->first) && (first == present_.end() || each->second < first->second)) first = each;
-    if (first != present_.end()) present_.erase(first);
 }
 
 void Service::robot_token(const std::string& other, bool gone) {

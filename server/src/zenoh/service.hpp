@@ -15,6 +15,7 @@
 #include "robot/rate_limit.hpp"
 #include "robot/robot.hpp"
 #include "zenoh/inbox.hpp"
+#include "zenoh/presence.hpp"
 #include "zenoh/publications.hpp"
 #include "zenoh/sender.hpp"
 
@@ -82,6 +83,9 @@ private:
         std::map<std::string, std::shared_ptr<Inbox>, std::less<>> inboxes;
         int hellos{0};       // that wait for the network thread
         bool missed{false};  // a token came or went, for which there was no memory
+        TokenChanges client_tokens, robot_tokens;
+        bool tokens_told{false};  // the network thread will look at them
+        net::HandlerMemory telling_tokens;
         robot::ArrivalClock arrivals;
     };
     template <class Function>
@@ -91,6 +95,8 @@ private:
     template <class Function>
     static void hand_over(const std::shared_ptr<Door>& door, net::HandlerMemory& memory, Function&& function) noexcept;
     static void on_message(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
+    static void on_token(const std::shared_ptr<Door>& door, TokenChanges Door::*tokens, const net::ZenohSample& sample);
+    void look_at_tokens();
     static void on_hello(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
     static void put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
                     const net::ZenohNote& note);
@@ -102,7 +108,6 @@ private:
     void documented_arrived();
     bool start(Session& session, const std::string& answers_to);
     void client_token(const std::string& client, bool gone);
-    void remember(const std::string& client);
     void robot_token(const std::string& other, bool gone);
     void sender_ended(Sender* sender);
     void let_loop_end();
@@ -115,9 +120,8 @@ private:
     std::shared_ptr<Door> door_;
     std::map<std::string, std::shared_ptr<Session>> sessions_;  // by client; "" is the documented one
     std::map<Sender*, std::unique_ptr<Sender>> senders_;        // until their threads have ended
-    std::map<std::string, std::uint64_t> present_;              // clients of ours that are seen, by when they came
-    std::uint64_t seen_{0};
-    std::set<std::string> others_;  // robots under the same prefix
+    SeenClients present_;                                       // clients of ours
+    std::set<std::string> others_;                              // robots under the same prefix
     robot::RateLimit stranger_lines_;
     bool stopping_{false};
     Timer beat_, force_;

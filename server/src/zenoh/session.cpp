@@ -58,7 +58,7 @@ void Session::read() {
     while (phase_ == Phase::open && conversation_.wants_message(Clock::now())) {
         std::optional<Inbox::Message> message = inbox_->take();
         if (!message) break;
-        heard_at_ = message->arrived;
+        heard_at_ = Clock::now();
         if (message->note.kind == net::ZenohNote::Kind::end) return finish(Cause::left, "closed by the client");
         const std::size_t asked = conversation_.asked();
         asked_.push_back(message->note.number);  // before: it may be answered at once
@@ -141,13 +141,18 @@ void Session::on_written() {
 // ---- ending ----
 
 void Session::watch_silence() {
+    watched_at_ = Clock::now();
     silence_.expires_after(service_.zenoh.silence / 4);
     silence_.async_wait([self = self()](error_code error) {
         if (error || self->phase_ != Phase::open) return;
         const bool answering = !self->asked_.empty() || self->writing_;
         if (answering)
             self->heard_at_ = std::max(self->heard_at_, Clock::now());  // it waits: it cannot be blamed for silence
-        if (Clock::now() - self->heard_at_ > self->service_.zenoh.silence)
+        // Nor for what was not read because this process stood still.
+        const TimePoint now = Clock::now();
+        const Duration gap = now - self->watched_at_;
+        if (gap > self->service_.zenoh.silence / 2) self->heard_at_ = std::min(self->heard_at_ + gap, now);
+        if (now - self->heard_at_ > self->service_.zenoh.silence)
             return self->finish(Cause::idle, "said nothing for too long");
         self->watch_silence();
     });

@@ -67,7 +67,7 @@ private:
     const std::shared_ptr<Inbox> inbox_;
     Sender* sender_{nullptr};  // the service's: until it has sent what was said last
 
-    TimePoint heard_at_;
+    TimePoint heard_at_, watched_at_{};
     std::deque<std::uint64_t> asked_;  // numbers of requests that are not answered
     bool writing_{false};
     std::size_t written_bytes_{0};  // when that is done
