@@ -3,12 +3,14 @@
 // nanoseconds, repeated until the clock does not matter. bench/run asks for 33 repetitions in random order.
 //
 // Commits and snapshots are those of eight cameras with image, depth and pose, filled in place (the pose is copied, it is 128
-// bytes); the argument is the width of
-// the image, three quarters of which is its height, to show that it does not matter.
+// bytes); the argument is the width of the image, three quarters of which is its height, to show that it does not matter.
 #include <chiral/engine.hpp>
 #include <chiral/slot.hpp>
 
 #include <benchmark/benchmark.h>
+#ifdef CHIRAL_LIBYUV
+#include <libyuv.h>
+#endif
 
 #include <map>
 #include <memory>
@@ -94,15 +96,50 @@ void update_slot_of_64_bytes(benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(slot.update({}));
 }
 
-void update_yuyv_640x480(benchmark::State& state) {
+constexpr int kWidth = 640, kHeight = 480;
+
+chiral::Engine engine_for_rows() {
     chiral::CameraConfig camera;
     camera.name = "uvc";
-    camera.width = 640;
-    camera.height = 480;
-    chiral::Engine engine({camera}, {});
-    const std::vector<std::uint8_t> yuyv(640 * 480 * 2, 100);
-    for (auto _ : state) benchmark::DoNotOptimize(engine.update_image(0, {yuyv.data(), 0, chiral::PixelFormat::yuyv}));
+    camera.width = kWidth;
+    camera.height = kHeight;
+    return {{camera}, {}};
 }
+
+// Rows in another order than declared, which are converted in the one copy.
+void update_rows(benchmark::State& state, chiral::PixelFormat format, int pixel_bytes) {
+    chiral::Engine engine = engine_for_rows();
+    const std::vector<std::uint8_t> rows(static_cast<std::size_t>(kWidth * kHeight * pixel_bytes), 100);
+    for (auto _ : state) benchmark::DoNotOptimize(engine.update_image(0, {rows.data(), 0, format}));
+}
+
+#ifdef CHIRAL_LIBYUV
+// What a program does that has libyuv: it converts into the slot.
+template <class Convert>
+void update_by_libyuv(benchmark::State& state, int pixel_bytes, Convert convert) {
+    chiral::Engine engine = engine_for_rows();
+    const std::vector<std::uint8_t> rows(static_cast<std::size_t>(kWidth * kHeight * pixel_bytes), 100);
+    for (auto _ : state) {
+        chiral::Frame frame = engine.begin_frame(0);
+        convert(rows.data(), frame.image().data());
+        benchmark::DoNotOptimize(frame.commit());
+    }
+}
+
+void yuyv_by_libyuv(const std::uint8_t* from, std::uint8_t* to) {
+    std::uint8_t row[4 * kWidth];  // it goes by four bytes a pixel
+    for (int y = 0; y < kHeight; ++y) {
+        libyuv::YUY2ToARGB(from + y * 2 * kWidth, 2 * kWidth, row, sizeof row, kWidth, 1);
+        libyuv::ARGBToRAW(row, sizeof row, to + y * 3 * kWidth, 3 * kWidth, kWidth, 1);
+    }
+}
+void bgr_by_libyuv(const std::uint8_t* from, std::uint8_t* to) {
+    libyuv::RAWToRGB24(from, 3 * kWidth, to, 3 * kWidth, kWidth, kHeight);
+}
+void bgra_by_libyuv(const std::uint8_t* from, std::uint8_t* to) {
+    libyuv::ARGBToRAW(from, 4 * kWidth, to, 3 * kWidth, kWidth, kHeight);
+}
+#endif
 
 void pin_8_cameras(benchmark::State& state) {
     chiral::Engine& engine = engine_of(static_cast<int>(state.range(0)));
@@ -144,7 +181,14 @@ BENCHMARK(commit_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(commit_8_cameras_at_one_time)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(update_64_bytes)->Arg(1)->Arg(0);
 BENCHMARK(update_slot_of_64_bytes);
-BENCHMARK(update_yuyv_640x480);
+BENCHMARK_CAPTURE(update_rows, yuyv, chiral::PixelFormat::yuyv, 2);
+BENCHMARK_CAPTURE(update_rows, bgr, chiral::PixelFormat::bgr, 3);
+BENCHMARK_CAPTURE(update_rows, bgra, chiral::PixelFormat::bgra, 4);
+#ifdef CHIRAL_LIBYUV
+BENCHMARK_CAPTURE(update_by_libyuv, yuyv, 2, yuyv_by_libyuv);
+BENCHMARK_CAPTURE(update_by_libyuv, bgr, 3, bgr_by_libyuv);
+BENCHMARK_CAPTURE(update_by_libyuv, bgra, 4, bgra_by_libyuv);
+#endif
 BENCHMARK(pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(commit_and_pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(update_7_joints);

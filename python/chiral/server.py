@@ -285,12 +285,12 @@ class PolicyServer(abc.ABC):
     def update_slot(self, name: str, value: npt.ArrayLike, *, captured: float | None = None) -> None:
         """Publishes a slot's array, as its dtype and shape were declared, or the bytes of one."""
         slot = self._slot(name)
-        if isinstance(value, (bytes, bytearray, memoryview)):
+        if isinstance(value, (bytes, bytearray, memoryview)) or _fits(value, slot.shape, slot.dtype):
             self._chiral_native.update_slot(slot.index, value, captured)
             return
         array = np.empty(slot.shape, slot.dtype)
         _copy(array, value, f"update_slot('{name}')")
-        self._chiral_native.update_slot(slot.index, array.tobytes(), captured)
+        self._chiral_native.update_slot(slot.index, array, captured)
 
     def frame(self, name: str) -> Frame:
         """A transaction: fill a camera's next buffers in place, and publish them in one step at the end of the block.

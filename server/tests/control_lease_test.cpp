@@ -168,28 +168,6 @@ TEST(ControlLease, TakingOverAgainAndAgainLeavesOneInControlAndNothingBehind) {
     EXPECT_EQ(inside, 0);
 }
 
-TEST(ControlLease, EndsWithAHookThatThrowsAndTheNextClientIsServed) {
-    const std::pair<const char*, const char*> hooks[] = {{"connect", "on_connect"}, {"timeout", "on_action_timeout"}};
-    for (const auto& [event, hook] : hooks) {
-        SCOPED_TRACE(hook);
-        bool broken = true;
-        Served<HookedServer> served(one_small_camera(), {}, timeout_of(std::chrono::milliseconds(20)),
-                                    [&, event = std::string(event)](HookedServer& server) {
-                                        server.on_control = [&broken, event](const std::string& now) {
-                                            if (now == event && std::exchange(broken, false))
-                                                throw std::runtime_error("the motors are off");
-                                        };
-                                    });
-        RawClient client = served.connect();
-        client.send(numbered_action(1));
-        const RawClient::Frame end = client.receive_close();
-        EXPECT_EQ(end.close_code(), 1011);
-        EXPECT_EQ(end.close_reason(), std::string(hook) + "() failed: the motors are off");
-        EXPECT_EQ(served->stats().hook_errors, 1u);
-        expect_serves_the_next_client(served);
-    }
-}
-
 TEST(ControlLease, OfAClientThatHasGoneIsNotHeldUpByAnOnDisconnectThatThrows) {
     Served<HookedServer> served(one_small_camera(), {}, timeout_of(Duration::zero()), [](HookedServer& server) {
         server.on_control = [](const std::string& event) {

@@ -19,15 +19,27 @@ TEST(HookErrors, AnExceptionClosesTheConnectionWithItsTextAndTheNextClientIsServ
     };
     ByteVector legacy;
     wire::encode_legacy_action(numbered_action(1), legacy);
-    for (const Case& c : {Case{"get_metadata", request(RequestType::metadata)}, Case{"reset", request(RequestType::reset)},
-                          Case{"get_obs", request(RequestType::obs_request)},
-                          Case{"apply_action", action_message(numbered_action(1))}, Case{"step", legacy}}) {
+    for (const Case& c :
+         {Case{"get_metadata", request(RequestType::metadata)}, Case{"reset", request(RequestType::reset)},
+          Case{"get_obs", request(RequestType::obs_request)}, Case{"apply_action", action_message(numbered_action(1))},
+          Case{"step", legacy}, Case{"on_connect", action_message(numbered_action(1))},
+          Case{"on_action_timeout", action_message(numbered_action(1))}}) {
         SCOPED_TRACE(c.hook);
+        const std::string hook = c.hook;
+        const auto hasty = [&](ServerOptions& options) {
+            if (hook == "on_action_timeout") options.action_timeout = std::chrono::milliseconds(20);
+        };
         bool broken = true;
-        Served<HookedServer> served(one_small_camera(), {}, unchanged, [&](HookedServer& server) {
+        Served<HookedServer> served(one_small_camera(), {}, hasty, [&](HookedServer& server) {
             const auto fail = [&broken] {
                 if (std::exchange(broken, false)) throw std::runtime_error("the arm is unplugged");
             };
+            if (hook.starts_with("on_")) {
+                server.on_control = [fail, hook](const std::string& event) {
+                    if (event == (hook == "on_connect" ? "connect" : "timeout")) fail();
+                };
+                return;
+            }
             server.on_metadata = [fail] { return fail(), InfoMap{}; };
             server.on_reset = [fail, &server] { return fail(), std::pair{server.make_obs(), InfoMap{}}; };
             server.on_get_obs = [fail, &server] { return fail(), server.make_obs(); };
@@ -43,10 +55,10 @@ TEST(HookErrors, AnExceptionClosesTheConnectionWithItsTextAndTheNextClientIsServ
         client.send(c.message);
         const RawClient::Frame end = client.receive_close();
         EXPECT_EQ(end.close_code(), 1011);
-        EXPECT_EQ(end.close_reason(), std::string(c.hook) + "() failed: the arm is unplugged");
+        EXPECT_EQ(end.close_reason(), hook + "() failed: the arm is unplugged");
         EXPECT_EQ(served->stats().hook_errors, 1u);
         // By the hook's thread, and the closing.
-        EXPECT_TRUE(eventually([&] { return served.log.count(std::string(c.hook) + "() failed") == 2; }));
+        EXPECT_TRUE(eventually([&] { return served.log.count(hook + "() failed") == 2; }));
         expect_serves_the_next_client(served);
     }
 }

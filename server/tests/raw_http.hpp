@@ -18,6 +18,14 @@ inline RawClient::HttpAnswer get(int port, const std::string& target, const std:
     return answer;
 }
 
+/// Of the answer's header; empty if it is not there.
+inline std::string field(const RawClient::HttpAnswer& answer, const std::string& name) {
+    const std::size_t at = answer.head.find("\r\n" + name + ": ");
+    if (at == std::string::npos) return {};
+    const std::size_t begin = at + name.size() + 4;
+    return answer.head.substr(begin, answer.head.find('\r', begin) - begin);
+}
+
 /// What comes until the other side closes the connection, as it comes.
 inline std::string everything_from(RawClient& client) {
     std::string text;

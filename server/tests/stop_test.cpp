@@ -41,49 +41,33 @@ TEST(StopMeansStop, WhenApplyActionThrows) {
     EXPECT_EQ(talk->closed[0], std::pair(Cause::hook_failed, std::string("apply_action() failed: motor off")));
 }
 
-TEST(StopMeansStop, WhenOnConnectThrows) {
+// on_connect() or on_action_timeout() throws while ten actions wait; `before`: what was applied until then.
+void expect_that_it_stops(const std::string& event, const char* hook, std::size_t before) {
     Gate gate;
-    Stage stage([](ServerOptions&) {},
+    Stage stage([](ServerOptions& options) { options.action_timeout = std::chrono::milliseconds(1); },
                 [&](HookedServer& server) {
-                    server.on_control = [&](const std::string& event) {
-                        if (event != "connect") return;
+                    server.on_control = [&](const std::string& now) {
+                        if (now != event) return;
                         gate.pass();
                         throw std::runtime_error("the motors are off");
                     };
                 });
+    const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
-    ASSERT_TRUE(gate.reached());
-    for (int i = 0; i < 10; ++i) talk->say(one_action(1));
-    gate.open();
-    talk->hear();
-    ASSERT_EQ(talk->closed.size(), 1u);
-    EXPECT_EQ(talk->closed[0].first, Cause::hook_failed);
-    EXPECT_EQ(talk->closed[0].second, "on_connect() failed: the motors are off");
-    ASSERT_TRUE(eventually([&] { return stage.stats.actions_dropped.load() == 10; }));
-    EXPECT_EQ(stage.applied(), 0u);
-}
-
-TEST(StopMeansStop, WhenOnActionTimeoutThrows) {
-    Gate gate;
-    Stage stage([](ServerOptions& options) { options.action_timeout = std::chrono::milliseconds(1); },
-                [&](HookedServer& server) {
-                    server.on_control = [&](const std::string& event) {
-                        if (event != "timeout") return;
-                        gate.pass();
-                        throw std::runtime_error("it does not hold");
-                    };
-                });
-    const auto talk = Talk::in_control(stage.robot());
-    talk->say(one_action(1));
+    for (std::size_t i = 0; i < before; ++i) talk->say(one_action(1));
     ASSERT_TRUE(gate.reached());
     for (int i = 0; i < 10; ++i) talk->say(one_action(2));
     gate.open();
     talk->hear();
     ASSERT_EQ(talk->closed.size(), 1u);
-    EXPECT_EQ(talk->closed[0].second, "on_action_timeout() failed: it does not hold");
+    EXPECT_EQ(talk->closed[0].first, Cause::hook_failed);
+    EXPECT_EQ(talk->closed[0].second, std::string(hook) + "() failed: the motors are off");
     ASSERT_TRUE(eventually([&] { return stage.stats.actions_dropped.load() == 10; }));
-    EXPECT_EQ(stage.applied(), 1u);
+    EXPECT_EQ(stage.applied(), before);
 }
+
+TEST(StopMeansStop, WhenOnConnectThrows) { expect_that_it_stops("connect", "on_connect", 0); }
+TEST(StopMeansStop, WhenOnActionTimeoutThrows) { expect_that_it_stops("timeout", "on_action_timeout", 1); }
 
 TEST(StopMeansStop, WhenResetThrowsBehindAnObservationThatNobodyReads) {
     Gate observing, resetting;

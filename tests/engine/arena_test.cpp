@@ -206,7 +206,7 @@ TEST(TheArena, CopiedToAnotherAddressIsReadByOffsetsAlone) {
         auto& block = *std::launder(reinterpret_cast<CameraBlock*>(copy.get() + layout.block));
         const core::View view = block.sync.pin(1);
         EXPECT_EQ(view.version(), 37u);
-        EXPECT_EQ(block.news[0].newest(), 37u);
+        EXPECT_EQ(block.news[0].look(block.sync, 0), 37u);
         for (int f = 0; f < 4; ++f) {
             if (layout.bytes[static_cast<std::size_t>(f)] == 0) continue;
             EXPECT_EQ(block.stamps[static_cast<std::size_t>(f)][static_cast<std::size_t>(view.slot(f))].sequence(), 37u);

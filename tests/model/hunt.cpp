@@ -80,7 +80,8 @@ bool concerns(const Model& model, const Mutant& mutation) {
         case Step::count_: return has(mutation.site);
         case Step::ring_recheck: return has(Site::ring_guard_second);
         case Step::wait_recheck: return has(Site::bell_enter);
-        case Step::look_at_view: return has(Site::news_load);
+        case Step::look_at_view:
+        case Step::look_at_note_again: return has(Site::news_load);
         case Step::new_generation: return has(Site::claim_take);
         case Step::check_claim: return has(Site::claim_close);
         case Step::respect_publishing:

@@ -38,18 +38,17 @@ public:
     /// As Engine::wait().
     template <class Deadline>
     bool wait(std::uint64_t after, Deadline deadline) {
-        core::FieldNews<ModelAtomics>& news = core_->news[0];
-        if (news.newest() > after) return true;
-        return news.bell.wait([&] { return look() > after; }, deadline);
+        if (look() > after) return true;
+        return core_->news[0].bell.wait([&] { return look() > after; }, deadline);
     }
-    std::uint64_t look() { return core_->news[0].look(core_->sync, 0); }
+    /// As Engine::newest(). All that is published by then is visible.
+    std::uint64_t look() {
+        const std::uint64_t newest = core_->news[0].look(core_->sync, 0);
+        for (unsigned n = 1; n <= newest; ++n) check(n);
+        return newest;
+    }
 
     void check(unsigned number) { RL_ASSERT(payload_[number](RL_INFO).load() == number); }
-    void check_newest(std::uint64_t at_least) {
-        const std::uint64_t newest = core_->news[0].newest();
-        RL_ASSERT(newest >= at_least);
-        for (unsigned n = 1; n <= newest; ++n) check(n);
-    }
 
 private:
     Aligned<core::CameraCore<ModelAtomics>> core_;

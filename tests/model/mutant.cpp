@@ -24,14 +24,14 @@ constexpr const char* kSites[] = {
     "guard_close",          "seat_take",         "seat_drop",       "ring_own_head_load", "ring_guard_open",
     "ring_word_store",      "ring_guard_close",  "ring_head_store", "ring_head_load",     "ring_guard_first",
     "ring_word_load",       "ring_guard_second", "ring_claim_take", "ring_claim_drop",    "ring_head_look",
-    "news_store",           "news_newest",       "news_first_view", "news_load",          "news_second_view",
+    "news_store",           "news_first_view",   "news_load",       "news_second_view",   "news_again",
     "bell_waiters_load",    "bell_ring",         "bell_enter",      "bell_look",          "bell_leave",
 };
 static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
 
 constexpr const char* kSteps[] = {
     "help_pending_reader", "respect_failed_help", "fresh_epoch",  "scan_hazards", "new_generation", "check_claim",
-    "respect_publishing",  "quarantine_slot",     "ring_recheck", "wait_recheck", "look_at_view",
+    "respect_publishing",  "quarantine_slot",     "ring_recheck", "wait_recheck", "look_at_view",   "look_at_note_again",
 };
 static_assert(std::size(kSteps) == static_cast<std::size_t>(Step::count_));
 

@@ -343,8 +343,8 @@ private:
 std::string zenoh_configuration(const net::ZenohUri& uri, const std::string& token) {
     const auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(patience).count();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(patience).count();
-    return "{mode: 'client', connect: {endpoints: ['" + uri.endpoint +
-           "'], timeout_ms: 0, exit_on_failure: true}, scouting: {multicast: {enabled: false}, gossip: {enabled: false}}, "
+    return "{mode: 'client', connect: {endpoints: [" + net::json_text(uri.endpoint) +
+           "], timeout_ms: 0, exit_on_failure: true}, scouting: {multicast: {enabled: false}, gossip: {enabled: false}}, "
            "transport: {auth: " +
            net::zenoh_login(token) + ", unicast: {open_timeout: " + std::to_string(milliseconds) +
            "}, link: {tx: {lease: " + std::to_string(net::kZenohLeaseMs) +

@@ -177,10 +177,7 @@ void Session::welcome() {
         return finish(Cause::broken, "hung up during the handshake");
     phase_ = Phase::open;
     deadline_.cancel();
-    const bool observes = conversation_->observes();
-    robot::StatCounters& stats = service_.robot.stats;
-    count(observes ? stats.observers : stats.connections);
-    (observes ? stats.observing : stats.clients).fetch_add(1, std::memory_order_relaxed);
+    present_.emplace(service_.robot.stats, conversation_->observes());
     service_.log_connection(who() + " connected");
     watch_for_hang_up();
     watch_process();
@@ -360,16 +357,16 @@ void Session::finish(Cause cause, const std::string& why) {
     try {
         if (conversation_) conversation_->over(cause, why, Clock::now());  // first: who reads the log may rely on it
     } catch (const std::exception&) {
-        let_go(was_connected);
+        let_go();
         throw;
     }
-    let_go(was_connected);
+    let_go();
     if (was_connected) service_.log_connection(who() + " gone: " + why);
     else if (!why.empty()) service_.log_connection(peer_ + ": " + why);
 }
 
 // Of all that it holds.
-void Session::let_go(bool was_connected) noexcept {
+void Session::let_go() noexcept {
     if (std::exchange(writing_, false) && conversation_) conversation_->let_go();
     for (std::optional<Observation>& loan : loans_)
         if (loan) {
@@ -380,10 +377,7 @@ void Session::let_go(bool was_connected) noexcept {
     asio::error_code ignored;    // closing a socket that is broken already is not an event
     socket_.close(ignored);
     process_.close(ignored);
-    if (was_connected) {
-        robot::StatCounters& stats = service_.robot.stats;
-        (conversation_->observes() ? stats.observing : stats.clients).fetch_sub(1, std::memory_order_relaxed);
-    }
+    present_.reset();
     service_.leave(this);
 }
 

@@ -67,7 +67,7 @@ private:
     void violation(const std::string& reason);
     void expect_end(Duration within);
     void finish(robot::Cause cause, const std::string& why);
-    void let_go(bool was_connected) noexcept;
+    void let_go() noexcept;
     std::string who() const;
 
     Service& service_;
@@ -96,6 +96,7 @@ private:
         std::array<net::HandlerMemory, static_cast<std::size_t>(robot::Notice::count_)> notice;
     } memory_;
 
+    std::optional<robot::Present> present_;            // once it has been let in
     std::optional<robot::Conversation> conversation_;  // once it has said hello
 };
 

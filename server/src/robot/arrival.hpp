@@ -68,6 +68,13 @@ private:
     std::uint64_t taken_{0};         // at most, at the message before, or then
 };
 
+/// How often an event loop should turn so that a gap is noticed well within what an action may wait: `most` where nothing limits
+/// that.
+inline Duration turn_for(Duration max_action_delay, Duration most) noexcept {
+    if (max_action_delay <= Duration::zero()) return most;
+    return std::min(most, std::max<Duration>(max_action_delay / 4, std::chrono::milliseconds(10)));
+}
+
 /// By what the sender says: when it sent, on a clock of its own. The message that came fastest so far took no time, and any
 /// other one what it came later than that. A sender that lies about its clock deceives itself only.
 class SenderClock {
@@ -91,9 +98,9 @@ public:
 
 private:
     bool known_{false};
-    std::uint64_t least_ahead_{
-        0};           // nanoseconds by which our clock was ahead of the sender's at the message that came fastest
-    TimePoint at_{};  // of that
+    // Of the message that came fastest: by how many nanoseconds our clock was ahead of the sender's, and when.
+    std::uint64_t least_ahead_{0};
+    TimePoint at_{};
 };
 
 }  // namespace chiral::robot

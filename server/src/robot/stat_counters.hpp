@@ -51,6 +51,20 @@ inline void keep_longest(std::atomic<std::int64_t>& longest, Duration duration) 
     while (known < duration.count() && !longest.compare_exchange_weak(known, duration.count(), std::memory_order_relaxed)) {}
 }
 
+/// A client that has been let in: counted once, and as present for as long as this lives, whatever fails meanwhile.
+class Present {
+public:
+    Present(StatCounters& stats, bool observes) noexcept : now_(observes ? stats.observing : stats.clients) {
+        count(observes ? stats.observers : stats.connections);
+        now_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~Present() { now_.fetch_sub(1, std::memory_order_relaxed); }
+    Present(const Present&) = delete;
+
+private:
+    std::atomic<int>& now_;
+};
+
 /// The counters as users get them.
 ServerStats summary(const StatCounters& counters, std::uint64_t copied_observations) noexcept;
 

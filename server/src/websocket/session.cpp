@@ -25,10 +25,7 @@ namespace {
 
 // Five looks in the shortest limit, and as often as the age of actions asks for.
 Duration health_beat(const ServerOptions& options) { return options.heartbeat_timeout / 5; }
-Duration beat_of(const ServerOptions& options) {
-    if (options.max_action_delay <= Duration::zero()) return health_beat(options);
-    return std::min(health_beat(options), std::max<Duration>(options.max_action_delay / 4, std::chrono::milliseconds(10)));
-}
+Duration beat_of(const ServerOptions& options) { return robot::turn_for(options.max_action_delay, health_beat(options)); }
 
 // What a ping, a pong or a close may have to wait for: a third of a second on a link of 3 MB/s, beside what the kernel holds.
 constexpr std::size_t kFragment = std::size_t{1} << 20;
@@ -89,9 +86,7 @@ void Session::on_accept(error_code error) {
         return finish(Cause::handshake_failed, "handshake failed: " + error.message());
     }
     phase_ = Phase::open;
-    const bool observes = conversation_.observes();
-    count(observes ? service_.stats.observers : service_.stats.connections);
-    (observes ? service_.stats.observing : service_.stats.clients).fetch_add(1, std::memory_order_relaxed);
+    present_.emplace(service_.stats, conversation_.observes());
     service_.log_connection(Service::Who::let_in, who() + " connected");
     conversation_.begin(peer_, Clock::now());
     if (service_.stopping()) return shut_down();
@@ -303,10 +298,9 @@ void Session::finish(Cause cause, const std::string& why, bool in_words) {
     phase_ = Phase::finished;
     for (net::Link::Timer* timer : {&close_deadline_, &wake_, &heartbeat_}) timer->cancel();
     conversation_.over(cause, why, Clock::now());  // first: who reads the log may rely on it
-    const bool observes = conversation_.observes();
-    if (!observes) service_.stats.round_trip_us.store(0, std::memory_order_relaxed);
+    if (!conversation_.observes()) service_.stats.round_trip_us.store(0, std::memory_order_relaxed);
+    present_.reset();
     if (was_connected) {
-        (observes ? service_.stats.observing : service_.stats.clients).fetch_sub(1, std::memory_order_relaxed);
         service_.log_connection(Service::Who::let_in, who() + " gone: " + why);
     } else if (!why.empty()) {
         service_.log_connection(Service::Who::stranger, peer_ + ": " + why);

@@ -99,7 +99,8 @@ private:
         std::array<net::HandlerMemory, static_cast<std::size_t>(robot::Notice::count_)> notice;
     } memory_;
 
-    robot::Conversation conversation_;  // last: it holds what it lends to the buffers
+    std::optional<robot::Present> present_;  // once it has been let in
+    robot::Conversation conversation_;       // last: it holds what it lends to the buffers
 };
 
 }  // namespace chiral::websocket

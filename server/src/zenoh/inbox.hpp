@@ -40,12 +40,12 @@ public:
     const std::string client;
     net::HandlerMemory telling;  // of the one handler that tells the network thread
 
-    /// Copies the message, which arrived at `arrived` or, if its sender says when it was sent, maybe earlier. One that finds no
-    /// room, or for which there is no memory, is lost, and overrun() says so from then on.
-    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint arrived) noexcept {
+    /// Copies the message, which has come now and arrived at `arrived` or, if its sender says when it was sent, maybe earlier.
+    /// One that finds no room, or for which there is no memory, is lost, and overrun() says so from then on.
+    void put(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint now, TimePoint arrived) noexcept {
         const std::lock_guard lock(mutex_);
         try {
-            keep(sample, note, arrived);
+            keep(sample, note, now, arrived);
         } catch (const std::bad_alloc&) {
             overrun_ = true;
         }
@@ -86,7 +86,7 @@ public:
     }
 
 private:
-    void keep(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint arrived) {
+    void keep(const net::ZenohSample& sample, const net::ZenohNote& note, TimePoint now, TimePoint arrived) {
         const std::size_t size = sample.size();
         if (overrun_ || waiting_.size() == kMostMessages || size > most_bytes_ - bytes_) {
             overrun_ = true;
@@ -100,7 +100,7 @@ private:
         message.bytes.resize(size);
         sample.copy_to(message.bytes.data());
         message.note = note;
-        message.arrived = note.sent_ns != 0 ? std::min(arrived, sender_.arrival(note.sent_ns, Clock::now())) : arrived;
+        message.arrived = note.sent_ns != 0 ? std::min(arrived, sender_.arrival(note.sent_ns, now)) : arrived;
         waiting_.push_back(std::move(message));
         bytes_ += size;
     }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,13 +53,20 @@ class SeenClients {
 public:
     template <class LetIn>
     void add(const std::string& client, LetIn let_in) {
-        if (contains(client)) return;
-        by_age_.emplace(++last_, client);
-        ages_.emplace(client, last_);
+        const auto [known, is_new] = ages_.try_emplace(client, last_ + 1);
+        if (!is_new) return;
+        try {
+            by_age_.emplace(++last_, client);
+        } catch (const std::bad_alloc&) {
+            ages_.erase(known);
+            throw;
+        }
         if (ages_.size() <= kMostRemembered) return;
         const auto first =
             std::find_if(by_age_.begin(), by_age_.end(), [&](const auto& each) { return !let_in(each.second); });
-        if (first != by_age_.end()) remove(std::string(first->second));
+        if (first == by_age_.end()) return;
+        ages_.erase(first->second);
+        by_age_.erase(first);
     }
     void remove(const std::string& client) {
         const auto known = ages_.find(client);

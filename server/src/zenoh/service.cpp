@@ -26,11 +26,8 @@ namespace {
 // Hellos that may wait for the network thread; clients say it again.
 constexpr int kMostHellos = 64;
 
-// As often as the age of actions asks for.
 Duration beat_of(const ServerOptions& options) {
-    const Duration most = std::chrono::milliseconds(250);
-    if (options.max_action_delay <= Duration::zero()) return most;
-    return std::clamp<Duration>(options.max_action_delay / 4, std::chrono::milliseconds(10), most);
+    return robot::turn_for(options.max_action_delay, std::chrono::milliseconds(250));
 }
 
 // Zenoh does not say how many bytes it has taken out of the kernel.
@@ -195,7 +192,7 @@ void Service::put(const std::shared_ptr<Door>& door, std::string_view client, co
         door->arrivals.turn(now, uncounted);
         arrived = door->arrivals.arrival(now, uncounted);
     }
-    inbox->put(sample, note, arrived);
+    inbox->put(sample, note, now, arrived);
     if (!inbox->to_be_told()) return;
     hand_over(door, inbox->telling, [inbox](Service& service) {
         inbox->told();

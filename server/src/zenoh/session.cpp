@@ -32,9 +32,7 @@ Session::Session(Service& service, std::string client, std::shared_ptr<Inbox> in
 void Session::start(net::ZenohPublisher publisher) {
     sender_ = &service_.sender(std::move(publisher));
     phase_ = Phase::open;
-    const bool observes = conversation_.observes();
-    count(observes ? service_.stats.observers : service_.stats.connections);
-    (observes ? service_.stats.observing : service_.stats.clients).fetch_add(1, std::memory_order_relaxed);
+    present_.emplace(service_.stats, conversation_.observes());
     service_.log(who() + " connected");
     conversation_.begin(peer(), Clock::now());
     if (documented()) watch_silence();
@@ -172,8 +170,7 @@ void Session::finish(Cause cause, const std::string& why) {
         // One that is to be gone may hear it all the same: there is no connection that would end with it.
         const std::uint16_t code = robot::ending_of(cause).close_code;
         if (cause != Cause::left) say(net::ZenohNote::Kind::end, code != 0 ? code : robot::kGoingAway, text);
-        (conversation_.observes() ? service_.stats.observing : service_.stats.clients)
-            .fetch_sub(1, std::memory_order_relaxed);
+        present_.reset();
         service_.log(who() + " gone: " + text);
     }
     service_.leave(client_);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tells who waits for a field which of its publications is the newest, at no ordered store for the writer.
 //
-// The publication itself is a sequentially consistent add to the view, after which the writer looks whether anybody waits at a
-// Bell. A waiter announces itself there and then looks at the view, also sequentially consistent: one of the two sees the
-// other. But a view has slots and no numbers. So the writer notes number and slot after the publication, with a plain release
-// store, which a waiter may see late. One that finds another slot in the view than was noted knows that there is one more:
+// The publication itself is a sequentially consistent add to the view, after which the writer looks whether anybody waits at
+// a Bell. A waiter announces itself there and then looks at the view, also sequentially consistent: one of the two sees the
+// other. But a view has slots and no numbers. So the writer notes number and slot after the publication, with a plain
+// release store, which a waiter may see late. One that finds another slot in the view than was noted knows that there is one
+// more:
 //
 //     writer                                waiter
 //     view: slot b instead of a
@@ -15,8 +16,10 @@
 //     note: b is number n + 1
 //     waiters != 0: ring
 //
-// Where the second look finds a although more was published since, slot a has come round again: that publication is later
-// than the first look, and so its writer sees the waiter and rings.
+// Where the second look finds a, either n is the newest, or slot a has come round again; then the note of b is visible by now,
+// and looking at the note once more tells. So what a look returns is never older than its first look at the view: no wake-up
+// is lost, and what one look has returned the next one does not take back. (A writer that dies between the two leaves its
+// number untold until its successor has noted the next one.)
 //
 // Thread rules: tell() is for the writer of the field, before it ends its claim; the rest for any thread. Wait-free.
 #pragma once
@@ -40,16 +43,15 @@ public:
         note_.store(Site::news_store, sequence << kSlotBits | static_cast<std::uint64_t>(slot), std::memory_order_release);
     }
 
-    /// Number of the newest publication whose writer has told of it. One step.
-    std::uint64_t newest() const noexcept { return note_.load(Site::news_newest, std::memory_order_acquire) >> kSlotBits; }
-
-    /// The same for a waiter that has announced itself at a bell: if it misses a publication, that one rings. Three steps.
+    /// Number of the newest publication, at some instant during the call. Three steps, or four.
     std::uint64_t look(const CameraSync<P>& sync, int field) const noexcept {
         static_cast<void>(sync.look(Site::news_first_view, std::memory_order_seq_cst));
         const std::uint64_t note = note_.load(Site::news_load, std::memory_order_acquire);
         const View now = sync.look(Site::news_second_view, std::memory_order_acquire);
-        const bool one_more = now.slot(field) != static_cast<int>(note & ((1 << kSlotBits) - 1));
-        return (note >> kSlotBits) + (one_more && P::performs(Step::look_at_view) ? 1 : 0);
+        if (now.slot(field) != static_cast<int>(note & ((1 << kSlotBits) - 1)))
+            return (note >> kSlotBits) + (P::performs(Step::look_at_view) ? 1 : 0);
+        if (!P::performs(Step::look_at_note_again)) return note >> kSlotBits;
+        return note_.load(Site::news_again, std::memory_order_acquire) >> kSlotBits;
     }
 
 private:
