@@ -71,12 +71,12 @@ enum class Site : std::uint8_t {
     ring_claim_drop,    // release, to ring_claim_take
     ring_head_look,     // seq_cst: after bell_enter in the total order, as bell_waiters_load is after ring_head_store
     // field_news.hpp: of a camera's field, for who waits
-    news_store,        // release, to news_load and news_again: the publication
-    news_first_view,   // seq_cst: after bell_enter in the total order, as bell_waiters_load is after publish_view_add;
-                       // acquires from publish_view_add the notes of all publications before
-    news_load,         // acquire, from news_store: the second look at the view is not older
+    news_store,       // release, to news_load and news_again: the publication
+    news_first_view,  // seq_cst: after bell_enter in the total order, as bell_waiters_load is after publish_view_add;
+                      // acquires from publish_view_add the notes of all publications before
+    news_load,        // acquire, from news_store: the second look at the view is not older
     news_second_view,  // acquire, from publish_view_add: the publication that has not been noted yet, and the notes of those before
-    news_again,        // acquire, from news_store
+    news_again,  // acquire, from news_store
     // bell.hpp
     bell_waiters_load,  // seq_cst: see news_first_view and ring_head_look
     bell_ring,          // release, to bell_look: a waiter that sees the ring sees the publication as well
