@@ -55,6 +55,13 @@ public:
         const auto keep = held_;
         block_without_gil([&] { work(on); }, [&] { keep->end(); });
     }
+    /// The same for requests and actions.
+    template <class Work>
+    void ask(Work work) const {
+        PolicyClient& on = client();
+        const auto keep = held_;
+        ask_without_gil([&] { work(on); }, [&] { keep->end(); });
+    }
 
 private:
     std::shared_ptr<HeldClient> held_;
@@ -83,14 +90,14 @@ using Times = std::optional<std::map<std::string, double>>;
 
 nb::object get_metadata(const ClientHandle& self) {
     InfoMap metadata;
-    self.block([&](PolicyClient& client) { metadata = client.get_metadata(); });
+    self.ask([&](PolicyClient& client) { metadata = client.get_metadata(); });
     return to_python(metadata);
 }
 
 nb::object reset(const ClientHandle& self) {
     auto observation = std::make_shared<Observation>();
     InfoMap info;
-    self.block([&](PolicyClient& client) { std::tie(*observation, info) = client.reset(); });
+    self.ask([&](PolicyClient& client) { std::tie(*observation, info) = client.reset(); });
     return nb::make_tuple(received(std::move(observation)), to_python(info));
 }
 
@@ -109,7 +116,7 @@ std::optional<Want> want_of(const std::optional<nb::bytes>& request) {
 nb::object get_obs(const ClientHandle& self, const std::optional<nb::bytes>& request) {
     const std::optional<Want> want = want_of(request);
     auto observation = std::make_shared<Observation>();
-    self.block([&](PolicyClient& client) {
+    self.ask([&](PolicyClient& client) {
         if (want) client.get_obs(*observation, *want);
         else client.get_obs(*observation);
     });
@@ -133,7 +140,7 @@ std::uint64_t wait_frame(const ClientHandle& self, const std::string& camera, st
 nb::object step(const ClientHandle& self, nb::handle values, int n, int d, const Times& times) {
     const Action action = to_action(values, n, d, times);
     auto result = std::make_shared<StepResult>();
-    self.block([&](PolicyClient& client) { client.step(action, *result); });
+    self.ask([&](PolicyClient& client) { client.step(action, *result); });
     const std::shared_ptr<const Observation> observation(result, &result->obs);
     return nb::make_tuple(received(observation), result->reward, result->terminated, result->truncated,
                           to_python(result->info));
@@ -209,7 +216,7 @@ void bind_client(nb::module_& module) {
             "apply_action",
             [](const ClientHandle& self, nb::handle values, int n, int d, const Times& times) {
                 const Action action = to_action(values, n, d, times);
-                self.block([&](PolicyClient& client) { client.apply_action(action); });
+                self.ask([&](PolicyClient& client) { client.apply_action(action); });
             },
             nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
         .def(

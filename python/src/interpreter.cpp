@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "interpreter.hpp"
 
+#include <chiral/lookout.hpp>
+
 #include <unistd.h>
 
 #include <array>
@@ -69,6 +71,20 @@ std::string exception_line() {
     return line;
 }
 
+// What a signal raised, kept while there is no GIL.
+class Raised {
+public:
+    explicit operator bool() const noexcept { return type_ != nullptr; }
+    void fetch() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+    [[noreturn]] void raise() {
+        PyErr_Restore(std::exchange(type_, nullptr), value_, traceback_);
+        throw nb::python_error();
+    }
+
+private:
+    PyObject *type_{nullptr}, *value_{nullptr}, *traceback_{nullptr};
+};
+
 bool on_main_thread() {
     static const unsigned long main = [] {
         nb::object thread = nb::module_::import_("threading").attr("main_thread")();
@@ -113,30 +129,51 @@ void block_without_gil(const std::function<void()>& work, const std::function<vo
         call.done = true;
         call.changed.notify_one();
     });
-    constexpr auto between_looks = std::chrono::milliseconds(50);
-    bool interrupted = false;
+    Raised raised;
     for (bool done = false; !done;) {
         {
             const GilFree free;
             std::unique_lock lock(call.mutex);
-            done = call.changed.wait_for(lock, between_looks, [&] { return call.done; });
+            done = call.changed.wait_for(lock, Lookout::period, [&] { return call.done; });
         }
-        if (done || interrupted || PyErr_CheckSignals() == 0) continue;
-        interrupted = true;
-        PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-        PyErr_Fetch(&type, &value, &traceback);
+        if (done || PyErr_CheckSignals() == 0) continue;
+        raised.fetch();
+        const GilFree free;
+        cancel();
+        std::unique_lock lock(call.mutex);
+        call.changed.wait(lock, [&] { return call.done; });
+        done = true;
+    }
+    worker.join();
+    if (raised) raised.raise();
+    if (call.error) std::rethrow_exception(call.error);
+}
+
+void ask_without_gil(const std::function<void()>& work, const std::function<void()>& cancel) {
+    if (interpreter().ending.load()) refuse_while_ending();
+    if (!on_main_thread()) {
+        const GilFree free;
+        work();
+        return;
+    }
+    struct Interrupted {};
+    Raised raised;
+    try {
+        GilFree free;
+        const Lookout lookout([&] {
+            free.interrupt_for([&] {
+                if (PyErr_CheckSignals() != 0) raised.fetch();
+            });
+            if (raised) throw Interrupted{};
+        });
+        work();
+    } catch (const Interrupted&) {
         {
             const GilFree free;
             cancel();
         }
-        PyErr_Restore(type, value, traceback);
-        const GilFree free;
-        std::unique_lock lock(call.mutex);
-        call.changed.wait(lock, [&] { return call.done; });
+        raised.raise();
     }
-    worker.join();
-    if (interrupted) throw nb::python_error();
-    if (call.error) std::rethrow_exception(call.error);
 }
 
 unsigned fork_generation() noexcept { return interpreter().fork_generation.load(); }

@@ -31,6 +31,13 @@ public:
 
     /// False while the interpreter ends. Whoever waits for another thread then waits in vain.
     bool released() const noexcept { return state_ != nullptr; }
+    /// Takes it back for as long as `work` lasts, which must not throw.
+    template <class Work>
+    void interrupt_for(Work work) noexcept {
+        if (state_ != nullptr) PyEval_RestoreThread(state_);
+        work();
+        if (state_ != nullptr) state_ = PyEval_SaveThread();
+    }
 
 private:
     PyThreadState* state_{nullptr};
@@ -40,6 +47,9 @@ private:
 /// signals are looked at every now and then: an exception of theirs, KeyboardInterrupt above all, calls `cancel`, which must
 /// make `work` return, and is raised. On other threads `work` runs on the caller's.
 void block_without_gil(const std::function<void()>& work, const std::function<void()>& cancel);
+/// The same for requests and actions of a client, which look up while they wait (see chiral::Lookout) and so need no other thread:
+/// making one takes longer than a small observation.
+void ask_without_gil(const std::function<void()>& work, const std::function<void()>& cancel);
 
 /// Something with threads of its own, ended when the interpreter ends. Registered while it lives.
 class Endable {

@@ -178,10 +178,41 @@ def test_ctrl_c_ends_a_call_that_waits(waiting: str) -> None:
         try:
             {waiting}
         except KeyboardInterrupt:
-            print("interrupted", flush=True)
+            print("interrupted,", "connected" if stuck.connected else "closed", flush=True)
     """)
     out, err = interrupt(child)
-    assert child.returncode == 0 and out == "interrupted\n", err
+    assert child.returncode == 0 and out == f"interrupted, {'closed' if 'stuck' in waiting else 'connected'}\n", err
+
+
+def test_a_signal_that_raises_nothing_is_handled_while_a_call_waits_and_the_call_goes_on() -> None:
+    out = run("""
+        import signal
+        handled = threading.Event()
+        signal.signal(signal.SIGUSR1, lambda *_: handled.set())
+        class Asking(Robot):
+            def get_obs(self):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert handled.wait(60), "the handler runs on the main thread, which waits for this answer"
+                return self._make_obs()
+        with Asking() as server, client(server) as env:
+            print(env.get_obs()["cam"].image.shape)
+    """)
+    assert out == "(720, 1280, 3)\n"
+
+
+def test_a_request_makes_no_thread() -> None:
+    class Robot(SmallRobot):
+        threads: set[str] = set()
+
+        def get_obs(self) -> chiral.Observation:
+            self.threads = set(os.listdir("/proc/self/task"))
+            return self._make_obs()
+
+    with Robot() as server, client_of(server) as env:
+        env.get_obs()
+        before = set(os.listdir("/proc/self/task"))
+        env.get_obs()
+        assert server.threads <= before
 
 
 def test_the_last_reference_may_be_dropped_anywhere() -> None:

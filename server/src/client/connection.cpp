@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/connection.hpp"
 
+#include <chiral/lookout.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -70,23 +72,46 @@ void Connection::wait_closed() {
     changed_.wait(lock, [&] { return ended_; });
 }
 
+// Waits for the condition; false at the deadline. A thread that has a lookout looks up in between. What that throws ends the
+// connection: an answer that is due could be taken for that to the next request.
+template <class Condition>
+bool Connection::wait(std::unique_lock<std::mutex>& lock, std::condition_variable& told, TimePoint deadline,
+                      Condition condition) {
+    const Lookout* const lookout = Lookout::of_this_thread();
+    if (lookout == nullptr) return told.wait_until(lock, deadline, condition);
+    while (!told.wait_until(lock, std::min(deadline, time_after(Lookout::period)), condition)) {
+        if (Clock::now() >= deadline) return false;
+        lock.unlock();
+        try {
+            lookout->look();
+        } catch (...) {
+            lock.lock();
+            end(lock, "a call that waited was interrupted");
+            transport_->close(close_code::going_away, reason_, false);
+            throw;
+        }
+        lock.lock();
+    }
+    return true;
+}
+
 // ---- sending ----
 
 void Connection::send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action,
                       TimePoint deadline) {
-    while (!over_ && !transport_->send(message, action))
-        if (room_.wait_until(lock, deadline) == std::cv_status::timeout) {
-            lock.unlock();
-            fail(close_code::going_away, "the server has not read for " + seconds_text(request_timeout_) + ", " +
-                                             std::to_string(Transport::ring_size) + " messages wait to be sent");
-        }
+    // What is waited for is that the transport takes it.
+    if (!wait(lock, room_, deadline, [&] { return over_ || transport_->send(message, action); })) {
+        lock.unlock();
+        fail(close_code::going_away, "the server has not read for " + seconds_text(request_timeout_) + ", " +
+                                         std::to_string(Transport::ring_size) + " messages wait to be sent");
+    }
     if (over_) throw_over("");
 }
 
 // The server may have ended the connection while this process was stopped or busy. What is sent then would be lost without a
 // word: better to wait until the transport has read why.
 void Connection::hear_the_end(std::unique_lock<std::mutex>& lock, TimePoint deadline) {
-    if (!over_ && transport_->ended_by_server()) changed_.wait_until(lock, deadline, [&] { return over_; });
+    if (!over_ && transport_->ended_by_server()) wait(lock, changed_, deadline, [&] { return over_; });
 }
 
 void Connection::send_action(std::vector<std::uint8_t>& message) {
@@ -108,7 +133,8 @@ std::uint64_t Connection::wait_frame(const std::string& camera, std::uint64_t af
 Connection::Exchange::Exchange(Connection& connection) : connection_(connection) {
     std::unique_lock lock(connection.mutex_);
     const std::uint64_t ticket = connection.next_ticket_++;
-    connection.changed_.wait(lock, [&] { return connection.over_ || connection.serving_ == ticket; });
+    connection.wait(lock, connection.changed_, TimePoint::max(),
+                    [&] { return connection.over_ || connection.serving_ == ticket; });
     // Those who leave here never get their turn, but nor does anybody else.
     if (connection.over_) connection.throw_over("");
 }
@@ -131,7 +157,7 @@ wire::Message Connection::Exchange::perform(wire::RequestType type, wire::Respon
     c.hear_the_end(lock, sent_by);
     c.answer_ = Answer::due;  // before it is sent: the answer may be here at once
     c.send(lock, c.request_, type == wire::RequestType::action, sent_by);
-    c.changed_.wait_until(lock, deadline, [&] { return c.over_ || c.answer_ == Answer::here; });
+    c.wait(lock, c.changed_, deadline, [&] { return c.over_ || c.answer_ == Answer::here; });
     if (c.over_) c.throw_over(to_string(expected));
     if (c.answer_ != Answer::here) {
         lock.unlock();

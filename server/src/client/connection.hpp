@@ -96,6 +96,8 @@ private:
     void ended() override;
 
     void end(std::unique_lock<std::mutex>& lock, std::string reason);
+    template <class Condition>
+    bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& told, TimePoint deadline, Condition condition);
     [[noreturn]] void throw_over(const std::string& expected) const;
     void hear_the_end(std::unique_lock<std::mutex>& lock, TimePoint deadline);
     void send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action, TimePoint deadline);
