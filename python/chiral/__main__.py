@@ -7,43 +7,21 @@ Options are those of chiral-serve and chiral-probe where they overlap.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
 import math
 import os
 import pathlib
 import platform
 import sys
-import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import chiral
-from chiral.testing import SimulatedRobot
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table: of rich where it is installed and a terminal is there, in plain columns elsewhere."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        try:
-            from rich.console import Console
-            from rich.table import Table
-        except ImportError:
-            pass
-        else:
-            pretty = Table(*columns, title=title, title_justify="left")
-            for row in cells:
-                pretty.add_row(*row)
-            Console().print(pretty)
-            return
-    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-    print(title)
-    for line in [list(columns), *cells]:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+from chiral._command_camera import Command, RobotWithCommands
+from chiral._probe import probe
+from chiral._terminal import table
 
 
 def token_of(arguments: argparse.Namespace) -> dict[str, str]:
@@ -74,8 +52,8 @@ WORDS: dict[str, dict[str, Any]] = {
 }
 
 
-def want(text: str) -> chiral.Want:
-    """WIDTHxHEIGHT, jpeg:QUALITY and the words above, with commas between."""
+def want(text: str) -> tuple[str, chiral.Want]:
+    """WIDTHxHEIGHT, jpeg:QUALITY and the words above, with commas between; beside what they mean."""
     asked: dict[str, Any] = {}
     for word in text.split(","):
         quality = word.removeprefix("jpeg:")
@@ -87,7 +65,14 @@ def want(text: str) -> chiral.Want:
             asked["size"] = size(word)
         else:
             raise argparse.ArgumentTypeError(f"'{word}' is not known; expected WIDTHxHEIGHT, jpeg:QUALITY, {', '.join(WORDS)}")
-    return chiral.Want(**asked)
+    return text, chiral.Want(**asked)
+
+
+def command(text: str) -> Command:
+    try:
+        return Command.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 # Flag, option of the server, milliseconds, what it means.
@@ -121,11 +106,14 @@ def serve(arguments: argparse.Namespace) -> int:
         options["zenoh"] = zenoh_of(arguments)
     if arguments.tls_cert or arguments.tls_key:
         options |= {"tls_certificate_file": arguments.tls_cert or "", "tls_private_key_file": arguments.tls_key or ""}
-    robot = SimulatedRobot(
-        cameras=arguments.cameras,
+    robot = RobotWithCommands(
+        arguments.camera,
+        cameras=2 if arguments.cameras is None and not arguments.camera else arguments.cameras or 0,
         size=arguments.size,
         depth=arguments.depth,
         joints=arguments.joints,
+        proprios=arguments.proprios,
+        touch=arguments.touch,
         camera_hz=arguments.camera_hz,
         proprio_hz=arguments.proprio_hz,
         host=arguments.host,
@@ -146,94 +134,10 @@ def serve(arguments: argparse.Namespace) -> int:
                 time.sleep(min(left, 1.0))
         except KeyboardInterrupt:
             pass
+        finally:
+            robot.end()
     counted = robot.stats()
     table("served", ("what", "count"), [(name, counted[name]) for name in ("connections", "observations", "actions_applied")])
-    return 0
-
-
-def progress(count: int) -> Iterable[int]:
-    """So many, or for ever if it is 0; with a bar of rich's where it is installed and a terminal is there."""
-    numbers: Iterable[int] = range(count) if count > 0 else itertools.count()
-    if not sys.stdout.isatty():
-        return numbers
-    try:
-        from rich.progress import track
-    except ImportError:
-        return numbers
-    return track(numbers, description="asking", total=count or None, transient=True)
-
-
-def act(env: chiral.PolicyClient, metadata: dict[Any, Any]) -> None:
-    """Sends zeros at the robot's own rate, for as long as the client is there."""
-    hz = min(max(float(metadata.get("control_hz", 20.0)), 0.1), 1000.0)
-    zeros = np.zeros(int(metadata.get("action_dim", metadata.get("action_D", 7))), np.float32)
-
-    def send() -> None:
-        with contextlib.suppress(OSError):  # the connection has ended, and with it the probe, which tells why
-            while True:
-                env.apply_action(zeros)
-                time.sleep(1.0 / hz)
-
-    threading.Thread(target=send, daemon=True).start()
-
-
-def probe(arguments: argparse.Namespace) -> int:
-    options: dict[str, Any] = token_of(arguments)
-    if arguments.ca:
-        options["tls_ca_file"] = arguments.ca
-    if arguments.insecure:
-        options["tls_verify"] = False
-    if arguments.count is None:
-        arguments.count = 0 if arguments.seconds > 0 else 100
-    round_trips: list[float] = []
-    last = None
-    began_with: list[int] = []  # numbers, not the observation: of one over a local socket two can be held at once
-    began_at = 0.0
-    with chiral.PolicyClient(arguments.uri, connect_timeout=arguments.timeout, **options) as env:
-        metadata = env.get_metadata()
-        period = 1.0 / arguments.hz if arguments.hz > 0 else 0.0
-        if arguments.act:
-            act(env, metadata)
-        due = began = time.monotonic()
-        end = began + arguments.seconds if arguments.seconds > 0 else math.inf
-        for _ in progress(arguments.count):
-            time.sleep(max(0.0, due - time.monotonic()))
-            if last is not None and time.monotonic() >= end:
-                break
-            due += period
-            now = env.get_obs(arguments.want)
-            round_trips.append(env.stats()["last_round_trip"])
-            if last is None:
-                began_with, began_at = [camera.sequence for camera in now.cameras], now.snapshot_time
-            last = now
-        took = time.monotonic() - began
-        received = env.stats()["bytes_received"]
-    assert last is not None
-    if metadata:
-        table("metadata", ("key", "value"), metadata.items())
-    between = max(last.snapshot_time - began_at, 1e-9)
-    table(
-        "cameras",
-        ("name", "image", "depth", "Hz", "age ms", "status"),
-        [
-            (
-                now.name,
-                f"{now.image.shape} {now.image.dtype}",
-                "-" if now.depth is None else f"{now.depth.shape} {now.depth.dtype}",
-                f"{(now.sequence - then) / between:.1f}",
-                f"{(last.snapshot_time - now.timestamp) * 1e3:.1f}" if now.sequence else "-",
-                now.status,
-            )
-            for then, now in zip(began_with, last.cameras)
-        ],
-    )
-    table("streams", ("name", "size", "status"), [(n, v.size, last.proprio_stamps[n].status) for n, v in last.proprios.items()])
-    p50, p99 = np.percentile(round_trips, [50, 99]) * 1e3
-    table(
-        f"{len(round_trips)} observations in {took:.2f} s",
-        ("round trip p50", "p99", "MB/s"),
-        [(f"{p50:.2f} ms", f"{p99:.2f} ms", f"{received / took / 1e6:.1f}")],
-    )
     return 0
 
 
@@ -260,11 +164,17 @@ def parser() -> argparse.ArgumentParser:
 
     serving = commands.add_parser("serve", help="serve a simulated robot")
     serving.set_defaults(run=serve)
-    serving.add_argument("--cameras", type=int, default=2, metavar="N", help="simulated cameras, cam_0 and so on [2]")
+    serving.add_argument("--cameras", type=int, metavar="N", help="simulated cameras, cam_0 and so on [2; 0 with --camera]")
     serving.add_argument("--size", type=size, default=(480, 640), metavar="WxH", help="picture size [640x480]")
     serving.add_argument("--depth", action="store_true", help="cameras measure depth, too")
     serving.add_argument("--camera-hz", type=float, default=30.0, metavar="HZ", help="frames per second [30]")
+    serving.add_argument("--camera", type=command, action="append", default=[], metavar="NAME,WxH,cmd:COMMAND",
+                         help="add a camera: COMMAND writes its pictures to standard output, as raw RGB24 frames of that size, or with "
+                              "mjpeg: as JPEG pictures; started again when it ends; may be given several times")
+    serving.add_argument("--proprios", type=int, default=3, metavar="M",
+                         help="streams: joint_pos, joint_vel, joint_effort, proprio_3, ... [3]")
     serving.add_argument("--proprio-hz", type=float, default=500.0, metavar="HZ", help="samples per second [500]")
+    serving.add_argument("--touch", action="store_true", help="the gripper has pads that feel: slot touch, 2 x 4 x 4 pressures in kPa")
     serving.add_argument("--joints", type=int, default=7, metavar="N", help="joints of the arm [7]")
     for flag, option, milliseconds, meaning in LIMITS:
         serving.add_argument(flag, dest=option, type=float, default=milliseconds, metavar="MS", help=f"{meaning} [{milliseconds}]")
@@ -302,12 +212,16 @@ def parser() -> argparse.ArgumentParser:
     serving.add_argument("--seconds", type=float, default=0.0, metavar="S", help="end after this time; 0: at Ctrl-C [0]")
 
     probing = commands.add_parser("probe", help="ask a server for observations and tell what came")
-    probing.set_defaults(run=probe)
+    probing.set_defaults(run=lambda arguments: probe(arguments, token_of(arguments)))
     probing.add_argument("uri", metavar="URI", help="ws://HOST[:PORT][/observe], wss:// for TLS, unix:///PATH on the same machine, or zenoh://HOST")
     probing.add_argument("--count", type=int, metavar="N", help="observations to ask for; 0: no limit [100; 0 with --seconds]")
     probing.add_argument("--seconds", type=float, default=0.0, metavar="S", help="time to ask for; 0: no limit [0]")
     probing.add_argument("--hz", type=float, default=0.0, metavar="R", help="requests per second; 0: as fast as they are answered [0]")
+    probing.add_argument("--legacy", action="store_true", help="speak the legacy dialect: reset, then steps with zero actions")
     probing.add_argument("--act", action="store_true", help="send zero actions alongside, at the server's control_hz")
+    probing.add_argument("--json", metavar="FILE", help="write all numbers to this file: docs/JSON.md")
+    probing.add_argument("--save", metavar="DIR", help="write the last observation into this folder: images as PNG, depth as 16-bit PNG "
+                                                       "in millimetres, the rest as JSON")
     probing.add_argument("--want", type=want, metavar="WORDS",
                          help="what to ask for instead of everything: WIDTHxHEIGHT, stretch, crop or pad, jpeg[:QUALITY], png, zstd or "
                               "none, depth:millimetres, ..., with commas between")
@@ -316,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     probing.add_argument("--token-file", metavar="FILE", help="file whose first line is the token")
     probing.add_argument("--ca", metavar="FILE", help="certificates that are trusted (PEM)")
     probing.add_argument("--insecure", action="store_true", help="talk to a server whoever it is")
+    probing.add_argument("--zenoh-config", metavar="FILE", help="Zenoh's own configuration (JSON5), which counts where it says something")
 
     fleet = commands.add_parser("robots", help="list the robots that a Zenoh router or robot knows of")
     fleet.set_defaults(run=robots)
@@ -326,15 +241,33 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def mistake(options: argparse.Namespace) -> str | None:
+    """What does not fit together."""
+    given = vars(options)
+    if (given.get("count") or 0) < 0:
+        return f"--count is {options.count}, expected 0 or more"
+    if given.get("legacy"):
+        if options.want is not None:
+            return "--want: not for --legacy"
+        if options.act:
+            return "--act: --legacy sends actions already"
+    if given.get("insecure") and options.ca:
+        return "--insecure: does not look at what --ca trusts"
+    if options.run is serve:
+        if bool(options.tls_cert) != bool(options.tls_key):
+            return "--tls-cert and --tls-key: expected both, or neither for no TLS"
+        defaults = vars(parser().parse_args(["serve"]))
+        for name, value in given.items():
+            if name.startswith("zenoh_") and value != defaults[name] and not options.zenoh:
+                return f"--{name.replace('_', '-')} needs --zenoh"
+    return None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    if (getattr(options, "count", None) or 0) < 0:
-        parser().error(f"--count is {options.count}, expected 0 or more")
-    if options.run is serve and not options.zenoh:
-        defaults = vars(parser().parse_args(["serve"]))
-        for name, value in vars(options).items():
-            if name.startswith("zenoh_") and value != defaults[name]:
-                parser().error(f"--{name.replace('_', '-')} needs --zenoh")
+    wrong = mistake(options)
+    if wrong is not None:
+        parser().error(wrong)
     try:
         code: int = options.run(options)
         return code

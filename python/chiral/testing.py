@@ -23,7 +23,7 @@ import numpy as np
 
 from .client import PolicyClient
 from .server import PolicyServer, _imposed
-from .types import Array, CameraConfig, Observation, ProprioConfig
+from .types import Array, CameraConfig, Observation, ProprioConfig, SlotConfig
 
 __all__ = ["SimulatedRobot", "serving"]
 
@@ -52,10 +52,14 @@ def serving(robot: PolicyServer | Callable[[], PolicyServer], **client_options: 
             yield client
 
 
+_STREAMS = (("joint_pos", "rad"), ("joint_vel", "rad/s"), ("joint_effort", "N m"))
+
+
 class SimulatedRobot(PolicyServer):
     """An arm that goes where actions say, and cameras that see a pattern move.
 
-    cameras: how many, named cam_0 and so on, each of size (height, width). proprios: joint_pos and joint_vel with `joints` values.
+    cameras: how many, named cam_0 and so on, each of size (height, width). proprios: how many streams of `joints` values: joint_pos,
+    joint_vel, joint_effort, proprio_3 and so on. touch: a slot of that name, (2, 4, 4) float32, what the gripper's pads feel in kPa.
     camera_hz, proprio_hz: how often they are updated; 0: only by tick(), for tests that choose the moment.
     """
 
@@ -66,6 +70,8 @@ class SimulatedRobot(PolicyServer):
         size: tuple[int, int] = (48, 64),
         depth: bool = False,
         joints: int = 7,
+        proprios: int = 2,
+        touch: bool = False,
         camera_hz: float = 30.0,
         proprio_hz: float = 100.0,
         host: str = "127.0.0.1",
@@ -76,6 +82,8 @@ class SimulatedRobot(PolicyServer):
             CameraConfig(f"cam_{i}", size[0], size[1], has_depth=depth, intrinsics=_pinhole(size)) for i in range(cameras)
         ]
         self._joints = joints
+        self._streams = [_STREAMS[i][0] if i < len(_STREAMS) else f"proprio_{i}" for i in range(proprios)]
+        self._touch = touch
         self.actions: list[Array] = []  #: every action that was executed
         self.resets = 0
         self.position = np.zeros(joints, np.float32)
@@ -91,10 +99,16 @@ class SimulatedRobot(PolicyServer):
         return self._cameras_declared
 
     def proprio_configs(self) -> list[ProprioConfig]:
-        return [ProprioConfig("joint_pos", self._joints), ProprioConfig("joint_vel", self._joints)]
+        names = tuple(f"joint_{joint}" for joint in range(1, self._joints + 1))
+        units = dict(_STREAMS)
+        return [ProprioConfig(stream, self._joints, element_names=names if stream in units else (), unit=units.get(stream, ""))
+                for stream in self._streams]
+
+    def slot_configs(self) -> list[SlotConfig]:
+        return [SlotConfig("touch", np.float32, (2, 4, 4))] if self._touch else []
 
     async def get_metadata(self) -> dict[str, Any]:
-        return {"robot": "simulated", "action_dim": self._joints}
+        return {"robot": "simulated", "action_dim": self._joints, "action_N": 1, "action_D": self._joints}
 
     async def reset(self) -> tuple[Observation, dict[str, Any]]:
         self.resets += 1
@@ -126,8 +140,13 @@ class SimulatedRobot(PolicyServer):
                     frame.depth[...] = np.float32(1.0 + 0.5 * math.sin(self._ticks / 30.0))
 
     def _tick_proprios(self) -> None:
-        self.update_proprio("joint_pos", self.position)
-        self.update_proprio("joint_vel", np.zeros(self._joints, np.float32))
+        for stream in self._streams:
+            self.update_proprio(stream, self.position if stream == "joint_pos" else 0.0)
+        if self._touch:  # something soft that wanders over the pads
+            now = time.monotonic()
+            row, column = 1.5 + math.sin(now), 1.5 + math.cos(0.7 * now)
+            at = np.arange(4)
+            self.update_slot("touch", 20.0 * np.exp(-((at[:, None] - row) ** 2) - (at - column) ** 2))
 
     def _every(self, period: float, tick: Any) -> None:
         due = time.monotonic()
