@@ -122,7 +122,7 @@ TEST(LocalClients, ThatDoNotReadWhatTheyWishedForAreClosed) {
     robot.publish(1);
     RawLocal client(robot.folder);
     client.hello();
-    const std::vector<std::uint8_t> wish = net::bell_wish("wrist", 0);
+    const std::vector<std::uint8_t> wish = net::bell_wish({"wrist"});
     const std::string_view text(reinterpret_cast<const char*>(wish.data()), wish.size());
     EXPECT_TRUE(eventually([&] {
         client.say(net::PacketKind::bell, text);

@@ -316,6 +316,18 @@ TEST(Local, WaitingForAFrameEndsWithTheNextImage) {
     ending.join();
 }
 
+TEST(Local, AnAnswerThatComesLateIsNotTakenForThatToALaterWish) {
+    LocalRobot robot;
+    robot.publish(1);
+    PolicyClient client(robot.uri());
+    client.connect();
+    for (std::uint8_t value = 2; value < 150; ++value) {
+        EXPECT_EQ(client.wait_frame("wrist", value - 1u, Duration::zero()), 0u);
+        robot.publish(value);  // which that wish brings, now or while another one is under way
+        EXPECT_THROW(client.wait_frame("nose", 0, kDeadline), std::out_of_range);
+    }
+}
+
 TEST(Local, NobodyTellsOfFramesOverANetwork) {
     LocalRobot robot;
     PolicyClient client("ws://127.0.0.1:" + std::to_string(robot.server.port()));

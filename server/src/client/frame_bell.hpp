@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/shared_memory.hpp"
+#include "net/local_protocol.hpp"
 
 #include <chiral/time.hpp>
 
@@ -19,7 +20,7 @@ public:
     /// See Transport::wait_frame().
     std::uint64_t wait(Lender& lender, const std::string& camera, std::uint64_t after, TimePoint deadline);
     /// The server says so.
-    void ring(std::uint64_t newest);
+    void ring(const net::BellAnswer& answer);
     /// The connection is over: nobody waits any more.
     void end() noexcept;
 
@@ -27,6 +28,7 @@ private:
     std::mutex wishing_;  // held by who waits
     std::mutex mutex_;    // guards what follows
     std::condition_variable changed_;
+    std::uint64_t wish_{0};  // number of the one that is under way: answers to earlier ones may still come
     std::optional<std::uint64_t> said_;
     bool ended_{false};
 };

@@ -147,9 +147,9 @@ private:
     }
 
     bool hear_bell() {
-        const std::optional<std::uint64_t> newest = net::read_bell_number(reader_.body());
-        if (!newest) return violation("a bell without its number");
-        bell_.ring(*newest);
+        const std::optional<net::BellAnswer> answer = net::read_bell_answer(reader_.body());
+        if (!answer) return violation("a bell without its numbers");
+        bell_.ring(*answer);
         return true;
     }
 

@@ -62,10 +62,10 @@ void Lender::give_back(std::uint32_t loan) noexcept {
     held_.fetch_sub(1, std::memory_order_release);  // after it was sent: whoever sees it may ask for another
 }
 
-bool Lender::wish(const std::string& camera, std::uint64_t after) {
-    const std::vector<std::uint8_t> wish = net::bell_wish(camera, after);
+bool Lender::wish(const net::BellWish& wish) {
+    const std::vector<std::uint8_t> bytes = net::bell_wish(wish);
     const std::lock_guard lock(mutex_);
-    return socket_ >= 0 && net::send_packet(socket_, net::PacketKind::bell, wish) == net::PacketOutcome::done;
+    return socket_ >= 0 && net::send_packet(socket_, net::PacketKind::bell, bytes) == net::PacketOutcome::done;
 }
 
 bool Lender::send_owed() noexcept {

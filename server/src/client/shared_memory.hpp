@@ -51,7 +51,7 @@ public:
     /// Tells the server, at once if there is room. A request that is sent after it is read after it.
     void give_back(std::uint32_t loan) noexcept;
     /// A wish to be told of a newer image. False: there is no room for it, or nobody to tell.
-    bool wish(const std::string& camera, std::uint64_t after);
+    bool wish(const net::BellWish& wish);
     /// What there was no room for. False: there still is none.
     bool send_owed() noexcept;
     /// The socket is about to be closed.

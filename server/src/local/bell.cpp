@@ -21,7 +21,7 @@ Bell::~Bell() {
     for (auto& [camera, thread] : threads_) thread.join();
 }
 
-void Bell::ring(const void* client, int socket, std::size_t camera, std::uint64_t after) {
+void Bell::ring(const void* client, int socket, std::size_t camera, std::uint64_t after, std::uint64_t number) {
     if (!threads_.contains(camera))
         threads_.emplace(camera, [this, camera] {
             net::name_this_thread("chiral-bell");
@@ -29,7 +29,7 @@ void Bell::ring(const void* client, int socket, std::size_t camera, std::uint64_
         });
     {
         const std::lock_guard lock(mutex_);
-        const Wish wish{socket, camera, after};
+        const Wish wish{socket, camera, after, number};
         wishes_.erase(client);
         if (const std::uint64_t newest = engine_.newest_frame(camera); newest > after) return tell(wish, newest);
         // A thread that sleeps does so until the next image, which is not there yet.
@@ -71,8 +71,8 @@ void Bell::watch(std::size_t camera) {
 }
 
 void Bell::tell(const Wish& wish, std::uint64_t newest) noexcept {
-    const auto number = net::bell_number(newest);
-    if (net::send_packet(wish.socket, net::PacketKind::bell, number) == net::PacketOutcome::would_wait)
+    const auto answer = net::bell_answer({newest, wish.number});
+    if (net::send_packet(wish.socket, net::PacketKind::bell, answer) == net::PacketOutcome::would_wait)
         ::shutdown(wish.socket, SHUT_RDWR);
 }
 

@@ -28,9 +28,9 @@ public:
 
     // One thread:
 
-    /// Rings once when that camera has an image newer than `after`, which may be at once. One wish per client: a later one takes
-    /// the place of the one before. The socket stays open until forget().
-    void ring(const void* client, int socket, std::size_t camera, std::uint64_t after);
+    /// Rings once when that camera has an image newer than `after`, which may be at once, and brings `number` back. One wish per
+    /// client: a later one takes the place of the one before. The socket stays open until forget().
+    void ring(const void* client, int socket, std::size_t camera, std::uint64_t after, std::uint64_t number);
     /// Nothing is said to that client any more.
     void forget(const void* client) noexcept;
 
@@ -39,6 +39,7 @@ private:
         int socket{-1};
         std::size_t camera{0};
         std::uint64_t after{0};
+        std::uint64_t number{0};
     };
 
     void watch(std::size_t camera);

@@ -222,19 +222,19 @@ void Session::give_back(net::PacketBytes which) {
 
 void Session::wish_for_bell(net::PacketBytes body) {
     const std::optional<net::BellWish> wish = net::read_bell_wish(body);
-    if (!wish) return violation("a wish for a newer image came without its number");
+    if (!wish) return violation("a wish for a newer image came without its numbers");
     const std::vector<CameraConfig>& cameras = service_.robot.source->engine().cameras();
     const auto camera =
         std::find_if(cameras.begin(), cameras.end(), [&](const CameraConfig& c) { return c.name == wish->camera; });
     if (camera != cameras.end()) {
         try {
             return service_.bell.ring(this, socket_.native_handle(), static_cast<std::size_t>(camera - cameras.begin()),
-                                      wish->after);
+                                      wish->after, wish->number);
         } catch (const std::system_error&) {  // this client's loss, and nobody else's
             return finish(Cause::dropped, "there is no thread to watch that camera for it");
         }
     }
-    if (net::send_packet(socket_.native_handle(), PacketKind::bell, net::bell_number(net::kNoSuchCamera)) ==
+    if (net::send_packet(socket_.native_handle(), PacketKind::bell, net::bell_answer({net::kNoSuchCamera, wish->number})) ==
         PacketOutcome::would_wait)
         finish(Cause::deaf, "it takes nothing of an answer");
 }

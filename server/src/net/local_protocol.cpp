@@ -47,6 +47,12 @@ std::uint64_t require_number(std::string_view lines, std::string_view key) {
     return *number;
 }
 
+std::uint64_t number_at(LocalBytes bytes, std::size_t at) noexcept {
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < 8; ++i) number |= std::uint64_t{bytes[at + i]} << 8 * i;
+    return number;
+}
+
 }  // namespace
 
 std::optional<std::string_view> text_field(std::string_view lines, std::string_view key) noexcept {
@@ -93,31 +99,32 @@ Welcome Welcome::parse(std::string_view lines) {
     return welcome;
 }
 
-std::vector<std::uint8_t> bell_wish(std::string_view camera, std::uint64_t after) {
-    std::vector<std::uint8_t> wish;
-    append(wish, after);
-    wish.insert(wish.end(), camera.begin(), camera.end());
-    return wish;
-}
-
-std::optional<BellWish> read_bell_wish(LocalBytes body) noexcept {
-    const std::optional<std::uint64_t> after = body.size() < 8 ? std::nullopt : read_bell_number(body.first(8));
-    if (!after) return std::nullopt;
-    const LocalBytes name = body.subspan(8);
-    return BellWish{{reinterpret_cast<const char*>(name.data()), name.size()}, *after};
-}
-
-std::array<std::uint8_t, 8> bell_number(std::uint64_t newest) noexcept {
-    std::array<std::uint8_t, 8> bytes;
-    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(newest >> 8 * i);
+std::vector<std::uint8_t> bell_wish(const BellWish& wish) {
+    std::vector<std::uint8_t> bytes;
+    append(bytes, wish.after);
+    append(bytes, wish.number);
+    bytes.insert(bytes.end(), wish.camera.begin(), wish.camera.end());
     return bytes;
 }
 
-std::optional<std::uint64_t> read_bell_number(LocalBytes body) noexcept {
-    if (body.size() != 8) return std::nullopt;
-    std::uint64_t number = 0;
-    for (std::size_t i = 0; i < body.size(); ++i) number |= std::uint64_t{body[i]} << 8 * i;
-    return number;
+std::optional<BellWish> read_bell_wish(LocalBytes body) noexcept {
+    if (body.size() < 16) return std::nullopt;
+    const LocalBytes name = body.subspan(16);
+    return BellWish{{reinterpret_cast<const char*>(name.data()), name.size()}, number_at(body, 0), number_at(body, 8)};
+}
+
+std::array<std::uint8_t, 16> bell_answer(const BellAnswer& answer) noexcept {
+    std::array<std::uint8_t, 16> bytes;
+    for (std::size_t i = 0; i < 8; ++i) {
+        bytes[i] = static_cast<std::uint8_t>(answer.newest >> 8 * i);
+        bytes[8 + i] = static_cast<std::uint8_t>(answer.number >> 8 * i);
+    }
+    return bytes;
+}
+
+std::optional<BellAnswer> read_bell_answer(LocalBytes body) noexcept {
+    if (body.size() != 16) return std::nullopt;
+    return BellAnswer{number_at(body, 0), number_at(body, 8)};
 }
 
 void write_table(std::uint32_t loan, std::size_t head_bytes, std::span<const PiecePlace> pieces,

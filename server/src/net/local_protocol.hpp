@@ -45,16 +45,22 @@ struct Welcome {
 
 using LocalBytes = std::span<const std::uint8_t>;
 
-/// A client's wish to be told of a newer image: u64 of the image that it knows, then the name of the camera.
-std::vector<std::uint8_t> bell_wish(std::string_view camera, std::uint64_t after);
+/// A client's wish to be told of a newer image: u64 of the image that it knows, u64 that the answer brings back, then the name of
+/// the camera. An answer to an earlier wish may come after a later one was sent.
 struct BellWish {
     std::string_view camera;
     std::uint64_t after{0};
+    std::uint64_t number{0};
 };
+std::vector<std::uint8_t> bell_wish(const BellWish& wish);
 std::optional<BellWish> read_bell_wish(LocalBytes body) noexcept;
-/// The answer: u64 of the newest image, or kNoSuchCamera.
-std::array<std::uint8_t, 8> bell_number(std::uint64_t newest) noexcept;
-std::optional<std::uint64_t> read_bell_number(LocalBytes body) noexcept;
+/// The answer: u64 of the newest image, or kNoSuchCamera, and u64, the wish's number.
+struct BellAnswer {
+    std::uint64_t newest{0};
+    std::uint64_t number{0};
+};
+std::array<std::uint8_t, 16> bell_answer(const BellAnswer& answer) noexcept;
+std::optional<BellAnswer> read_bell_answer(LocalBytes body) noexcept;
 inline constexpr std::uint64_t kNoSuchCamera = ~std::uint64_t{0};
 
 struct PiecePlace {
