@@ -8,6 +8,7 @@ ends is started again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -163,8 +164,10 @@ class CommandCamera:
         self._thread.join()
 
     def _kill(self) -> None:
-        if self._child is not None and self._child.poll() is None:
-            os.killpg(self._child.pid, signal.SIGKILL)
+        """With all that it started. Under the lock: its number is nobody else's until it has been waited for."""
+        if self._child is not None and self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -176,8 +179,10 @@ class CommandCamera:
                 self._child = subprocess.Popen(["/bin/sh", "-c", self._command.text], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                                bufsize=0, start_new_session=True)
             unfinished = (self._take_pictures if self._command.jpeg else self._take_frames)(self._child)
-            code = self._child.wait()
+            os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
             with self._running:
+                self._kill()
+                code = self._child.wait()
                 self._child.stdout.close()  # type: ignore[union-attr]
             if not self._stopping.is_set():
                 frames = self.frames - before

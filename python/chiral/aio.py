@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 
+from ._observe import ObservedBlock
 from .client import PolicyClient
 from .types import Observation
 from .want import Want
@@ -65,6 +67,13 @@ class AsyncPolicyClient:
     async def get_obs(self, want: Want | Mapping[str, Any] | None = None) -> Observation:
         return await self._wait_for(self._client.get_obs, want)
 
+    def observe(self) -> AbstractAsyncContextManager[Observation]:
+        """`async with client.observe() as obs:` one observation for the length of a block."""
+        return _ObservedBlock(self._client.observe(), self._wait_for)
+
+    async def wait_frame(self, camera: str, after: int, timeout: float) -> int | None:
+        return await self._wait_for(self._client.wait_frame, camera, after, timeout)
+
     async def step(self, action: npt.ArrayLike) -> tuple[Observation, float, bool, bool, dict[Any, Any]]:
         return await self._wait_for(self._client.step, action)
 
@@ -111,3 +120,15 @@ class AsyncPolicyClient:
 
     def stats(self) -> dict[str, Any]:
         return self._client.stats()
+
+
+class _ObservedBlock(AbstractAsyncContextManager[Observation]):
+    def __init__(self, block: ObservedBlock, wait_for: Callable[..., Coroutine[Any, Any, Observation]]) -> None:
+        self._block = block
+        self._wait_for = wait_for
+
+    async def __aenter__(self) -> Observation:
+        return await self._wait_for(self._block.__enter__)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._block.__exit__(kind, error, at)

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+import pathlib
+import subprocess
 import threading
 import time
 from typing import Any
@@ -184,6 +187,53 @@ def test_the_asyncio_client_leaves_the_loop_free(robot: SmallRobot) -> None:
                 await asyncio.sleep(0.001)
 
     asyncio.run(main())
+
+
+def test_the_asyncio_client_has_every_name_of_the_other_with_its_arguments() -> None:
+    def public(client: type) -> dict[str, Any]:
+        return {name: list(inspect.signature(value).parameters.values()) if inspect.isfunction(value) else type(value)
+                for name, value in vars(client).items() if not name.startswith("_")}
+
+    assert public(chiral.AsyncPolicyClient) == public(chiral.PolicyClient) and len(public(chiral.PolicyClient)) > 15
+
+
+def test_the_asyncio_client_observes_in_blocks_and_waits_for_frames(tmp_path: pathlib.Path) -> None:
+    async def main(uri: str) -> None:
+        async with chiral.AsyncPolicyClient(uri, connect_timeout=60) as env:
+            async with env.observe() as obs:
+                newest = obs["wrist"].sequence
+            with pytest.raises(RuntimeError, match="block has ended"):
+                obs["wrist"].image.sum()
+            assert newest == 1 and await env.wait_frame("wrist", newest, 0.01) is None
+            waiting = asyncio.ensure_future(env.wait_frame("wrist", newest, 60))
+            robot.update_image("wrist", 2)
+            assert await waiting == 2
+
+    with SmallRobot(local_socket=str(tmp_path / "robot")) as robot:
+        robot.update_image("wrist", 1)
+        asyncio.run(main(f"unix://{tmp_path}/robot"))
+
+
+def test_tls_lets_only_a_trusted_server_have_the_token(tmp_path: pathlib.Path) -> None:
+    def certificate(name: str) -> dict[str, str]:
+        files = {"tls_certificate_file": str(tmp_path / f"{name}.pem"), "tls_private_key_file": str(tmp_path / f"{name}.key")}
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-keyout", files["tls_private_key_file"], "-out", files["tls_certificate_file"], "-subj", f"/CN={name}",
+                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        return files
+
+    robots, others = certificate("robot"), certificate("other")
+    with SmallRobot(bearer_token="secret", **robots) as server:
+        uri = f"wss://127.0.0.1:{server.port}"
+        with chiral.PolicyClient(uri, bearer_token="secret", tls_ca_file=robots["tls_certificate_file"], connect_timeout=60) as env:
+            assert env.reset()[0]["wrist"].image.shape == (4, 6, 3)
+        for trusted in ({"tls_ca_file": others["tls_certificate_file"]}, {}):
+            with pytest.raises(chiral.ConnectionError, match="certificate"):
+                chiral.PolicyClient(uri, bearer_token="secret", connect_timeout=60, **trusted).connect()
+        with chiral.PolicyClient(uri, bearer_token="secret", tls_verify=False, connect_timeout=60) as env:
+            env.get_obs()
+        with pytest.raises(chiral.ConnectionError, match="401"):
+            chiral.PolicyClient(uri, bearer_token="guess", tls_verify=False, connect_timeout=60).connect()
 
 
 def test_cancelling_a_call_that_waits_ends_it() -> None:

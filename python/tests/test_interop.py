@@ -12,6 +12,7 @@ import pytest
 from conftest import DEADLINE, SmallRobot, client_of, eventually
 from pure_peer import PureClient, PureServer
 
+DTYPES = ["bool", *(f"{kind}{bits}" for bits in (8, 16, 32, 64) for kind in ("uint", "int", "float") if (kind, bits) != ("float", 8))]
 IMAGE = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
 DEPTH = np.linspace(0, 3, 24, dtype=np.float32).reshape(4, 6)
 T = np.array([[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1.0]])
@@ -94,6 +95,16 @@ def test_robot_and_policy_understand_each_other(robot_kind: str, client_kind: st
         if robot_kind == "pure":
             assert robot.actions[0][1] == {"wrist": 11.5}
         env.close()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_native_client_takes_every_dtype_of_a_pure_robot(dtype: str) -> None:
+    image, depth = ((np.arange(np.prod(shape)) % 2).reshape(shape).astype(dtype) for shape in ((4, 6, 3), (4, 6)))
+    camera = {"name": "cam", "timestamp": 0, "intrinsics": K, "extrinsics": T, "image": image, "depth": depth}
+    with PureServer({"timestamp": 0, "extra": {}, "cameras": [camera], "proprios": {}}) as robot, client_of(robot) as env:  # type: ignore[arg-type]
+        seen = env.get_obs()["cam"]
+        assert seen.depth is not None and seen.image.dtype == seen.depth.dtype == dtype
+        assert np.array_equal(seen.image, image) and np.array_equal(seen.depth, depth)
 
 
 def test_a_stream_of_the_native_client_runs_on_a_pure_robot() -> None:

@@ -127,6 +127,13 @@ def test_every_public_name_is_documented() -> None:
             assert inspect.getdoc(function), f"{name}.{method}"
 
 
+def test_importing_it_turns_the_gil_on_where_that_can_be_off() -> None:
+    """The binding counts on it: a free-threaded interpreter serves as others do, and warns."""
+    done = subprocess.run([sys.executable, "-c", "import sys, chiral; sys.exit(not getattr(sys, '_is_gil_enabled', lambda: True)())"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_it_needs_nothing_newer_than_the_oldest_python_that_it_declares() -> None:
     declared = re.findall(r'Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert declared[0] == "3.10" and 'requires-python = ">=3.10"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
