@@ -18,7 +18,7 @@ namespace {
 
 // The bare memcpy shows its readers nothing, so there is no age.
 using Shown = ChannelList<EngineChannel, EngineInPlace, MutexChannel, InheritingMutexChannel, SharedMutexChannel,
-                          SharedPtrSwap, Seqlock, BoostQueueChannel, MoodycamelChannel>;
+                          SharedPtrSwap, TripleBuffer, Seqlock, BoostQueueChannel, MoodycamelChannel>;
 
 std::int64_t now_ns() { return std::chrono::nanoseconds(SteadyClock::now().time_since_epoch()).count(); }
 

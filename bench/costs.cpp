@@ -4,6 +4,9 @@
 //
 // Commits and snapshots are those of eight cameras with image, depth and pose, filled in place (the pose is copied, it is 128
 // bytes); the argument is the width of the image, three quarters of which is its height, to show that it does not matter.
+#include "comparators/locked_channel.hpp"
+#include "comparators/triple_buffer.hpp"
+
 #include <chiral/engine.hpp>
 #include <chiral/slot.hpp>
 
@@ -150,6 +153,25 @@ void pin_8_cameras(benchmark::State& state) {
     }
 }
 
+// The same look with other designs, without anybody else: image and depth of each camera, and no one instant for all.
+template <class Channel>
+void look_at_8_cameras(benchmark::State& state) {
+    const std::size_t bytes = std::size_t{kWidth} * kHeight * (3 + sizeof(float));
+    const std::vector<std::byte> pixels(bytes, std::byte{1});
+    std::vector<std::unique_ptr<Channel>> channels;
+    std::vector<std::unique_ptr<typename Channel::Reader>> readers;
+    for (std::size_t i = 0; i < kCameras; ++i) {
+        channels.push_back(std::make_unique<Channel>(bytes, 1));
+        readers.push_back(std::make_unique<typename Channel::Reader>(*channels.back()));
+        channels.back()->update(pixels.data());
+    }
+    for (auto _ : state)
+        for (auto& reader : readers) {
+            benchmark::DoNotOptimize(reader->look().data());
+            reader->release();
+        }
+}
+
 void commit_and_pin_8_cameras(benchmark::State& state) {
     chiral::Engine& engine = engine_of(static_cast<int>(state.range(0)));
     chiral::Reader reader = engine.make_reader();
@@ -190,6 +212,8 @@ BENCHMARK_CAPTURE(update_by_libyuv, bgr, 3, bgr_by_libyuv);
 BENCHMARK_CAPTURE(update_by_libyuv, bgra, 4, bgra_by_libyuv);
 #endif
 BENCHMARK(pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
+BENCHMARK(look_at_8_cameras<chiral::bench::MutexChannel>)->Name("look_at_8_cameras/mutex");
+BENCHMARK(look_at_8_cameras<chiral::bench::TripleBuffer>)->Name("look_at_8_cameras/triple_buffer");
 BENCHMARK(commit_and_pin_8_cameras)->Arg(64)->Arg(640)->Arg(1920);
 BENCHMARK(update_7_joints);
 BENCHMARK(read_7_joints);

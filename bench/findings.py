@@ -29,7 +29,7 @@ class Finding:
 def takes(value, rival, least=False):
     """'takes 1.08 times as long as memcpy'. `least`: the rival was ended by us, and would have taken longer."""
     if value is None:
-        return f"is not compared with {rival}, of which there are too few samples"
+        return f"is not compared {rival if rival.startswith(('with ', 'over ')) else 'with ' + rival}, for want of samples"
     if value > CLOSE:
         return f"takes {value:.3g} times as long as {rival}"
     if value < 1 / CLOSE:
@@ -130,6 +130,14 @@ def single_calls(results, summary):
     found.append(Finding(group, "update of 64 bytes, no reader", say(small["p50_ns"]),
                          f"clock and bookkeeping; it {takes(value, 'with a mutex that nobody else wants')}",
                          f"mutex {say(smallest['p50_ns'])}", value))
+    pin = results.cost("pin_8_cameras/640")
+    for name, label, words in (("mutex", "mutex", "copying them out, each under its mutex"),
+                               ("triple_buffer", "triple buffers", "eight triple buffers, which show no one instant")):
+        other = results.cost_or_none(f"look_at_8_cameras/{name}")
+        if other is not None:
+            value = ratio(pin, other)
+            found.append(Finding(group, f"pin 8 cameras, beside {label}", say(pin), f"a look at eight RGB-D cameras at one instant {takes(value, words)}",
+                                 f"{label} {say(other)}", value))
     value = summary["commit_pin_8cam_ns"]
     found.append(Finding(group, "commit and pin 8 cameras", say(value),
                          "eight RGB-D cameras filled in place, published and pinned; one thread, caches warm",
@@ -188,6 +196,114 @@ def on_one_machine(results, _summary):
     return found
 
 
+PEERS = {"iceoryx2_rust": "iceoryx2", "iceoryx2_python": "iceoryx2", "zenoh_python": "Zenoh", "chiral_websocket": "our WebSocket",
+         "chiral_websocket_python": "our WebSocket", "grpc": "gRPC", "grpc_python": "gRPC", "websockets_python": "websockets + msgpack"}
+RIVALS_ON_ONE_MACHINE = {"chiral": (("iceoryx2_rust", 0.5), ("chiral_websocket", None)),
+                         "chiral_python": (("iceoryx2_python", 0.55), ("zenoh_python", None), ("chiral_websocket_python", None))}
+
+
+def megabytes(size):
+    return f"{size / 1e6:.2g} MB"
+
+
+def language(way):
+    return "Python" if way.endswith("python") else "Rust" if way.endswith("rust") else "C++"
+
+
+def handed_over(results, _summary):
+    """From publishing an image until another process of the machine has it in hand."""
+    group = "An image to another process of the same machine"
+    sizes = sorted({row["bytes"] for row in results.all("handover")})
+    found = []
+    for way, rivals in RIVALS_ON_ONE_MACHINE.items():
+        for size in sizes:
+            ours = results.find("handover", way=way, bytes=size, asks_for="next")
+            for rival, most in rivals:
+                other = results.find("handover", way=rival, bytes=size, asks_for="next")
+                if ours and other:
+                    found += next_image(group, way, ours, rival, other, most, size == sizes[-1])
+        found += size_does_not_matter(group, results, way, sizes)
+    for way, rival, most in (("chiral", "iceoryx2_rust", 2000), ("chiral_python", "iceoryx2_python", None)):
+        for size in sizes:
+            ours, other = (results.find("handover", way=name, bytes=size, asks_for="newest") for name in (way, rival))
+            if ours:
+                value = ratio(ours["p50_ns"], other and other["p50_ns"])
+                sentence = "getting at the newest image without waiting for the next"
+                if other:
+                    sentence += f" {takes(value, f'with iceoryx2 in {language(rival)}')}"
+                found.append(Finding(group, f"newest image, {megabytes(size)}, {language(way)}", say(ours["p50_ns"]), sentence,
+                                     f"iceoryx2 {say(other['p50_ns'])}" if other else "", value,
+                                     "" if most is None else f"<= {most} ns", None if most is None else ours["p50_ns"] <= most))
+    return found
+
+
+def next_image(group, way, ours, rival, other, most, largest):
+    """The median, and the tail where both have one."""
+    name = f"next image, {megabytes(ours['bytes'])}, {language(way)}"
+    value = ratio(ours["p50_ns"], other["p50_ns"])
+    with_whom = f"with {PEERS[rival]} in {language(rival)}"
+    if rival == "chiral_websocket" and largest:
+        most = 0.02
+    rows = [Finding(group, f"{name}, beside {PEERS[rival]}", say(ours["p50_ns"]), f"from publishing to a view in hand it {takes(value, with_whom)}",
+                    f"{PEERS[rival]} {say(other['p50_ns'])}", value, **({} if most is None else judged(value, most)))]
+    if rival.startswith("iceoryx2"):
+        far = ratio(ours["p99_ns"], other["p99_ns"])
+        rows.append(Finding(group, f"{name}, p99", say(ours["p99_ns"]), f"of a hundred the slowest {takes(far, with_whom)}",
+                            f"{PEERS[rival]} {say(other['p99_ns'])}", far, **(judged(far, 1.0) if way == "chiral" else {})))
+    return rows
+
+
+def size_does_not_matter(group, results, way, sizes):
+    rows = [results.find("handover", way=way, bytes=size, asks_for="next") for size in sizes]
+    if len(rows) < 2 or None in rows:
+        return []
+    value = ratio(rows[-1]["p50_ns"], rows[0]["p50_ns"])
+    return [Finding(group, f"next image, {megabytes(sizes[-1])} / {megabytes(sizes[0])}, {language(way)}", times(value),
+                    f"{say(rows[-1]['p50_ns'])} for the larger, {say(rows[0]['p50_ns'])} for the smaller", **judged(value, 1.1))]
+
+
+def sensor_beside_clients(results, _summary):
+    rows = sorted(results.all("sensor"), key=lambda row: row["readers"])
+    if len(rows) < 2:
+        return []
+    without, beside = rows[0], rows[-1]
+    value = ratio(p999(beside), p999(without))
+    return [Finding("An image to another process of the same machine", f"sensor thread's p99.9, {beside['readers']} clients / none", times(value),
+                    f"updates of a 640x480 image, 100 a second: {say(p999(beside) or beside['max_ns'])} beside clients that take every image and read "
+                    f"all of it, {say(p999(without) or without['max_ns'])} without", **judged(value, 1.2))]
+
+
+def over_loopback(results, _summary):
+    """Beside what others made for asking over a network."""
+    found = []
+    for way, rivals in (("chiral", ("grpc",)), ("chiral_python", ("grpc_python", "zenoh_python", "websockets_python"))):
+        for rival in rivals:
+            ours, other = (results.find("asked_for", way=name) for name in (way, rival))
+            if ours and other:
+                value = ratio(ours["p50_ns"], other["p50_ns"])
+                found.append(Finding("An observation over loopback", f"{megabytes(ours['bytes'])} beside {PEERS[rival]}, {language(way)}", say(ours["p50_ns"]),
+                                     f"asked for and there in whole arrays it {takes(value, f'with {PEERS[rival]} in {language(rival)}')}",
+                                     f"{PEERS[rival]} {say(other['p50_ns'])}", value))
+    return found
+
+
+def over_a_cable(results, _summary):
+    """Age of observations over a link that is shaped, when the policy has them; in ns, as all that is compared."""
+    def age(server, asked):
+        row = results.find("shaped_link", link="100 Mbit/s", server=server, asked_for=asked)
+        return row and row["age_ms"] and row["age_ms"]["p50"] * 1e6
+    documented = age("documented", "everything")
+    found = []
+    for asked, words in (("everything", "as documented"), ("224x224 jpeg, 16-bit depth", "as a policy wants it")):
+        ours = age("chiral", asked)
+        if ours and documented:
+            value = ratio(ours, documented)
+            found.append(Finding("Four RGB-D cameras at 30 Hz over 100 Mbit/s", f"{words}, age, p50", say(ours),
+                                 f"{asked}: from capture to the policy it {takes(value, 'everything from the documented server')}",
+                                 f"documented server {say(documented)}", value))
+    return found
+
+
 def over_zenoh(results, _summary):
     row = results.find("zenoh_round_trip", way="zenoh")
     if row is None:
@@ -228,7 +344,8 @@ def ages(results, _summary):
 
 
 def find(results, summary):
-    parts = (beside_readers, single_calls, observations, on_one_machine, over_zenoh, actions, ages)
+    parts = (beside_readers, single_calls, observations, over_loopback, over_a_cable, on_one_machine, handed_over, sensor_beside_clients, over_zenoh,
+             actions, ages)
     return [finding for part in parts for finding in part(results, summary)]
 
 

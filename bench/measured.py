@@ -11,6 +11,7 @@ LABELS = {
     "mutex_priority_inheritance": "mutex, priority inheritance",
     "shared_mutex": "std::shared_mutex",
     "shared_ptr_swap": "atomic<shared_ptr> swap",
+    "triple_buffer": "triple buffer for each reader",
     "seqlock": "seqlock",
     "boost_lockfree_queue": "Boost.Lockfree queue",
     "moodycamel_queue": "moodycamel queue",
@@ -52,6 +53,9 @@ class Results:
             if benchmark.get("aggregate_name") == "median" and benchmark["run_name"] == name:
                 return benchmark["real_time"]
         raise KeyError(f"{name} is not in the single calls that were measured")
+
+    def cost_or_none(self, name):
+        return self.cost(name) if any(benchmark["run_name"] == name for benchmark in self.costs["benchmarks"]) else None
 
 
 def p999(row):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes of raw measurements what people read: a summary, the table of findings.py, plots, and the README's numbers.
 
-    report.py MEASURED.json COSTS.json --json RESULT.json --out DIR [--plots] [--save]
+    report.py MEASURED.json COSTS.json [--more ROWS.json]... --json RESULT.json --out DIR [--plots] [--save]
 
-MEASURED comes from chiral-bench, COSTS from chiral-bench-costs. RESULT holds both and the summary. bench/run calls it.
+MEASURED comes from chiral-bench, COSTS from chiral-bench-costs, ROWS from side_by_side.py and shaped_link. RESULT holds both and the summary. bench/run calls it.
 """
 import argparse
 import dataclasses
@@ -58,6 +58,8 @@ def summarise(results):
     ratios, tails, ended = {}, {}, {}
     for name in LABELS:
         few, many = results.writer(name, 0), results.writer(name, 8)
+        if few is None or many is None:  # stored before this comparator was there
+            continue
         ratios[name], tails[name], ended[name] = tail_ratio(many, few), p999(many), starved(many)
     summary["writer_p999_ratio_8_readers"] = ratios["engine"]
     summary["writer_p999_ratio_8_readers_by_comparator"] = ratios
@@ -72,6 +74,11 @@ def summarise(results):
     summary["action_latency_us"] = {
         r["load"]: {"p50": r["p50_ns"] / 1e3, "p99": (r["p99_ns"] or r["max_ns"]) / 1e3} for r in results.all("action")}
     return summary
+
+
+def rows_in(told):
+    """Of side_by_side.py as they are, and what shaped_link tells, as rows."""
+    return told if isinstance(told, list) else [{"experiment": "shaped_link", **result} for result in told["results"]]
 
 
 MOST_COMPANY = 0.05  # of all cores; what else ran meanwhile is in the numbers
@@ -124,24 +131,28 @@ def markdown(found, machine):
 
 # The README's numbers: a row of the table, what it is in a few words, and the command that measures it alone.
 HEADLINES = (
-    ("held up by 8 readers, p99.9", "an update of a 640x480 image, flat out beside 8 readers that never pause", "chiral-bench --only contention"),
-    ("held up by a stopped reader", "the longest update while a reader is stopped for 20 ms", "chiral-bench --only hold_up"),
-    ("update / memcpy, 640x480", "an update of a 640x480 image against copying it", "chiral-bench --only contention"),
-    ("commit and pin 8 cameras", "publishing eight RGB-D cameras filled in place, and pinning them for a reader", "chiral-bench-costs"),
-    ("8 x 640x480 RGB-D, p50", "an observation of eight RGB-D cameras over loopback", "chiral-bench --only observations"),
-    ("from message to hook, idle", "from an action's last byte to `apply_action()`", "chiral-bench --only actions"),
+    ("held up by 8 readers, p99.9", "an update of a 640x480 image, p99.9, flat out beside 8 readers that never pause", "chiral-bench --only contention"),
+    ("pin 8 cameras, beside mutex", "a look at eight RGB-D cameras, all of one instant", "chiral-bench-costs"),
+    ("next image, 17 MB, C++, beside iceoryx2", "an image of 17 MB, from publishing to a view of it in another process of the same machine",
+     "bench/side_by_side.py --only handover"),
+    ("8 x 640x480 RGB-D, p50", "an observation of eight RGB-D cameras, 17 MB, over loopback", "chiral-bench --only observations"),
+    ("as a policy wants it, age, p50", "four RGB-D cameras at 30 Hz over 100 Mbit/s, as a policy wants them: how old they are when it has them",
+     'bench/shaped_link --only "100 Mbit/s"'),
+    ("next image, 17 MB, Python, beside iceoryx2", "the 17 MB to another process, which is in Python", "bench/side_by_side.py --only handover"),
 )
 
 
 def headlines(found, machine):
     by_name = {finding.what: finding for finding in found}
-    text = ["| what | measured | rival | command |", "| --- | --- | --- | --- |"]
+    text = ["| what | this engine | rival | ratio | command |", "| --- | --- | --- | --- | --- |"]
     for name, words, command in HEADLINES:
-        finding = by_name[name]
-        rival = finding.rival + (f" ({factor_text(finding.ratio)})" if finding.rival and finding.ratio is not None else "")
-        text.append(f"| {words} | {finding.ours} | {rival} | `{command}` |")
-    return "\n".join(text) + (f"\n\n{targets_text(found)} {machine['cpu']}, {machine['cores']} cores, {machine['compiler']}. "
-                              "The programs are in `build/bench/bench` after `bench/run`.\n")
+        finding = by_name.get(name)
+        if finding is None:
+            text.append(f"| {words} | not measured in the stored run | | | `{command}` |")
+        else:
+            text.append(f"| {words} | {finding.ours} | {finding.rival} | {'' if finding.ratio is None else factor_text(finding.ratio)} | `{command}` |")
+    return "\n".join(text) + (f"\n\nMedians, but where p99.9 is said. {targets_text(found)} {machine['cpu']}, {machine['cores']} cores, "
+                              f"{machine['compiler']}. The programs are in `build/bench/bench` after `bench/run`.\n")
 
 
 def write(path, whole):
@@ -173,6 +184,7 @@ def main():
     parser.add_argument("costs", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path, required=True, help="where to write results and summary")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the plots")
+    parser.add_argument("--more", type=pathlib.Path, action="append", default=[], help="further rows, if the file is there")
     parser.add_argument("--commit", help="which sources were measured, if they are not those that the programs name")
     parser.add_argument("--company", type=float, help="the part of the machine that other programs used meanwhile, 0 to 1")
     parser.add_argument("--plots", action="store_true", help="draw them; needs matplotlib")
@@ -180,6 +192,9 @@ def main():
     arguments = parser.parse_args()
 
     results = Results(json.loads(arguments.measured.read_text()), json.loads(arguments.costs.read_text()))
+    for path in arguments.more:
+        if path.exists():
+            results.rows += rows_in(json.loads(path.read_text()))
     if arguments.commit:
         results.measured["machine"]["commit"] = arguments.commit
     if arguments.company is not None:

@@ -8,6 +8,7 @@
 #include "queue_channel.hpp"
 #include "seqlock.hpp"
 #include "shared_ptr_swap.hpp"
+#include "triple_buffer.hpp"
 
 namespace chiral::bench {
 
@@ -22,6 +23,6 @@ struct ChannelList {
 
 using AllChannels =
     ChannelList<BareMemcpy, EngineChannel, EngineInPlace, MutexChannel, InheritingMutexChannel, SharedMutexChannel,
-                SharedPtrSwap, Seqlock, BoostQueueChannel, MoodycamelChannel, BareMemcpyOne>;
+                SharedPtrSwap, TripleBuffer, Seqlock, BoostQueueChannel, MoodycamelChannel, BareMemcpyOne>;
 
 }  // namespace chiral::bench

@@ -33,7 +33,7 @@ class AComparator : public ::testing::Test {};
 
 // Without those that show their readers nothing (memcpy) or write nothing (in place).
 using Complete = ::testing::Types<EngineChannel, MutexChannel, InheritingMutexChannel, SharedMutexChannel, SharedPtrSwap,
-                                  Seqlock, BoostQueueChannel, MoodycamelChannel>;
+                                  TripleBuffer, Seqlock, BoostQueueChannel, MoodycamelChannel>;
 struct Name {
     template <class Channel>
     static std::string GetName(int) {

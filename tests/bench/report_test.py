@@ -18,17 +18,29 @@ import report  # noqa: E402
 from measured import Results  # noqa: E402
 
 STORED = json.loads((ROOT / "bench" / "results" / "result.json").read_text())
-OURS = ("engine", "engine_in_place", "policy_client", "plain_websocket")
+# What a machine without the rivals cannot store: rows of a short run, their tails filled in.
+BESIDE_OTHERS = json.loads((ROOT / "tests" / "bench" / "rows_beside_others.json").read_text())
+OURS = ("engine", "engine_in_place", "policy_client", "plain_websocket", "chiral", "chiral_python")
+OUR_CALLS = ("commit", "pin", "update")
 LONGEST_SENTENCE = 200
 
 
 def results(change=None):
     """The stored run, each row as `change` makes it."""
     measured = copy.deepcopy({key: STORED[key] for key in ("machine", "rows", "effort")})
+    measured["rows"] += copy.deepcopy([row for row in BESIDE_OTHERS["rows"] if row["experiment"] not in
+                                       {stored["experiment"] for stored in STORED["rows"]}])
     if change:
         for row in measured["rows"]:
             change(row)
-    costs = {"benchmarks": [dict(row, run_type="aggregate") for row in STORED["single_calls"]]}
+    known = {row["run_name"] for row in STORED["single_calls"]}
+    costs = {"benchmarks": [dict(row, run_type="aggregate") for row in
+                            STORED["single_calls"] + [row for row in BESIDE_OTHERS["single_calls"] if row["run_name"] not in known]]}
+    for row in costs["benchmarks"]:
+        if change and row["run_name"].startswith(OUR_CALLS):
+            as_row = {"way": "chiral", "real_time_ns": row["real_time"]}
+            change(as_row)
+            row["real_time"] = as_row["real_time_ns"]
     return Results(measured, costs)
 
 
@@ -38,7 +50,7 @@ def found(change=None):
 
 
 def is_ours(row):
-    return row.get("comparator") in OURS or row.get("way") in OURS
+    return row.get("server") == "chiral" or row.get("comparator") in OURS or row.get("way") in OURS
 
 
 def scaled(factor):
@@ -46,6 +58,8 @@ def scaled(factor):
     def change(row):
         if not is_ours(row):
             return
+        if row.get("experiment") == "shaped_link":
+            row["age_ms"] = {key: value * factor for key, value in row["age_ms"].items()}
         for key, value in row.items():
             if key.endswith("_ns") and key != "reader_stopped_ns":
                 row[key] = [v and v * factor for v in value] if isinstance(value, list) else value and value * factor
@@ -83,8 +97,8 @@ class TheReport(unittest.TestCase):
                     elif first[0].startswith("takes as long"):
                         self.assertLess(abs(finding.ratio - 1), 0.06)
 
-    def test_claims_no_advantage_where_we_are_a_thousand_times_slower(self):
-        for finding in found(scaled(1000)):
+    def test_claims_no_advantage_where_we_are_a_million_times_slower(self):
+        for finding in found(scaled(1e6)):
             if finding.rival and finding.ratio is not None and finding.what not in ("server's user-space CPU",):
                 with self.subTest(finding.what):
                     self.assertNotIn("times as fast", finding.sentence)

@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 COMPARATORS = {"bare_memcpy", "bare_memcpy_one", "engine", "engine_in_place", "mutex", "mutex_priority_inheritance",
-               "shared_mutex", "shared_ptr_swap", "seqlock", "boost_lockfree_queue", "moodycamel_queue"}
+               "shared_mutex", "shared_ptr_swap", "triple_buffer", "seqlock", "boost_lockfree_queue", "moodycamel_queue"}
 
 
 class ATinyRun(unittest.TestCase):
@@ -135,6 +135,51 @@ class ATinyRun(unittest.TestCase):
         for observation in {row["observation"] for row in rows}:
             found = {row["way"]: row["samples"] for row in rows if row["observation"] == observation}
             self.assertEqual(found, {"bare_tcp": 6, "policy_client": 6, "local": 6, "plain_websocket": 6})
+
+
+class SideBySide(unittest.TestCase):
+    """Of the rivals are there whatever is installed; ours are always."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.programs = pathlib.Path(os.environ["CHIRAL_BENCH_PROGRAMS"])
+        cls.program = pathlib.Path(os.environ["CHIRAL_BENCH"]).with_name("side_by_side.py")
+        file = pathlib.Path(cls.folder.name) / "rows.json"
+        cls.run_ = cls.run_of(cls.programs.parent, file)
+        cls.rows = json.loads(file.read_text()) if file.exists() else []
+
+    @classmethod
+    def run_of(cls, build, file):
+        return subprocess.run([sys.executable, "-B", cls.program, "--tiny", "--build", build, "--json", file], capture_output=True, text=True, timeout=240,
+                              env={**os.environ, "CHIRAL_BENCH_ORDINARY": "1"})
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def test_measures_ours_whatever_else_is_installed(self):
+        self.assertEqual(self.run_.returncode, 0, self.run_.stderr)
+        ours = {(row["experiment"], row["asks_for"], row["way"]) for row in self.rows}
+        for expected in (("handover", "next", "chiral"), ("handover", "newest", "chiral"), ("handover", "next", "chiral_websocket"),
+                         ("asked_for", "asked", "chiral"), ("sensor", "update", "chiral")):
+            self.assertIn(expected, ours, self.run_.stderr)
+        self.assertEqual({row["readers"] for row in self.rows if row["experiment"] == "sensor"}, {0, 5})
+
+    def test_says_with_what_priority_and_of_how_many(self):
+        for row in self.rows:
+            self.assertEqual(row["priority"], "normal")
+            self.assertGreater(row["samples"], 0)
+            self.assertGreater(row["p50_ns"], 0)
+            self.assertEqual(len(row["p50_of_repetitions_ns"]), row["repetitions"])
+            self.assertIsNone(row["p99_ns"])
+
+    def test_does_not_go_on_without_ours(self):
+        file = pathlib.Path(self.folder.name) / "none.json"
+        done = self.run_of(pathlib.Path(self.folder.name), file)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("chiral-peer", done.stderr)
+        self.assertFalse(file.exists())
 
 
 if __name__ == "__main__":
