@@ -135,6 +135,10 @@ class EveryScript(unittest.TestCase):
             wrong = run(stress, option, "nope").stderr
             self.assertEqual(sorted(words[option].split("|")), re.search(r"nope not in \{(.*)\}", wrong)[1].split(","))
 
+    def test_the_tests_of_the_extension_are_chosen_by_names_that_there_are(self):
+        result = run("bash", str(ROOT / "tools/test_extension"), "no_such")
+        self.assertEqual((result.returncode, result.stderr), (2, "tools/test_extension: there is no python/tests/test_no_such.py\n"))
+
     def test_wheels_says_what_is_no_python(self):
         result = run("bash", str(ROOT / "tools/wheels"), "no-such-python")
         self.assertEqual((result.returncode, result.stdout), (2, ""))
