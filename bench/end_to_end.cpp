@@ -3,6 +3,7 @@
 
 #include "plain_websocket.hpp"
 #include "robot_process.hpp"
+#include "tcp_loop.hpp"
 #include "threads.hpp"
 
 #include "pacer.hpp"
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <functional>
+#include <iterator>
 #include <numeric>
 #include <optional>
 
@@ -36,21 +38,6 @@ void time_calls(Values& values, int count, Call&& call) {
     }
 }
 
-/// The bare TCP loop's other end.
-class FloorReader {
-public:
-    FloorReader(int port, std::size_t bytes) : socket_(TcpSocket::connected(port)), memory_(bytes) {}
-    void fetch() {
-        std::uint8_t request = 1;
-        socket_.write_all({{&request, 1}});
-        if (!socket_.read_all(memory_.data(), memory_.size())) throw std::runtime_error("the bare TCP sender has closed");
-    }
-
-private:
-    TcpSocket socket_;
-    std::vector<std::uint8_t> memory_;
-};
-
 ProcessCounters operator-(const ProcessCounters& a, const ProcessCounters& b) {
     return {a.cpu_ns - b.cpu_ns, a.in_kernel_ns - b.in_kernel_ns, a.user_by_ticks_ns - b.user_by_ticks_ns,
             a.kernel_calls - b.kernel_calls, a.allocations - b.allocations};
@@ -69,6 +56,7 @@ constexpr double kCameraHz = 30;
 constexpr double kCameraHzBetweenTicks = 29.826;
 constexpr int kWarmUps = 5;
 constexpr int kStreamingWarmUps = 15;
+constexpr int kLoopRounds = 5;
 
 // Of one way in one repetition, in milliseconds, about.
 double fetch_work(const ObservationCase& setup, std::size_t bytes) {
@@ -105,8 +93,7 @@ public:
     Fetchers(const Fetchers&) = delete;
 
     std::vector<Way> ways() {
-        return {{"bare_tcp", "bare_tcp", [this] { floor_.emplace(robot_.floor_port(), bytes_); },
-                 [this] { floor_->fetch(); }, [this] { floor_.reset(); }},
+        return {bare_tcp(fastest_),
                 {"policy_client", "one_after_the_other", [this] { connect_client(uri(robot_)); },
                  [this] { client_->get_obs(observation_); }, [this] { end_client(); }},
                 {"local", "local", [this] { connect_client(robot_.local_uri()); },
@@ -114,6 +101,9 @@ public:
                 {"plain_websocket", "one_after_the_other_not_decoded", [this] { connect_plain(); },
                  [this] { plain_->fetch(); }, [this] { plain_.reset(); }}};
     }
+
+    /// Measures the loop in every shape; the fastest is from then on what bare TCP is.
+    const LoopShape& find_fastest_loop(int rounds, int count);
 
     std::vector<Way> ways_with_zenoh() {
         const Way zenoh{"zenoh", "", [this] { connect_client("zenoh://127.0.0.1:" + std::to_string(robot_.zenoh_port())); },
@@ -123,6 +113,10 @@ public:
     }
 
 private:
+    Way bare_tcp(const LoopShape& shape) {
+        return {"bare_tcp", "bare_tcp", [this] { floor_.emplace(robot_.floor_port(), bytes_); },
+                [this, &shape] { floor_->fetch(shape); }, [this] { floor_.reset(); }};
+    }
     void connect_client(const std::string& address) {
         while (!client_) try {
                 client_.emplace(address, quiet_client());
@@ -151,14 +145,15 @@ private:
     const RobotProcess& robot_;
     const std::size_t bytes_;
     Observation observation_;
-    std::optional<FloorReader> floor_;
+    std::reference_wrapper<const LoopShape> fastest_{kLoopShapes[1]};
+    std::optional<GatherReader> floor_;
     std::optional<PolicyClient> client_;
     std::optional<PlainWebSocket> plain_;
 };
 
 // All connect anew in every repetition, and fetch some before it counts: the congestion window and the buffers of a new
 // connection grow.
-void repeat(Way& way, RobotProcess& robot, int count) {
+void repeat(Way& way, const RobotProcess& robot, int count) {
     way.connect();
     for (int k = 0; k < kWarmUps; ++k) way.fetch();
     Values times;
@@ -171,6 +166,24 @@ void repeat(Way& way, RobotProcess& robot, int count) {
     way.p50s.push_back(static_cast<float>(quantile(times, 0.5)));
 }
 
+const LoopShape& Fetchers::find_fastest_loop(int rounds, int count) {
+    std::vector<std::vector<float>> p50s(std::size(kLoopShapes));
+    for (int round = 0; round < rounds; ++round)
+        for (std::size_t i = 0; i < p50s.size(); ++i) {
+            Way way = bare_tcp(kLoopShapes[i]);
+            repeat(way, robot_, count);
+            p50s[i].push_back(way.p50s.front());
+        }
+    const auto quickest = [](std::vector<float> values) {
+        std::sort(values.begin(), values.end());
+        return quantile(values, 0.5);
+    };
+    const auto best =
+        std::min_element(p50s.begin(), p50s.end(), [&](const auto& a, const auto& b) { return quickest(a) < quickest(b); });
+    fastest_ = kLoopShapes[best - p50s.begin()];
+    return fastest_;
+}
+
 Json round_trip_row(const char* experiment, const ObservationCase& setup, std::size_t bytes, Way& way) {
     Json row = row_of(experiment, setup);
     row["way"] = way.name;
@@ -179,6 +192,15 @@ Json round_trip_row(const char* experiment, const ObservationCase& setup, std::s
     row.update(summarise(std::move(way.times)));
     row["p50_of_repetitions_ns"] = way.p50s;
     return row;
+}
+
+// In the rows of the floor: which of how many it was.
+void note_shape(Json& rows, const LoopShape& loop) {
+    for (Json& row : rows)
+        if (row.value("way", "") == "bare_tcp" && row.contains("p50_ns") && !row.contains("shape")) {
+            row["shape"] = loop.name;
+            row["shapes"] = std::size(kLoopShapes);
+        }
 }
 
 void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& progress, Json& rows) {
@@ -190,6 +212,7 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     RobotProcess robot(setup, 0);
     pin_reader(0);
     Fetchers fetchers(robot, bytes);
+    const LoopShape& loop = fetchers.find_fastest_loop(kLoopRounds, std::max(3, setup.per_repetition / 2));
     std::vector<Way> ways = fetchers.ways();
     for (int repetition = 0; repetition < plan.repetitions; ++repetition)
         for (std::size_t i = 0; i < ways.size(); ++i) {
@@ -200,6 +223,7 @@ void measure_case(const ObservationCase& setup, const Plan& plan, ProgressLine& 
     unpin();
 
     for (Way& way : ways) rows.push_back(round_trip_row("round_trip", setup, bytes, way));
+    note_shape(rows, loop);
     const auto observations =
         static_cast<std::uint64_t>(plan.repetitions) * static_cast<std::uint64_t>(setup.per_repetition);
     for (const Way& way : ways) rows.push_back(cost_row(setup, way.cost_name, way.cost, observations));
@@ -311,6 +335,7 @@ void measure_zenoh(const Plan& plan, ProgressLine& progress, Json& rows) {
     const std::size_t bytes = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
     RobotProcess robot(kOverZenoh, 0, true);
     Fetchers fetchers(robot, bytes);
+    const LoopShape& loop = fetchers.find_fastest_loop(kLoopRounds, kOverZenoh.per_repetition / 2);
     std::vector<Way> ways = fetchers.ways_with_zenoh();
     for (int repetition = 0; repetition < plan.repetitions; ++repetition)
         for (Way& way : ways) {
@@ -318,6 +343,7 @@ void measure_zenoh(const Plan& plan, ProgressLine& progress, Json& rows) {
             progress.step(fetch_work(kOverZenoh, bytes), "observations, Zenoh");
         }
     for (Way& way : ways) rows.push_back(round_trip_row("zenoh_round_trip", kOverZenoh, bytes, way));
+    note_shape(rows, loop);
 }
 #endif
 

@@ -157,7 +157,7 @@ def observations(results, summary):
         value = summary["rtt_over_floor_p50"][key]
         sentence = f"asked for, received and decoded it {takes(value, 'the same bytes over bare TCP')}"
         if value is not None and value < 1 / CLOSE:
-            sentence += ", which therefore is no floor here"
+            sentence += ", which therefore is no floor here" + (f", though the fastest of its {row['shapes']} shapes" if "shapes" in row else "")
         found.append(Finding(group, f"{name}, p50", say(took["p50_ns"]), sentence, f"bare TCP {say(row['p50_ns'])}", value,
                              **(judged(value, 1.15) if key == "8" else {})))
         if key == "8":

@@ -3,12 +3,14 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -29,16 +31,6 @@ int open_socket() {
     const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0) fail("socket");
     return descriptor;
-}
-
-// Given all 17 MB of eight cameras at once, the socket has up to 4 MB in flight, which leave the cache before they are read.
-// Tried at 2, 9, 17 and 25 MB: steps of 128, 256 and 512 KiB, 1, 2 and 4 MiB, and everything; poll() and blocking calls. From
-// 9 MB on, 1 MiB is the fastest, by a fifth to a third against everything; at 2 MB, 256 KiB is, if it differs at all. How one
-// waits makes no difference.
-std::size_t most_per_call(const std::vector<iovec>& pieces) {
-    std::size_t bytes = 0;
-    for (const iovec& piece : pieces) bytes += piece.iov_len;
-    return std::size_t{bytes < (std::size_t{4} << 20) ? 256u : 1024u} << 10;
 }
 
 void no_delay(int descriptor) {
@@ -64,10 +56,22 @@ TcpSocket TcpSocket::connected(int port) {
     return socket;
 }
 
-TcpSocket::TcpSocket(TcpSocket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+TcpSocket::TcpSocket(TcpSocket&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), epoll_(std::exchange(other.epoll_, -1)) {}
 
 TcpSocket::~TcpSocket() {
     if (descriptor_ >= 0) ::close(descriptor_);
+    if (epoll_ >= 0) ::close(epoll_);
+}
+
+void TcpSocket::wait_by_epoll(std::uint32_t events) const {
+    epoll_event wanted{};
+    wanted.events = events;
+    if (epoll_ < 0) {
+        epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+        if (epoll_ < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor_, &wanted) != 0) fail("epoll");
+    }
+    if (::epoll_wait(epoll_, &wanted, 1, -1) < 0 && errno != EINTR) fail("epoll_wait");
 }
 
 int TcpSocket::port() const {
@@ -84,12 +88,13 @@ TcpSocket TcpSocket::accept() const {
     return TcpSocket(descriptor);
 }
 
-bool TcpSocket::read_all(void* data, std::size_t size) const {
+bool TcpSocket::read_all(void* data, std::size_t size, const LoopShape& shape) const {
     auto* to = static_cast<std::uint8_t*>(data);
     while (size > 0) {
-        const ssize_t got = ::read(descriptor_, to, size);
+        const ssize_t got = ::recv(descriptor_, to, std::min(size, shape.most_received), shape.epoll ? MSG_DONTWAIT : 0);
         if (got == 0 || (got < 0 && errno == ECONNRESET)) return false;
-        if (got < 0 && errno != EINTR) fail("read");
+        if (got < 0 && errno == EAGAIN) wait_by_epoll(EPOLLIN);
+        else if (got < 0 && errno != EINTR) fail("recv");
         if (got < 0) continue;
         to += got;
         size -= static_cast<std::size_t>(got);
@@ -97,8 +102,8 @@ bool TcpSocket::read_all(void* data, std::size_t size) const {
     return true;
 }
 
-void TcpSocket::write_all(std::vector<iovec> pieces) const {
-    const std::size_t most = most_per_call(pieces);
+void TcpSocket::write_all(std::vector<iovec> pieces, const LoopShape& shape) const {
+    const std::size_t most = shape.most_sent;
     std::size_t first = 0;
     while (first < pieces.size()) {
         std::size_t last = first, bytes = 0;
@@ -109,11 +114,10 @@ void TcpSocket::write_all(std::vector<iovec> pieces) const {
         msghdr message{};
         message.msg_iov = pieces.data() + first;
         message.msg_iovlen = last - first;
-        ssize_t sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | (shape.epoll ? MSG_DONTWAIT : 0));
         pieces[last - 1].iov_len += cut;
         if (sent < 0 && errno == EAGAIN) {
-            pollfd entry{descriptor_, POLLOUT, 0};
-            ::poll(&entry, 1, -1);
+            wait_by_epoll(EPOLLOUT);
         } else if (sent < 0 && errno != EINTR) {
             fail("sendmsg");
         }
@@ -137,7 +141,8 @@ GatherWriter::GatherWriter(const std::vector<std::size_t>& sizes) : listener_(Tc
         try {
             for (;;) {
                 const TcpSocket peer = listener_.accept();
-                for (std::uint8_t request; peer.read_all(&request, 1);) peer.write_all(gather);
+                for (std::uint8_t shape; peer.read_all(&shape, 1);)
+                    peer.write_all(gather, kLoopShapes[shape % std::size(kLoopShapes)]);
             }
         } catch (const std::system_error&) {  // shut() by the destructor, or a peer that went in between: both end it
         }
@@ -147,6 +152,12 @@ GatherWriter::GatherWriter(const std::vector<std::size_t>& sizes) : listener_(Tc
 GatherWriter::~GatherWriter() {
     listener_.shut();
     thread_.join();
+}
+
+void GatherReader::fetch(const LoopShape& shape) {
+    auto number = static_cast<std::uint8_t>(&shape - kLoopShapes);
+    socket_.write_all({{&number, 1}});
+    if (!socket_.read_all(memory_.data(), memory_.size(), shape)) throw std::runtime_error("the bare TCP sender has closed");
 }
 
 }  // namespace chiral::bench
