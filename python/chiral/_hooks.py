@@ -72,7 +72,6 @@ class Hooks:
 
     def __init__(self, server: PolicyServer) -> None:
         self._server = weakref.ref(server)
-        self._one_at_a_time = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resting_tasks = 0  # of ours, that only wait: serve() and _handle()
         self._running: set[concurrent.futures.Future[Any]] = set()
@@ -175,24 +174,23 @@ class Hooks:
 
     # ---- hooks ----
 
+    # The native server calls these one at a time. Not a lock here: what waited for it would have been let through already, though
+    # the client has lost control meanwhile.
+
     def get_metadata(self) -> bytes:
-        with self._one_at_a_time:
-            return _wire.pack_map(self._call("get_metadata"), "metadata")
+        return _wire.pack_map(self._call("get_metadata"), "metadata")
 
     def reset(self) -> tuple[tuple[Any, ...], bytes]:
-        with self._one_at_a_time:
-            result = self._call("reset")
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise TypeError(f"reset() returned {type(result).__name__}, expected a tuple of Observation and dict")
-            return _wire.observation_values(result[0]), _wire.pack_map(result[1], "info")
+        result = self._call("reset")
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"reset() returned {type(result).__name__}, expected a tuple of Observation and dict")
+        return _wire.observation_values(result[0]), _wire.pack_map(result[1], "info")
 
     def get_obs(self) -> tuple[Any, ...]:
-        with self._one_at_a_time:
-            return _wire.observation_values(self._call("get_obs"))
+        return _wire.observation_values(self._call("get_obs"))
 
     def apply_action(self, action: Any) -> None:
-        with self._one_at_a_time:
-            self._call("apply_action", action)
+        self._call("apply_action", action)
 
     # These come in their place among the actions. They wait for no other hook: a get_obs() that blocks is no reason not to stop.
 

@@ -20,6 +20,7 @@ namespace {
 ServerOptions with_readers(ServerOptions options) {
     options.engine.readers = HeldServer::kViews + 1;
     options.handle_signals = false;      // they are Python's
+    options.hooks_one_at_a_time = true;  // as documented
     options.quiesce = Duration::zero();  // sensor threads of Python keep the server alive
     return options;
 }

@@ -9,6 +9,7 @@ import gc
 import logging
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import chiral
@@ -144,6 +145,70 @@ def test_hooks_run_one_at_a_time() -> None:
             env.get_obs()
         eventually(lambda: len(server.actions) == 10)
         assert server.most == 1
+
+
+class BusyObserving(SmallRobot):
+    """Its get_obs() begins, and ends when it is told to."""
+
+    def __init__(self, **options: Any) -> None:
+        self.observing, self.go_on = threading.Event(), threading.Event()
+        self.events: list[str] = []
+        super().__init__(**options)
+
+    def get_obs(self) -> chiral.Observation:  # type: ignore[override]
+        self.observing.set()
+        assert self.go_on.wait(DEADLINE)
+        return self._make_obs()
+
+    def on_action_timeout(self) -> None:
+        self.events.append("timeout")
+
+    @contextlib.contextmanager
+    def held(self, env: chiral.PolicyClient) -> Iterator[None]:
+        """A client waits for the observation that get_obs() does not return."""
+
+        def ask() -> None:
+            with contextlib.suppress(chiral.ConnectionError):
+                env.get_obs()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            assert self.observing.wait(DEADLINE)
+            yield
+        finally:
+            self.go_on.set()
+            asking.join()
+
+
+def test_an_action_that_waits_for_get_obs_is_not_applied_once_the_server_stops() -> None:
+    with BusyObserving(max_action_delay=DEADLINE) as server, client_of(server) as env:
+        with server.held(env):
+            env.apply_action([1])
+            eventually(lambda: server.stats()["actions_received"] == 1)
+            server.stop()
+        server.wait()
+        assert server.actions == []
+
+
+def test_an_action_that_has_waited_too_long_for_get_obs_is_not_applied() -> None:
+    with BusyObserving(max_action_delay=0.05) as server, client_of(server) as env:
+        with server.held(env):
+            env.apply_action([1])
+            eventually(lambda: server.stats()["actions_late"] == 1, "the action to be too old")
+        env.apply_action([2])
+        eventually(lambda: server.actions)
+        assert [action.tolist() for action in server.actions] == [[2]]
+
+
+def test_on_action_timeout_is_called_while_an_action_waits_for_get_obs() -> None:
+    with BusyObserving(max_action_delay=DEADLINE, action_timeout=0.05) as server, client_of(server) as env:
+        env.apply_action([1])
+        eventually(lambda: server.stats()["actions_applied"] == 1)
+        with server.held(env):
+            env.apply_action([2])
+            eventually(lambda: server.events == ["timeout"])
+        eventually(lambda: len(server.actions) == 2)
 
 
 def test_only_a_coroutine_without_await_is_driven_in_place() -> None:

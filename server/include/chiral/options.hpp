@@ -152,6 +152,11 @@ struct ServerOptions {
     /// applied. Zero: never. A client that has kept a slower rate for five actions may leave out two and a half of its own
     /// periods, up to ten times this.
     Duration action_timeout = std::chrono::milliseconds(250);
+    /// The hooks of the two threads run one at a time: get_metadata() and get_obs() on one side, apply_action(), step() and
+    /// reset() on the other, in turns. What waits for its turn is judged when it has it: an action whose client has lost control
+    /// meanwhile, or that has become too old, reaches no hook. on_connect(), on_disconnect() and on_action_timeout() wait for
+    /// none of them. A lock of your own in the hooks cannot do that: what waits for it has been let through.
+    bool hooks_one_at_a_time = false;
     /// Rows of an action that the robot executes in a second, if it executes chunks by itself: an action of N rows then covers
     /// N / control_rate_hz seconds more. Zero: every action counts as one moment.
     double control_rate_hz = 0.0;

@@ -71,6 +71,7 @@ Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& st
       used_actions_(std::min<std::size_t>(prepared_actions(options), 64)),
       wants_(options.wants.threads, options.wants.max_kept_bytes,
              [&engine = source_->engine()](const std::uint8_t* pixels) { return engine.holds(pixels); }),
+      turns_(options.hooks_one_at_a_time),
       requests_(32, "chiral-requests", *this),
       actions_(prepared_actions(options), "chiral-actions", *this),
       observers_(32, "chiral-observer", *this),
@@ -88,7 +89,9 @@ void Hooks::join() {
 
 bool Hooks::busy() const noexcept {
     constexpr std::size_t most_requests = 16, most_beside_actions = 64;
-    return requests_.pending() > most_requests || actions_.pending() > options_.max_queued_actions + most_beside_actions;
+    const std::size_t actions = actions_.pending();
+    return requests_.pending() > most_requests ||
+           (actions > most_beside_actions && actions - most_beside_actions > options_.max_queued_actions);
 }
 
 bool Hooks::wait_for_room(const std::weak_ptr<Carrier>& carrier) {
@@ -188,6 +191,34 @@ void Hooks::call_action_timeout() noexcept {
     });
 }
 
+// ---- turns ----
+
+bool Hooks::is_over(const Lease& lease, TimePoint now) noexcept { return !lease.holds(now) || lease.left; }
+
+bool Hooks::is_late(const QueuedAction& job, TimePoint now) const noexcept {
+    return options_.max_action_delay > Duration::zero() && now - job.arrived > options_.max_action_delay;
+}
+
+// While a hook of the request thread keeps it waiting, silence is silence.
+template <class WorthIt>
+Turns::Turn Hooks::action_turn(WorthIt&& worth_it) {
+    return turns_.wait(Turns::Side::actions, [&] {
+        call_action_timeout();
+        return worth_it(Clock::now());
+    });
+}
+
+// What is over or too late stays so: it is not admitted afterwards, and needs no turn.
+Turns::Turn Hooks::turn_for(const QueuedAction& job) {
+    return action_turn([&](TimePoint now) { return !is_over(*job.lease, now) && !is_late(job, now); });
+}
+
+Turns::Turn Hooks::request_turn(const ReplyTicket& ticket) {
+    return turns_.wait(Turns::Side::requests, [&] { return !ticket.unwanted(); });
+}
+
+// ---- actions ----
+
 Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
     try {
         return judge(job, reason);
@@ -200,12 +231,12 @@ Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
 
 Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
     const TimePoint now = Clock::now();
-    if (!job.lease->holds(now) || job.lease->left) {
+    if (is_over(*job.lease, now)) {
         count(stats_.actions_dropped);
         return Admission::over;
     }
     const Duration waited = now - job.arrived;
-    if (options_.max_action_delay > Duration::zero() && waited > options_.max_action_delay) {
+    if (is_late(job, now)) {
         reason = "action has waited for " + milliseconds(waited) + ", expected at most " +
                  milliseconds(options_.max_action_delay);
         job.lease->report.late(reason);
@@ -257,6 +288,7 @@ void Hooks::forget(QueuedAction& job) noexcept {
 }
 
 void Hooks::run(ApplyAction& job) noexcept {
+    const Turns::Turn turn = turn_for(job);
     if (admit(job, reason_) == Admission::pass) {
         call(action_stage_, "apply_action", job.lease.get(), [&] { robot_.apply_action(job.action); });
         applied(job);
@@ -265,6 +297,7 @@ void Hooks::run(ApplyAction& job) noexcept {
 }
 
 void Hooks::run(Step& job) noexcept {
+    const Turns::Turn turn = turn_for(job);
     Reply& reply = *job.reply;
     switch (admit(job, reason_)) {
         case Admission::over: refuse(reply, "the client is no longer in control"); break;
@@ -288,8 +321,9 @@ void Hooks::run(Step& job) noexcept {
 }
 
 void Hooks::run(Reset& job) noexcept {
+    const Turns::Turn turn = action_turn([&](TimePoint now) { return !is_over(*job.lease, now); });
     Reply& reply = *job.reply;
-    if (!job.lease->holds(Clock::now()) || job.lease->left) {
+    if (is_over(*job.lease, Clock::now())) {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
@@ -334,6 +368,7 @@ void Hooks::run(RequestJob& job) noexcept {
 }
 
 void Hooks::run(Observe& job) noexcept {
+    const Turns::Turn turn = request_turn(job.reply);
     if (job.reply.unwanted()) refuse(*job.reply, "the client has gone");
     else
         job.reply->error = call(request_stage_, "get_obs", job.lease.get(), [&] {
@@ -368,6 +403,7 @@ void Hooks::observed(ReplyTicket& ticket) noexcept {
 }
 
 void Hooks::run(Metadata& job) noexcept {
+    const Turns::Turn turn = request_turn(job.reply);
     if (job.reply.unwanted()) refuse(*job.reply, "the client has gone");
     else
         job.reply->error = call(request_stage_, "get_metadata", job.lease.get(), [&] {

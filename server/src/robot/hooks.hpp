@@ -15,6 +15,7 @@
 #include "robot/jobs.hpp"
 #include "robot/recycler.hpp"
 #include "robot/stat_counters.hpp"
+#include "robot/turns.hpp"
 #include "robot/watchdog.hpp"
 
 #include <chiral/options.hpp>
@@ -96,6 +97,12 @@ private:
     void make_plain(Observation& observation, imaging::ImageDecoder& decoder);
     void run(End&) noexcept {}
 
+    Turns::Turn turn_for(const QueuedAction& job);
+    template <class WorthIt>
+    Turns::Turn action_turn(WorthIt&& worth_it);
+    Turns::Turn request_turn(const ReplyTicket& ticket);
+    static bool is_over(const Lease& lease, TimePoint now) noexcept;
+    bool is_late(const QueuedAction& job, TimePoint now) const noexcept;
     Admission admit(QueuedAction& job, std::string& reason) noexcept;
     Admission judge(QueuedAction& job, std::string& reason);
     template <class Words>
@@ -125,6 +132,7 @@ private:
     imaging::WantPool wants_;
     imaging::ImageDecoder action_decoder_, request_decoder_, observer_decoder_;  // of a thread each
     Stage action_stage_, request_stage_;
+    Turns turns_;
     // Last: their threads use what stands above.
     HookThread<RequestJob, Hooks> requests_;
     HookThread<ActionJob, Hooks> actions_;

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hooks that run one at a time: whoever waits for its turn is judged when it has it, and keeps nobody from stopping the robot.
+#include "conversations.hpp"
+
+#include <atomic>
+
+namespace chiral::test {
+namespace {
+
+using robot::Cause;
+using wire::RequestType;
+
+/// Its get_obs() stands at a gate, and an action waits for that to end.
+class HeldUp {
+public:
+    /// `waited`: for how long the action has done so already when it comes.
+    explicit HeldUp(
+        const std::function<void(ServerOptions&)>& adjust = [](ServerOptions&) {}, Duration waited = Duration::zero())
+        : stage(
+              [&](ServerOptions& options) {
+                  options.hooks_one_at_a_time = true;
+                  adjust(options);
+              },
+              [this](HookedServer& server) {
+                  server.on_get_obs = [this, &server] {
+                      gate_.pass();
+                      return server.make_obs();
+                  };
+              }) {
+        talk = Talk::in_control(stage.robot());
+        talk->say(one_action(1));
+        EXPECT_TRUE(eventually([&] { return stage.applied() == 1; }));
+        talk->say(RequestType::obs_request);
+        EXPECT_TRUE(gate_.reached());
+        talk->arrived = talk->now - waited;
+        talk->say(one_action(2));
+    }
+    ~HeldUp() { gate_.open(); }
+    void let_go_on() {
+        gate_.open();
+        stage.robot().hooks.join();
+    }
+    bool told(const std::string& event) {
+        return stage.server.control.wait([&](const auto& events) { return !events.empty() && events.back() == event; });
+    }
+
+private:
+    Gate gate_;
+
+public:
+    Stage stage;
+    std::shared_ptr<Talk> talk;
+};
+
+TEST(AnActionThatWaitsForItsTurn, IsAppliedWhenItHasIt) {
+    HeldUp held;
+    held.let_go_on();
+    EXPECT_EQ(held.stage.applied(), 2U);
+}
+
+TEST(AnActionThatWaitsForItsTurn, IsNotAppliedOnceTheServerIsStopped) {
+    HeldUp held;
+    held.stage.robot().stop();
+    held.let_go_on();
+    EXPECT_EQ(held.stage.applied(), 1U);
+    EXPECT_EQ(held.stage.stats.actions_dropped.load(), 1U);
+}
+
+TEST(AnActionThatWaitsForItsTurn, IsNotAppliedOnceItIsTooOld) {
+    HeldUp held([](ServerOptions& options) { options.max_action_delay = std::chrono::hours(1); }, std::chrono::hours(2));
+    EXPECT_TRUE(eventually([&] { return held.stage.stats.actions_late.load() == 1; })) << "it waits no longer than that";
+    held.let_go_on();
+    EXPECT_EQ(held.stage.applied(), 1U);
+}
+
+TEST(AnActionThatWaitsForItsTurn, KeepsNeitherTheTimeoutNorTheDepartureWaiting) {
+    HeldUp held([](ServerOptions& options) { options.action_timeout = std::chrono::milliseconds(20); });
+    EXPECT_TRUE(held.told("timeout"));
+    held.talk->end(Cause::broken);
+    EXPECT_TRUE(held.told("disconnect: gone"));
+    held.let_go_on();
+    EXPECT_EQ(held.stage.applied(), 1U);
+}
+
+TEST(HooksOneAtATime, NeverMeetAndAllHaveTheirTurn) {
+    std::atomic<int> inside{0}, met{0};
+    const auto alone = [&] {
+        if (inside.fetch_add(1) != 0) ++met;
+        std::this_thread::yield();
+        inside.fetch_sub(1);
+    };
+    Stage stage([](ServerOptions& options) { options.hooks_one_at_a_time = true; },
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action&) { alone(); };
+                    server.on_get_obs = [&] {
+                        alone();
+                        return server.make_obs();
+                    };
+                    server.on_reset = [&] {
+                        alone();
+                        return std::pair(server.make_obs(), InfoMap{});
+                    };
+                });
+    const auto talk = Talk::in_control(stage.robot());
+    for (std::size_t i = 1; i <= 50; ++i) {
+        for (int k = 0; k < 3; ++k) talk->say(one_action(1));
+        talk->say(i % 10 == 0 ? RequestType::reset : RequestType::obs_request);
+        talk->take_answers(i);
+    }
+    stage.robot().hooks.join();
+    EXPECT_EQ(stage.applied(), 150U);
+    EXPECT_EQ(met, 0);
+}
+
+}  // namespace
+}  // namespace chiral::test
