@@ -64,7 +64,7 @@ struct PolicyServer::Impl {
     std::condition_variable changed;
     enum class Phase { idle, opening, serving } phase{Phase::idle};
     std::shared_ptr<server::Serving> serving;
-    bool stop_asked{false};  // while there was nothing to stop: it is for what begins next
+    bool stop_asked{false};  // while there was nothing to stop: it is for what begins next, however often that fails before
 
     std::shared_ptr<server::Serving> open(const std::string& host, int port);
     template <class StartThread>
@@ -98,10 +98,12 @@ template <class StartThread>
 void PolicyServer::Impl::begin(const std::shared_ptr<server::Serving>& opened, StartThread&& start_thread) {
     try {
         const std::lock_guard lock(mutex);  // whoever sees `serving` sees its thread
+        if (stop_asked) opened->stop();     // before anybody is let in
+        opened->start();
         opened->network = start_thread();
         serving = opened;
         phase = Phase::serving;
-        if (std::exchange(stop_asked, false)) opened->stop();
+        stop_asked = false;
         changed.notify_all();
     } catch (...) {
         end();
@@ -114,14 +116,15 @@ void PolicyServer::Impl::end() {
     const std::lock_guard lock(mutex);
     serving.reset();
     phase = Phase::idle;
-    stop_asked = false;
     changed.notify_all();
 }
 
 void PolicyServer::run() {
     const auto serving = impl_->open(host_, port_);
-    if (impl_->options.handle_signals) serving->stop_on_signals();
-    impl_->begin(serving, [] { return std::thread(); });
+    impl_->begin(serving, [&] {
+        if (impl_->options.handle_signals) serving->stop_on_signals();
+        return std::thread();
+    });
     serving->loop();
     serving->join_hooks();
     impl_->end();

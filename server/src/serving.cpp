@@ -21,11 +21,18 @@ Serving::Serving(PolicyServer& server, const ServerOptions& options, robot::Stat
       service_(robot_),
       work_(service_.io.get_executor()),
       tls_(websocket::make_tls(options.access)),
+      signals_(service_.io),
       listener_(
-          service_.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, options.log),
-      signals_(service_.io) {}
+          service_.io, [this](net::Link::Socket socket) { take(std::move(socket)); }, options.log) {}
 
-Serving::~Serving() = default;
+// Where it could not begin on one transport, clients of another may have come: they are in control of nothing, and no thread
+// has anything left to tell a service that goes.
+Serving::~Serving() {
+    robot_.stop();
+    listener_.close();
+    join_hooks();
+    zenoh_.reset();  // runs what is left on the event loop, while all that it may refer to is there
+}
 
 void Serving::open(const std::string& host, int port) {
     const auto& zenoh = robot_.options.zenoh;
@@ -36,6 +43,10 @@ void Serving::open(const std::string& host, int port) {
     if (!only && !robot_.options.access.local.only) open_websocket(host, port);
     if (local_) local_->open(robot_.options.local_socket);
     if (zenoh_) zenoh_->start();
+}
+
+void Serving::start() {
+    if (local_) local_->start();
 }
 
 int Serving::port() const { return listener_.is_open() ? listener_.port() : zenoh_port(); }

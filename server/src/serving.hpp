@@ -37,7 +37,8 @@ public:
             std::shared_ptr<robot::ObservationSource> source, const local::ArenaFile* arena);
     ~Serving();
 
-    /// Opens the port, and the local socket. Throws std::system_error if one of them cannot be had.
+    /// Opens the port, and the local socket. Throws std::system_error if one of them cannot be had. Whoever connects waits until
+    /// start() or loop().
     void open(const std::string& host, int port);
     int port() const;
     /// 0 where there is none.
@@ -45,6 +46,8 @@ public:
     /// SIGINT and SIGTERM stop it. Before loop().
     void stop_on_signals();
 
+    /// After open(), and before loop(): local clients are served. Throws std::system_error if there is no thread for them.
+    void start();
     /// The network thread: returns when it was stopped and all connections are closed.
     void loop();
     /// Any thread, also a hook's: no further action reaches a hook from now on. Then tells the clients, when the network thread
@@ -61,18 +64,18 @@ private:
     void shut_down();
     void recover(const std::exception& error) noexcept;
 
+    net::HandlerMemory stop_memory_, resume_memory_;
     robot::Robot robot_;
     const std::unique_ptr<local::Service> local_;  // null for none
     websocket::Service service_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type>
         work_;                                   // until shut_down(), also without a port
     const std::unique_ptr<websocket::Tls> tls_;  // null for none; its thread ends before the event loop that it answers to
-    websocket::Listener listener_;
-    std::unique_ptr<zenoh::Service> zenoh_;  // null for none
     boost::asio::signal_set signals_;
     std::atomic<bool> stopped_{false};
     bool resuming_{false};  // a shutdown that was cut short, by a handler in memory of the network thread's own
-    net::HandlerMemory stop_memory_, resume_memory_;
+    std::unique_ptr<zenoh::Service> zenoh_;  // null for none
+    websocket::Listener listener_;
 };
 
 }  // namespace chiral::server

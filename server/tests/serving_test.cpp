@@ -3,7 +3,9 @@
 #include "support.hpp"
 
 #include <csignal>
+#include <optional>
 #include <system_error>
+#include <utility>
 
 namespace chiral::test {
 namespace {
@@ -144,6 +146,27 @@ TEST(Serving, StopBeforeRunMakesRunReturn) {
     auto server = make_server(log);
     server.stop();
     server.run();
+    server.wait();
+}
+
+TEST(Serving, AStopIsNotForARunThatCannotBegin) {
+    LogBook log;
+    std::optional<Occupied> occupied(std::in_place);
+    const int port = occupied->port;
+    auto server = make_server(log, port);
+    server.stop();
+    EXPECT_THROW(server.run(), std::system_error);  // as of a program that tries until the port is free
+    occupied.reset();
+    server.serve();
+    EXPECT_TRUE(eventually([&] {
+        try {
+            RawClient client(port);
+            return false;
+        } catch (const std::exception&) {
+            return true;
+        }
+    })) << "it serves, though it was stopped";
+    server.stop();
     server.wait();
 }
 

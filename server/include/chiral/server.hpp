@@ -92,7 +92,8 @@ public:
     /// Starts serving on threads of its own and returns when the port is open. Throws like run(). Handles no signals.
     void serve();
     /// Ends run() or serve(): the client is told "going away", and no further action reaches a hook. Any thread, also a hook or
-    /// the log; does not wait. While nothing is served, it is the next run() or serve() that ends at once.
+    /// the log; does not wait. While nothing is served, it is the next run() or serve() that ends at once; one that throws,
+    /// because the port is taken, is none.
     void stop() noexcept;
     /// Returns when a server that was stopped has ended, and no hook runs any more; at once if none is running. Not from a
     /// hook.

@@ -79,9 +79,12 @@ void Service::open(const std::string& path) {
     }
     file_ = {made.st_dev, made.st_ino};
     loop_->listening.assign(socket.release());
-    accept();
+}
+
+void Service::start() {
     thread_ = std::thread([this] {
         net::name_this_thread("chiral-local");
+        accept();
         run();
     });
 }

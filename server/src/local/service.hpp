@@ -36,8 +36,11 @@ public:
     Service(robot::Robot& served, const ArenaFile& file);
     ~Service();
 
-    /// Listens, and begins to serve. A socket file that nobody listens at any more is replaced. Throws std::system_error.
+    /// Listens: who connects waits for start(). A socket file that nobody listens at any more is replaced. Throws
+    /// std::system_error.
     void open(const std::string& path);
+    /// Begins to serve. Throws std::system_error if there is no thread.
+    void start();
     /// Any thread: tells the clients, and ends the thread when they have gone or their time is over.
     void stop() noexcept;
     /// Not from a hook: returns when the thread has ended, after stop().
