@@ -76,6 +76,7 @@ struct Network {
     std::vector<std::string> sessions;
     std::set<std::string> cut;
     std::string stalled, without_publishers;
+    std::function<bool(const std::string&)> may_subscribe;
     std::vector<chiral::test::zenoh_network::Passed> passed;
     std::deque<std::function<void()>> due;
     bool ending{false}, delivering{false};
@@ -239,10 +240,19 @@ int chiral_zenoh_matching(const chiral_zenoh_publisher* publisher) {
 void chiral_zenoh_unpublish(chiral_zenoh_publisher* publisher) { delete publisher; }
 
 chiral_zenoh_declaration* chiral_zenoh_subscribe(const chiral_zenoh_session* session, const char* keys,
-                                                 chiral_zenoh_on_sample on_sample, chiral_zenoh_error) {
+                                                 chiral_zenoh_on_sample on_sample, chiral_zenoh_error error) {
     Network& net = network();
-    const std::lock_guard lock(net.mutex);
-    net.subscriptions.emplace(++net.next, Network::Subscription{session->id, keys, std::make_shared<OnSample>(on_sample)});
+    const auto call = std::make_shared<OnSample>(on_sample);
+    std::unique_lock lock(net.mutex);
+    if (const auto may = net.may_subscribe) {
+        lock.unlock();  // it may do whatever it likes
+        if (!may(keys)) {
+            write(error, "no subscription to this key");
+            return nullptr;
+        }
+        lock.lock();
+    }
+    net.subscriptions.emplace(++net.next, Network::Subscription{session->id, keys, call});
     net.look_for_matches();
     return new chiral_zenoh_declaration{net.next};
 }
@@ -337,6 +347,7 @@ void repeat(const Passed& message) {
 void reset() {
     stall("");
     refuse_publishers("");
+    ask_before_subscribing(nullptr);
     const std::lock_guard lock(network().mutex);
     network().passed.clear();
 }
@@ -350,6 +361,11 @@ void stall(const std::string& key_prefix) {
 void refuse_publishers(const std::string& key_prefix) {
     const std::lock_guard lock(network().mutex);
     network().without_publishers = key_prefix;
+}
+
+void ask_before_subscribing(std::function<bool(const std::string&)> may) {
+    const std::lock_guard lock(network().mutex);
+    network().may_subscribe = std::move(may);
 }
 
 void cut(const std::string& session) {
@@ -400,13 +416,13 @@ void Peer::show(const std::string& token) {
     state_->declarations.push_back(chiral_zenoh_token(state_->session, token.c_str(), {text, sizeof text}));
 }
 
-void Peer::put(const std::string& key, const Bytes& message) {
+void Peer::put(const std::string& key, const Bytes& message, const Bytes& attachment) {
     char text[64];
     const chiral_zenoh_error error{text, sizeof text};
     auto* const publisher = chiral_zenoh_publish(state_->session, key.c_str(), 0, error);
     const chiral_zenoh_bytes piece{message.data(), message.size()};
     chiral_zenoh_put(
-        publisher, &piece, 1, {nullptr, 0}, [](void*) {}, nullptr, error);
+        publisher, &piece, 1, {attachment.data(), attachment.size()}, [](void*) {}, nullptr, error);
     chiral_zenoh_unpublish(publisher);
 }
 

@@ -31,6 +31,8 @@ void reset();
 void stall(const std::string& key_prefix);
 /// From now on, nobody gets a publisher for a key that begins so, until it is called with no key or reset().
 void refuse_publishers(const std::string& key_prefix);
+/// From now on, asked at each subscription whether there is one, until it is called with nothing or reset().
+void ask_before_subscribing(std::function<bool(const std::string& keys)> may);
 /// The links of all sessions but one are cut: tokens go, and nothing is delivered to or from them.
 void cut(const std::string& session);
 /// Every session's id, in the order in which they were opened.
@@ -43,7 +45,8 @@ public:
     Peer(const std::string& listens_to, std::function<void(std::vector<std::uint8_t>)> on_message);
     ~Peer();
     Peer(const Peer&) = delete;
-    void put(const std::string& key, const std::vector<std::uint8_t>& message);
+    void put(const std::string& key, const std::vector<std::uint8_t>& message,
+             const std::vector<std::uint8_t>& attachment = {});
     /// A token, as long as the peer is there.
     void show(const std::string& token);
 

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Server and client over Zenoh, on a network within the process that does what it is told to.
 #include "net/zenoh.hpp"
+#include "conversations.hpp"
+#include "local_support.hpp"
+#include "net/sockets.hpp"
 #include "net/zenoh_keys.hpp"
 #include "support.hpp"
 #include "zenoh/inbox.hpp"
 #include "zenoh/presence.hpp"
+#include "zenoh/service.hpp"
 #include "zenoh_in_memory.hpp"
 
 #include <chiral/client.hpp>
@@ -13,8 +17,11 @@
 
 #include <gtest/gtest.h>
 
+#include <poll.h>
+
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace chiral::test {
@@ -401,6 +408,19 @@ TEST(Zenoh, WithTwoRobotsUnderOnePrefixNeitherMoves) {
     EXPECT_EQ(one->stats().actions_received + two->stats().actions_received, 0U);
 }
 
+TEST(Zenoh, ADocumentedClientMovesNobodyAnyMoreOnceASecondRobotIsThere) {
+    Robot robot;
+    Documented nameless;
+    nameless.say(apply_action(1));
+    ASSERT_TRUE(robot.saw("action 1"));
+    network::Peer other("nothing", [](const Bytes&) {});
+    other.show("chiral/@chiral/robot/another");
+    EXPECT_TRUE(robot.saw("disconnect: another robot is under the same prefix"));
+    nameless.say(apply_action(2));
+    EXPECT_TRUE(robot.log.wait_for("refused a client by Zenoh without a name: another robot is under the same prefix"));
+    EXPECT_EQ(robot->stats().actions_received, 1U);
+}
+
 TEST(Zenoh, RobotsUnderPrefixesOfTheirOwnAreApart) {
     Robot one([](ServerOptions& options) { options.zenoh->prefix = "robots/arm7"; });
     Robot two([](ServerOptions& options) { options.zenoh->prefix = "robots/arm8"; });
@@ -444,11 +464,113 @@ TEST(Zenoh, AClientForWhichThereAreNoMeansIsTheOnlyOneThatIsNotServed) {
     EXPECT_TRUE(controls.connected());
 }
 
+Bytes note(net::ZenohNote::Kind kind, std::uint64_t number) {
+    const auto encoded = net::ZenohNote{kind, 0, number, 0}.encoded();
+    return {encoded.begin(), encoded.end()};
+}
+
+TEST(Zenoh, AClientThatAsksAgainAndAgainWhetherItIsInIsAnsweredOnceAtATime) {
+    Robot robot;
+    const std::string me = network::sessions().back();
+    network::Peer client("nothing", [](const Bytes&) {});
+    client.show("chiral/@chiral/client/" + me + "/insistent");
+    network::stall("chiral/s2c/");
+    const std::string text = net::ZenohHello{}.text();
+    const std::string key = "chiral/c2s/" + me + "/insistent";
+    for (std::uint64_t i = 1; i <= 50; ++i)
+        client.put(key, {text.begin(), text.end()}, note(net::ZenohNote::Kind::hello, i));
+    client.put(key, apply_action(1), note(net::ZenohNote::Kind::message, 51));
+    ASSERT_TRUE(robot.saw("action 1"));  // so all that came before has been looked at
+    client.put(key, {}, note(net::ZenohNote::Kind::end, 52));
+    ASSERT_TRUE(robot.saw("disconnect"));
+    network::stall("");
+    robot->stop();
+    robot->wait();  // until all has been sent
+    std::size_t answers = 0;
+    for (const network::Passed& message : network::passed()) answers += message.key == "chiral/s2c/" + me + "/insistent";
+    EXPECT_GE(answers, 1U);
+    EXPECT_LE(answers, 2U) << "of them all, one is being sent, and one waits";
+}
+
+/// A server on all three transports, not served yet.
+class OnAll {
+public:
+    OnAll()
+        : port_(net::free_tcp_port("127.0.0.1")), server(one_small_camera(), {}, "127.0.0.1", port_, [this] {
+              ServerOptions options = local_options(log_, folder_);
+              options.zenoh.emplace();
+              return options;
+          }()) {
+        network::reset();
+    }
+    ~OnAll() {
+        server.stop();
+        server.wait();
+        network::reset();
+    }
+    bool called() const { return !server.control.get().empty() || !server.calls.get().empty(); }
+    /// They say what they can before they are heard, and leave time to whoever would hear them.
+    void clients_come() {
+        web_.emplace(port_);
+        web_->send_bytes(bytes_of(RawClient::handshake_request()));
+        local_.emplace(folder_);
+        local_->say(net::PacketKind::hello, "version=1\nwants=control\n");
+        local_->apply(action_of(1));
+        pollfd answer{local_->socket(), POLLIN, 0};
+        EXPECT_EQ(::poll(&answer, 1, 50), 0) << "it is heard before all has begun";
+    }
+
+private:
+    const int port_;
+    OwnFolder folder_;
+    LogBook log_;
+    std::optional<RawLocal> local_;
+    std::optional<RawClient> web_;
+
+public:
+    HookedServer server;
+};
+
+TEST(ServingThatBeginsOnSeveralTransports, LetsNobodyInIfOneOfThemFails) {
+    OnAll all;
+    network::ask_before_subscribing([&](const std::string&) {
+        all.clients_come();
+        return false;
+    });
+    EXPECT_THROW(all.server.serve(), std::runtime_error);
+    EXPECT_FALSE(all.called());
+}
+
+TEST(ServingThatBeginsOnSeveralTransports, LetsNobodyInIfItWasStoppedBefore) {
+    OnAll all;
+    bool come = false;
+    network::ask_before_subscribing([&](const std::string&) {
+        if (!std::exchange(come, true)) all.clients_come();
+        return true;
+    });
+    all.server.stop();
+    all.server.serve();
+    all.server.wait();
+    EXPECT_FALSE(all.called());
+}
+
 TEST(Zenoh, AStreamNeedsASeatOfObservers) {
     ServerOptions options;
     options.zenoh.emplace().stream_hz = 20;
     options.max_observers = 0;
     EXPECT_THROW(OpenServer(one_small_camera(), {}, "127.0.0.1", 0, options), std::invalid_argument);
+}
+
+TEST(AZenohServiceThatNeverServed, LeavesNothingOnTheEventLoop) {
+    Stage stage([](ServerOptions& options) { options.zenoh.emplace(); });
+    network::reset();
+    boost::asio::io_context io;
+    {
+        zenoh::Service service(stage.robot(), io, "127.0.0.1", 7447);
+        service.start();
+    }
+    io.restart();
+    EXPECT_EQ(io.poll(), 0U);
 }
 
 TEST(TheTokens, ThatComeAndGoAreOneEntryEachAndNoneOfWhomIsLetInIsForgotten) {

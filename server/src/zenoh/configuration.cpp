@@ -6,6 +6,7 @@
 
 #include <boost/asio/ip/address.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 
@@ -14,6 +15,9 @@ namespace {
 
 // Who only subscribes (the stream, figures), and who is to be told that there is no room.
 constexpr std::size_t kMoreSessions = 16;
+
+// What is more than this has no end; sums of it fit into what Zenoh counts with.
+constexpr std::size_t kNoLimit = std::size_t{1} << 40;
 
 bool is_loopback(const std::string& host) {
     boost::system::error_code error;
@@ -36,9 +40,10 @@ std::string configuration(const ServerOptions& options, const std::string& host,
     for (const std::string& router : zenoh.connect) routers += (routers.empty() ? "" : ",") + net::json_text(router);
     const std::string listen = host.empty() ? "" : net::json_text(endpoint_text(host, port));
     const auto stalled = std::chrono::duration_cast<std::chrono::microseconds>(zenoh.stalled_timeout).count();
-    const std::size_t sessions = options.max_connections + zenoh.connect.size() + kMoreSessions;
+    const std::size_t sessions = std::min(options.max_connections, kNoLimit) + zenoh.connect.size() + kMoreSessions;
     // What is larger Zenoh drops without a word. What is too large by less arrives, and its sender is told.
-    const std::size_t most_bytes = options.max_message_bytes + options.max_message_bytes / 2 + std::size_t{64} * 1024;
+    const std::size_t message = std::min(options.max_message_bytes, kNoLimit);
+    const std::size_t most_bytes = message + message / 2 + std::size_t{64} * 1024;
     return "{mode: 'peer', listen: {endpoints: [" + listen + "]}, connect: {endpoints: [" + routers +
            "]}, scouting: {multicast: {enabled: false}, gossip: {enabled: false}}, transport: {auth: " +
            net::zenoh_login(options.access.bearer_token, users) + ", unicast: {max_sessions: " + std::to_string(sessions) +

@@ -36,6 +36,11 @@ public:
     ~Sender();
 
     void send(Message message);
+    /// Something waits behind what is being sent.
+    bool is_behind() const {
+        const std::lock_guard lock(mutex_);
+        return !waiting_.empty();
+    }
     /// Ends when what waits has been sent.
     void end();
     const net::ZenohPublisher& publisher() const noexcept { return publisher_; }
@@ -45,7 +50,7 @@ private:
 
     net::ZenohPublisher publisher_;
     std::function<void()> ended_;
-    std::mutex mutex_;  // guards what follows
+    mutable std::mutex mutex_;  // guards what follows
     std::condition_variable changed_;
     std::deque<Message> waiting_;
     bool ending_{false};

@@ -26,6 +26,9 @@ namespace {
 // Hellos that may wait for the network thread; clients say it again.
 constexpr int kMostHellos = 64;
 
+constexpr const char* kAnotherRobot = "another robot is under the same prefix";
+constexpr std::uint64_t kLookAroundMs = 1000;  // for other robots, at most
+
 Duration beat_of(const ServerOptions& options) {
     return robot::turn_for(options.max_action_delay, std::chrono::milliseconds(250));
 }
@@ -233,6 +236,10 @@ void Service::start() {
     declarations_.push_back(session_->watch_tokens(keys_.client_token(me, net::kEveryone), told(&Door::client_tokens)));
     declarations_.push_back(session_->subscribe(
         keys_.to_robot(me, net::kEveryone), [door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
+    // First of all: who cannot choose is not to be heard for the moment that it takes to see another robot.
+    session_->find_tokens(keys_.robot_token(net::kEveryone), kLookAroundMs, [this](const net::ZenohSample& sample) {
+        if (!sample.gone()) robot_token(std::string(sample.name()), false);
+    });
     declarations_.push_back(session_->subscribe(
         keys_.to_robot(), [door = door_](const net::ZenohSample& sample) { put(door, "", sample, net::ZenohNote{}); }));
     declarations_.push_back(to_documented_->watch_matching([door = door_](bool matching) {
@@ -255,11 +262,14 @@ void Service::client_token(const std::string& client, bool gone) {
 
 void Service::robot_token(const std::string& other, bool gone) {
     if (other == session_->id()) return;
-    if (gone) others_.erase(other);
-    else if (others_.size() < kMostRemembered) others_.insert(other);
+    const bool news = gone ? others_.erase(other) > 0 : others_.size() < kMostRemembered && others_.insert(other).second;
+    if (!news) return;
     log_stranger(gone ? "robot " + net::printable(other) + " under the same Zenoh prefix is gone"
                       : "WARNING: robot " + net::printable(other) + " is under the same Zenoh prefix '" + keys_.prefix +
                             "': clients that cannot choose are not heard");
+    // Nor is the one that has been heard until now: what it says would move both.
+    if (const auto session = sessions_.find(""); !gone && session != sessions_.end())
+        std::shared_ptr(session->second)->finish(Cause::dropped, kAnotherRobot);
 }
 
 void Service::hello(const std::string& client, const std::string& text) {
@@ -354,7 +364,7 @@ void Service::documented_arrived() {
     };
     if (stopping_) return inbox->clear();
     if (!options.access.bearer_token.empty()) return turn_away("this robot asks for a token");
-    if (!others_.empty()) return turn_away("another robot is under the same prefix");
+    if (!others_.empty()) return turn_away(kAnotherRobot);
     if (robot.hooks.busy()) return turn_away("the hooks are busy with former clients");
     const auto session = std::make_shared<Session>(*this, "", inbox, nullptr);
     if (!session->take_control(false)) return turn_away("a client is connected already");

@@ -38,7 +38,10 @@ void Session::start(net::ZenohPublisher publisher) {
     if (documented()) watch_silence();
 }
 
-void Session::welcome() { say(net::ZenohNote::Kind::welcome, 0, ""); }
+// Whoever is not told, because it takes nothing of what was said before, will ask again.
+void Session::welcome() {
+    if (!sender_->is_behind()) say(net::ZenohNote::Kind::welcome, 0, "");
+}
 
 void Session::say(net::ZenohNote::Kind kind, std::uint16_t code, const std::string& text) {
     if (documented()) return;  // it knows no words for it
