@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dead, deaf, idle or alive, and when a message arrived: times and counts go in.
 #include "websocket/liveness.hpp"
+#include "net/stamp_age.hpp"
 #include "robot/arrival.hpp"
 
 #include <gtest/gtest.h>
@@ -225,6 +226,29 @@ TEST_F(ASendersClock, ThatSaysAnythingIsNeverFromTheFutureAndNeverUndefined) {
     const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
     for (const std::uint64_t sent : {std::uint64_t{1}, most, most / 2, most / 2 + 1, std::uint64_t{0}, most - 1})
         EXPECT_LE(clock_.arrival(sent, kBegin), kBegin) << sent;
+}
+
+// ---- stamps of the wall clock ----
+
+constexpr net::StampAge::Nanoseconds kWall = std::chrono::hours(500'000), kUp = std::chrono::hours(3);
+
+TEST(AStamp, IsAsOldAsTheWallClockSaysAsLongAsNobodySetsIt) {
+    net::StampAge age;
+    EXPECT_EQ(age.of(kWall, kWall + seconds(2), kUp + seconds(2)), seconds(2));
+    age.all_read(kWall + seconds(3), kUp + seconds(3));
+    EXPECT_EQ(age.of(kWall + seconds(4), kWall + seconds(5), kUp + seconds(5)), seconds(1));
+}
+
+TEST(AStamp, OfWhatWaitedIsNotMadeYoungerByAClockThatIsSetBack) {
+    net::StampAge age;
+    age.all_read(kWall, kUp);
+    const auto set_back = std::chrono::minutes(1);
+    const auto later = seconds(5);  // for which two packets have waited
+    for (int packet = 0; packet < 2; ++packet)
+        EXPECT_EQ(age.of(kWall, kWall + later - set_back, kUp + later), later) << packet;
+    age.all_read(kWall + later - set_back, kUp + later);
+    const auto now = later + seconds(1);
+    EXPECT_EQ(age.of(kWall + now - set_back, kWall + now - set_back, kUp + now), seconds(0)) << "this one came after that";
 }
 
 }  // namespace

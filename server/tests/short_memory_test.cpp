@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -129,6 +130,28 @@ TEST(ShortMemory, OfTheNetworkThreadLosesConnectionsAndNeverTheServer) {
     }));
     server.stop();
     network.join();
+    const auto events = server.control.get();
+    const auto told = [&](const std::string& of) {
+        return std::count_if(events.begin(), events.end(), [&](const std::string& event) { return event.starts_with(of); });
+    };
+    EXPECT_EQ(told("connect"), told("disconnect")) << "whoever came has gone";
+}
+
+TEST(ShortMemory, OfWhoeverStopsTheServerStopsItAllTheSame) {
+    Served<HookedServer> served(
+        one_small_camera(), {}, [](ServerOptions&) {},
+        [](HookedServer& server) {
+            server.on_action = [&server](const Action&) {
+                memory_is_short_here = true;
+                fails_every = 1;
+                server.stop();
+                fails_every = 0;
+            };
+        });
+    RawClient client = served.connect();
+    for (int i = 0; i < 3; ++i) attempt([&] { client.send(numbered_action(static_cast<float>(i))); });
+    served->wait();
+    EXPECT_EQ(served->stats().actions_applied, 1u);
 }
 
 TEST(ShortMemory, OfTheHooksLosesClientsAndNeverTheServer) {

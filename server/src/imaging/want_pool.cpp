@@ -206,12 +206,11 @@ void WantPool::work(Tools& tools) {
     for (;;) {
         due_.wait();
         Task task;
-        if (tasks_.try_dequeue(task)) {
-            if (task.begin) begin(task.begin, tools);
-            if (task.encode) encode(*task.encode, tools);
-        } else if (ending_.load(std::memory_order_acquire)) {
-            return;
-        }
+        // To one of several that take from it the queue may seem empty for a moment, though there is what the signal was for.
+        while (!tasks_.try_dequeue(task))
+            if (ending_.load(std::memory_order_acquire)) return;
+        if (task.begin) begin(task.begin, tools);
+        if (task.encode) encode(*task.encode, tools);
     }
 }
 

@@ -188,6 +188,7 @@ void Session::on_message(net::PacketBytes rest, TimePoint now) {
     const std::size_t most = service_.robot.options.max_message_bytes;
     if (rest.size() > most || parts_.size() > most - rest.size())
         return violation("a message of more than the " + std::to_string(most) + " bytes accepted came");
+    if (reader_.kind() == PacketKind::part && rest.empty()) return violation("an empty part of a message came");
     if (parts_.empty()) parts_since_ = now - reader_.waited();
     if (reader_.kind() == PacketKind::part) {
         parts_.insert(parts_.end(), rest.begin(), rest.end());

@@ -4,11 +4,11 @@
 // Asio asks for a little memory per operation and gives it back before the handler runs; operations of one kind that never
 // overlap can therefore share one block. What does not fit, or comes while the block is in use, is taken from the heap.
 //
-// Thread rule: allocation and release of one HandlerMemory must not overlap; they may happen on different threads if
-// something else orders them, as a hand-over through the event loop does.
+// Thread rule: any thread. An operation may be begun on one thread while the one before it is taken apart on another.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <new>
 #include <utility>
@@ -22,16 +22,16 @@ public:
 
     void* allocate(std::size_t bytes) {
         for (Block& block : blocks_)
-            if (!block.used && bytes <= sizeof block.bytes) {
-                block.used = true;
+            // acquire pairs with the release in deallocate(): what was there is no longer read.
+            if (bytes <= sizeof block.bytes && !block.used.load(std::memory_order_relaxed) &&
+                !block.used.exchange(true, std::memory_order_acquire))
                 return block.bytes.data();
-            }
         return ::operator new(bytes);
     }
     void deallocate(void* pointer) noexcept {
         for (Block& block : blocks_)
             if (pointer == block.bytes.data()) {
-                block.used = false;
+                block.used.store(false, std::memory_order_release);
                 return;
             }
         ::operator delete(pointer);
@@ -41,7 +41,7 @@ private:
     // A composed operation of Beast nests a few operations of Asio.
     struct Block {
         alignas(std::max_align_t) std::array<std::byte, 1024> bytes;
-        bool used{false};
+        std::atomic<bool> used{false};
     };
     std::array<Block, 4> blocks_;
 };

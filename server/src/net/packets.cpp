@@ -34,6 +34,16 @@ ssize_t send_all(int socket, const msghdr& header) noexcept {
 // sendmsg() takes its bytes as if it wrote to them.
 iovec vector_of(PacketBytes bytes) noexcept { return {const_cast<std::uint8_t*>(bytes.data()), bytes.size()}; }
 
+std::chrono::nanoseconds since_epoch(const timespec& time) noexcept {
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+std::chrono::nanoseconds now_by(clockid_t clock) noexcept {
+    timespec now{};
+    ::clock_gettime(clock, &now);
+    return since_epoch(now);
+}
+
 bool fill(sockaddr_un& address, const std::string& path) noexcept {
     address = {};
     address.sun_family = AF_UNIX;
@@ -124,7 +134,11 @@ PacketOutcome PacketReader::read(int socket) noexcept {
     bool reset = false;
     do got = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (got < 0 && (errno == EINTR || (errno == ECONNRESET && !std::exchange(reset, true))));
-    if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? PacketOutcome::would_wait : PacketOutcome::broken;
+    if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return PacketOutcome::broken;
+    if (got < 0) {
+        stamps_.all_read(now_by(CLOCK_REALTIME), now_by(CLOCK_MONOTONIC));
+        return PacketOutcome::would_wait;
+    }
     look_at(header);
     if (got == 0) return PacketOutcome::ended;
     if (header.msg_flags & MSG_TRUNC) {
@@ -150,12 +164,9 @@ void PacketReader::look_at(msghdr& header) noexcept {
                 else brought_ = true;
             }
         } else if (with->cmsg_type == SCM_TIMESTAMPNS) {
-            timespec came{}, now{};
+            timespec came{};
             std::memcpy(&came, CMSG_DATA(with), sizeof came);
-            ::clock_gettime(CLOCK_REALTIME, &now);
-            const std::chrono::nanoseconds waited =
-                std::chrono::seconds(now.tv_sec - came.tv_sec) + std::chrono::nanoseconds(now.tv_nsec - came.tv_nsec);
-            waited_ = std::max(std::chrono::nanoseconds::zero(), waited);
+            waited_ = stamps_.of(since_epoch(came), now_by(CLOCK_REALTIME), now_by(CLOCK_MONOTONIC));
         }
     }
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "net/sockets.hpp"
+#include "net/stamp_age.hpp"
 
 #include <array>
 #include <chrono>
@@ -93,11 +94,12 @@ private:
     bool expects_;
     std::size_t bytes_{1};
     std::chrono::nanoseconds waited_{};
+    StampAge stamps_;
     bool brought_{false};
     Descriptor descriptor_;
 };
 
-/// Has the kernel note when each packet comes. A clock that is set meanwhile makes a packet older than it is, or of now.
+/// Has the kernel note when each packet comes. A clock that is set meanwhile makes a packet older than it is at worst.
 bool note_arrivals(int socket) noexcept;
 
 /// Readable once the process that connected has ended. Empty where the kernel does not tell.

@@ -2,6 +2,7 @@
 #include "robot/control.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace chiral::robot {
@@ -43,7 +44,11 @@ void Control::end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::s
     if (!begun) return;
     std::erase_if(former_, [](const std::weak_ptr<Lease>& former) { return former.expired(); });
     if (ending_of(cause).tail == Tail::counts) former_.push_back(lease);
-    hooks_.push(ActionJob(Disconnected{lease, reason}));
+    try {
+        hooks_.push(ActionJob(Disconnected{lease, reason}));
+    } catch (const std::bad_alloc&) {  // whoever was told that it came is told that it has gone, if in fewer words
+        hooks_.push(ActionJob(Disconnected{lease, "no memory"}));
+    }
 }
 
 void Control::stop() noexcept {

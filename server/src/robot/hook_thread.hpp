@@ -11,6 +11,7 @@
 #include <concurrentqueue/blockingconcurrentqueue.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <new>
 #include <thread>
@@ -41,10 +42,10 @@ public:
     /// Jobs that have been pushed and not finished. seq_cst: pairs with the flag of who waits for room, in Hooks.
     std::size_t pending() const noexcept { return pending_.load(std::memory_order_seq_cst); }
 
-    /// Ends the thread after what was pushed before. Not from a hook.
+    /// Ends the thread after what was pushed before. Not from a hook. Throws nothing: nobody could end it otherwise.
     void join() {
         if (!thread_.joinable()) return;
-        push(Job{});
+        while (!jobs_.enqueue(Job{})) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // no memory now
         thread_.join();
     }
     /// What was pushed behind the end, when nobody pushes any more.

@@ -24,7 +24,7 @@ void ActionReport::write_to(ExtraMap& extra) {
     extra["chiral.action_reason"] = reason_;
 }
 
-void Lease::revoke(Cause cause, const std::string& reason) noexcept {
+void Lease::revoke(Cause cause, std::string_view reason) noexcept {
     if (shorten(kNever) == kNever) return;  // first of all, and whatever fails below
     try {
         const std::lock_guard lock(mutex_);

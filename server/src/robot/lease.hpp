@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 namespace chiral::robot {
 
@@ -52,7 +53,7 @@ public:
         return now.time_since_epoch().count() < until_.load(std::memory_order_acquire);
     }
     /// Any thread: ends it at once. The holder is told, the first time.
-    void revoke(Cause cause, const std::string& reason) noexcept;
+    void revoke(Cause cause, std::string_view reason) noexcept;
     /// Any thread: what was sent under it counts until then, unless it is revoked before.
     void expire(TimePoint until) noexcept { shorten(until.time_since_epoch().count()); }
     /// Any thread: why it was revoked.
