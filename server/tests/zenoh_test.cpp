@@ -479,6 +479,7 @@ TEST(Zenoh, AClientThatAsksAgainAndAgainWhetherItIsInIsAnsweredOnceAtATime) {
     const std::string key = "chiral/c2s/" + me + "/insistent";
     for (std::uint64_t i = 1; i <= 50; ++i)
         client.put(key, {text.begin(), text.end()}, note(net::ZenohNote::Kind::hello, i));
+    ASSERT_TRUE(robot.saw("connect"));  // before that nothing else is taken from it
     client.put(key, apply_action(1), note(net::ZenohNote::Kind::message, 51));
     ASSERT_TRUE(robot.saw("action 1"));  // so all that came before has been looked at
     client.put(key, {}, note(net::ZenohNote::Kind::end, 52));
