@@ -152,7 +152,7 @@ def headlines(found, machine):
         else:
             text.append(f"| {words} | {finding.ours} | {finding.rival} | {'' if finding.ratio is None else factor_text(finding.ratio)} | `{command}` |")
     return "\n".join(text) + (f"\n\nMedians, but where p99.9 is said. {targets_text(found)} {machine['cpu']}, {machine['cores']} cores, "
-                              f"{machine['compiler']}. The programs are in `build/bench/bench` after `bench/run`.\n")
+                              f"{machine['compiler']}{', commit ' + machine['commit'] if machine['commit'] else ''}. The programs are in `build/bench/bench` after `bench/run`.\n")
 
 
 def write(path, whole):
