@@ -83,9 +83,10 @@ class Case:
 
 def plan(effort):
     """Repetitions, and what is measured in each."""
-    repetitions, count, asked = {"full": (5, 60, 12), "quick": (1, 30, 8), "tiny": (2, 2, 2)}[effort]
-    # At these rates all can follow, and between two looks at the newest, 20 ms, there is always another one.
-    cases = [Case("handover", size, asks, 100 if size == VGA else 60, count) for size in (VGA, LARGE) for asks in ("next", "newest")]
+    repetitions, count, asked = {"full": (4, 60, 12), "quick": (1, 20, 6), "tiny": (2, 2, 2)}[effort]
+    # At these rates all can follow, and between two looks at the newest, 8 ms, there is always another one.
+    cases = [Case("handover", size, asks, 150 if size == VGA or asks == "newest" else 60, count) for size in (VGA, LARGE)
+             for asks in ("next", "newest")]
     cases += [Case("asked_for", 8 * RGBD, "asked", 0, asked)]
     if effort == "tiny":
         cases = [case for case in cases if case.bytes != LARGE]

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-PAUSE_NS = 20_000_000  # between two looks at the newest: a policy that computes
+PAUSE_NS = 8_000_000  # between two looks at the newest: a policy that computes
 WARM_UPS = 10
 
 
