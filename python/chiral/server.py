@@ -169,7 +169,12 @@ class PolicyServer(abc.ABC):
         native.serve(self.host, self.port)
         self.port = native.port
         ended: asyncio.Future[None] = loop.create_future()
-        threading.Thread(target=_tell_end, args=(native, loop, ended), name="chiral-end", daemon=True).start()
+        try:
+            threading.Thread(target=_tell_end, args=(native, loop, ended), name="chiral-end", daemon=True).start()
+        except BaseException:  # nobody would tell of its end, and it would serve on beside a run() that has raised
+            native.stop()
+            hooks.detach()
+            raise
         try:
             await asyncio.wait([ended, hooks.stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -440,6 +440,23 @@ def test_a_port_that_is_taken_is_an_os_error(robot: SmallRobot) -> None:
     assert error.value.errno == 98
 
 
+def test_a_server_that_has_no_thread_to_wait_for_its_end_serves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, start = SmallRobot(), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "chiral-end":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            server.run()
+    with pytest.raises(chiral.ConnectionError):
+        client_of(server, connect_timeout=0.2).connect()
+    server.wait()
+
+
 def test_start_tells_each_time_that_the_port_is_taken(robot: SmallRobot) -> None:
     for _ in range(20):
         with pytest.raises(OSError, match=str(robot.port)):
