@@ -20,7 +20,8 @@ import pytest
 from conftest import DEADLINE, SmallRobot, client_of, eventually
 
 PREAMBLE = """
-import asyncio, os, sys, threading, time
+import asyncio, os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where these tests run in the background of a shell
 import numpy as np
 import chiral
 
@@ -186,7 +187,6 @@ def test_ctrl_c_ends_a_call_that_waits(waiting: str) -> None:
 
 def test_a_signal_that_raises_nothing_is_handled_while_a_call_waits_and_the_call_goes_on() -> None:
     out = run("""
-        import signal
         handled = threading.Event()
         signal.signal(signal.SIGUSR1, lambda *_: handled.set())
         class Asking(Robot):

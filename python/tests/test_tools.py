@@ -92,6 +92,7 @@ def test_a_served_robot_is_probed() -> None:
     serving = subprocess.Popen(
         chiral_command("serve", "--port", "0", "--size", "64x48", "--depth", "--cameras", "1"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background of a shell
     )
     assert serving.stdout is not None
     try:
