@@ -2,6 +2,7 @@
 // Memory runs out on the network thread, on those of TLS handshakes and local clients, or on those of the hooks, at every so many-th allocation:
 // connections may be lost, the server is not. Afterwards it hears and serves as before.
 #include "access_support.hpp"
+#include "conversations.hpp"
 #include "local_support.hpp"
 #include "net/log.hpp"
 #include "raw_http.hpp"
@@ -190,6 +191,22 @@ TEST(ShortMemory, OfTheHooksLosesClientsAndNeverTheServer) {
         EXPECT_TRUE(eventually([&] { return served->stats().action_timeouts > timeouts; })) << "the watchdog was not called";
         next.close();
     }
+}
+
+TEST(ShortMemory, OfWhoeverFindsAClientGoneTellsTheRobotAllTheSame) {
+    Stage stage;
+    const auto talk = Talk::in_control(stage.robot());
+    const auto told = [&](const std::string& event) {
+        return stage.server.control.wait([&](const auto& events) { return !events.empty() && events.back() == event; });
+    };
+    ASSERT_TRUE(told("connect"));
+    const std::string reason = "a reason that is longer than what a string holds without memory";
+    memory_is_short_here = true;
+    fails_every = 1;
+    attempt([&] { talk->conversation->over(robot::Cause::broken, reason, talk->now); });
+    fails_every = 0;
+    memory_is_short_here = false;
+    EXPECT_TRUE(told("disconnect: no memory"));
 }
 
 TEST(LargeActions, LeaveNothingOfTheirMemoryBehind) {
