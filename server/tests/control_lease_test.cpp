@@ -10,7 +10,6 @@ namespace {
 
 using wire::RequestType;
 using Events = std::vector<std::string>;
-constexpr auto unchanged = [](ServerOptions&) {};
 
 void takeover_allowed(ServerOptions& options) { options.allow_takeover = true; }
 std::function<void(ServerOptions&)> timeout_of(Duration timeout) {

@@ -62,9 +62,9 @@ Written write(const std::vector<Bytes>& pieces, bool told, int times = 1) {
 
     Written written;
     written.received.resize(asio::buffer_size(all));
-    std::thread reading([&] {
+    std::thread reading([&pair, &written] {
         error_code error;
-        asio::read(reader, asio::buffer(written.received), error);
+        asio::read(pair.reader, asio::buffer(written.received), error);
         EXPECT_FALSE(error) << error.message();
     });
     if (told) stream.expect({message.data(), message.data() + message.size()});

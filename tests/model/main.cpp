@@ -56,7 +56,9 @@ int main(int argc, char** argv) {
     app.add_option("--random", random, "So many random executions, instead of the model's own number");
     auto* mutant_option = app.add_option("--mutant", order, "Weaken one operation: SITE=ORDER or SITE=ORDER/FAILURE_ORDER");
     auto* step_option = app.add_option("--without", step, "Leave out one step of the protocol")->excludes(mutant_option);
-    app.add_flag("--mutants", mutants, "Print for every operation which model fails when it is weakened")
+    app.add_flag("--mutants", mutants,
+                 "Print for every operation which model fails when it is weakened; with --long also look at "
+                 "the equivalent ones as far as at the others")
         ->excludes(mutant_option)
         ->excludes(step_option);
     if (const auto over = chiral::tools::parse_command_line(app, argc, argv)) return *over;
@@ -75,7 +77,7 @@ int main(int argc, char** argv) {
         for (const Model& model : chosen) std::printf("%-26s %s\n", model.name, model.summary);
         return 0;
     }
-    if (mutants) return hunt_all(chosen) ? 0 : 1;
+    if (mutants) return hunt_all(chosen, thorough) ? 0 : 1;
     if (!order.empty() || !step.empty()) {
         const auto mutation = order.empty() ? parse_without(step) : parse_order(order);
         if (!mutation) {

@@ -72,9 +72,10 @@ ActionGate::ActionGate(const ActionGateOptions& options, const std::vector<Camer
         const auto own = options.max_camera_age.find(camera.name);
         cameras_.push_back({camera.name, own != options.max_camera_age.end() ? seconds(own->second) : age_of_others});
     }
-    for (const auto& [name, age] : options.max_camera_age)
-        require(std::any_of(cameras_.begin(), cameras_.end(), [&](const Camera& camera) { return camera.name == name; }),
-                "max_camera_age names '" + name + "', which is no camera of this robot");
+    for (const auto& limit : options.max_camera_age)
+        require(
+            std::any_of(cameras_.begin(), cameras_.end(), [&](const Camera& camera) { return camera.name == limit.first; }),
+            "max_camera_age names '" + limit.first + "', which is no camera of this robot");
     if (judges_steps_) last_.resize(static_cast<std::size_t>(options.dimension));
 }
 

@@ -102,7 +102,7 @@ TEST_F(PythonDecoder, ReadsABuiltAndAPatchedObservation) {
         encoder.encode_obs_response(obs);
         const auto decoded = decode(joined(encoder));
         EXPECT_EQ(decoded.at("header").at("type"), "obs_response");
-        EXPECT_EQ(decoded.at("keys"), (Json{"type", "timestamp", "snapshot_time", "cameras", "proprios", "extra"}));
+        EXPECT_EQ(Json(decoded.at("keys")), (Json{"type", "timestamp", "snapshot_time", "cameras", "proprios", "extra"}));
         expect_observation(decoded, obs);
     }
     EXPECT_EQ(encoder.rebuilds(), 1u);
@@ -124,8 +124,8 @@ TEST_F(PythonDecoder, ReadsResetAndStepResponses) {
     encoder.encode_step_response(step);
     decoded = decode(joined(encoder));
     EXPECT_EQ(decoded.at("header").at("type"), "step_response");
-    EXPECT_EQ(decoded.at("keys"), (Json{"type", "timestamp", "snapshot_time", "cameras", "proprios", "reward", "terminated",
-                                        "truncated", "extra", "info"}));
+    EXPECT_EQ(Json(decoded.at("keys")), (Json{"type", "timestamp", "snapshot_time", "cameras", "proprios", "reward",
+                                              "terminated", "truncated", "extra", "info"}));
     EXPECT_EQ(decoded.at("header").at("reward"), 0.5);
     EXPECT_TRUE(decoded.at("header").at("reward").is_number_float());
     EXPECT_EQ(decoded.at("header").at("terminated"), true);
@@ -144,7 +144,7 @@ TEST_F(PythonDecoder, ReadsMetadata) {
 TEST_F(PythonDecoder, ReadsRequests) {
     ByteVector message;
     wire::encode_request(wire::RequestType::obs_request, message);
-    EXPECT_EQ(decode(message).at("header"), (Json{{"type", "obs_request"}}));
+    EXPECT_EQ(Json(decode(message).at("header")), (Json{{"type", "obs_request"}}));
 
     Action action;
     action.N = 1;
@@ -154,7 +154,7 @@ TEST_F(PythonDecoder, ReadsRequests) {
     wire::encode_apply_action(action, true, message);
     auto decoded = decode(message);
     EXPECT_EQ(decoded.at("header").at("type"), "apply_action");
-    EXPECT_EQ(decoded.at("header").at("shape"), Json{3});
+    EXPECT_EQ(Json(decoded.at("header").at("shape")), Json{3});
     EXPECT_EQ(Json(decoded.at("header").at("obs_timestamps")), (Json{{"head", 12.5}, {"wrist", 13.0}}));
     EXPECT_TRUE(decoded.at("header").at("obs_timestamps").at("wrist").is_number_float());
     EXPECT_EQ(decoded.at("action").get<std::vector<float>>(), action.data);
@@ -162,7 +162,7 @@ TEST_F(PythonDecoder, ReadsRequests) {
     wire::encode_legacy_action(action, message);
     decoded = decode(message);
     EXPECT_EQ(decoded.at("header").at("type"), "action");
-    EXPECT_EQ(decoded.at("header").at("shape"), (Json{1, 3}));
+    EXPECT_EQ(Json(decoded.at("header").at("shape")), (Json{1, 3}));
     EXPECT_EQ(decoded.at("action")[0].get<std::vector<float>>(), action.data);
 }
 
