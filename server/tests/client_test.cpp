@@ -450,13 +450,13 @@ TEST(ClientActions, WaitWhileTheServerDoesNotReadAndFailAtTheDeadline) {
     options.request_timeout = 100ms;
     PolicyClient client(server.uri(), options);
     client.connect();
-    Action action;
+    Action action;  // small, so that all of them are waiting before the kernel gives the connection up, after three seconds
     action.N = 1;
-    action.D = 1 << 18;
-    action.data.resize(1 << 18);
+    action.D = 1 << 14;
+    action.data.resize(1 << 14);
     expect_throw<ConnectionError>(
         [&] {
-            for (int i = 0; i < 1000; ++i) client.apply_action(action);
+            for (int i = 0; i < 10'000; ++i) client.apply_action(action);
         },
         {"has not read for 0.1 s", "64 messages wait"});
     EXPECT_FALSE(client.connected());

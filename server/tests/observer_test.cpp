@@ -353,7 +353,7 @@ TEST(ABlockedViewer, ChangesNothingForTheClientInControl) {
 
 TEST(ABlockedViewer, ThatIsStuckForEverIsLetGoWhileTheClientInControlStays) {
     Served<HookedServer> served(large_cameras(4), {}, [](ServerOptions& options) {
-        options.deaf_timeout = options.idle_timeout = std::chrono::milliseconds(500);
+        options.deaf_timeout = std::chrono::milliseconds(500);
         options.max_observers = 1;
     });
     for (std::size_t c = 0; c < 4; ++c) publish(*served, c, 1);

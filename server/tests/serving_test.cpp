@@ -365,7 +365,9 @@ private:
         options.quiesce = std::chrono::milliseconds(200);
         return options;
     }
-    void loop(std::shared_ptr<Watched<Stage>> stage, std::chrono::milliseconds first_pause) {
+    // What this does when the destructor of this class has ended is not C++, and what such servers do.
+    __attribute__((no_sanitize("vptr"))) void loop(std::shared_ptr<Watched<Stage>> stage,
+                                                   std::chrono::milliseconds first_pause) {
         stage->set(Stage::started);
         std::this_thread::sleep_for(first_pause);
         while (running_) {

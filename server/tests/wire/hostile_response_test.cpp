@@ -92,13 +92,15 @@ TEST(HostileResponse, ObservationFields) {
     header_refused("timestamp", {{erased, "obs_response: timestamp is missing, expected a number"},
                                  {"now", "obs_response: timestamp is the string 'now', expected a number"}});
     header_refused("snapshot_time", {{"now", "obs_response: snapshot_time is the string 'now', expected a number"}});
-    header_refused("cameras", {{erased, "obs_response: cameras is missing, expected an array"},
-                               {Json::object(), "obs_response: cameras is a map of 0, expected an array"},
-                               {{5}, "obs_response: cameras[0] is the integer 5, expected a map"},
-                               {{Json::object()}, "obs_response: cameras[0]: name is missing, expected a string"}});
-    header_refused("proprios", {{erased, "obs_response: proprios is missing, expected an array"},
-                                {{nullptr}, "obs_response: proprios[0] is nil, expected a map"},
-                                {{{{"name", 5}}}, "obs_response: proprios[0]: name is the integer 5, expected"}});
+    header_refused("cameras",
+                   {{erased, "obs_response: cameras is missing, expected an array"},
+                    {Json::object(), "obs_response: cameras is a map of 0, expected an array"},
+                    {Json::array({5}), "obs_response: cameras[0] is the integer 5, expected a map"},
+                    {Json::array({Json::object()}), "obs_response: cameras[0]: name is missing, expected a string"}});
+    header_refused("proprios",
+                   {{erased, "obs_response: proprios is missing, expected an array"},
+                    {Json::array({nullptr}), "obs_response: proprios[0] is nil, expected a map"},
+                    {Json::array({Json{{"name", 5}}}), "obs_response: proprios[0]: name is the integer 5, expected"}});
     header_refused("extra", {{Json::array(), "obs_response: extra is an array of 0, expected a map"}});
 }
 
