@@ -42,9 +42,9 @@ def factor_text(value):
     return f"{value:.3g} x slower" if value > 1 else f"{1 / value:.3g} x quicker"
 
 
-def judged(value, limit):
+def judged(value, limit, unit=" x"):
     """Target and whether it is met."""
-    return {"target": f"<= {limit:g}", "met": None if value is None else value <= limit}
+    return {"target": f"<= {limit:g}{unit}", "met": None if value is None else value <= limit}
 
 
 def picture(size):
@@ -176,7 +176,7 @@ def observations(results, summary):
                          f"bare TCP {say(floor * 1e3)}", ratio(user[worst], floor), "<= 200 us", user[worst] <= 200))
     value = summary["allocs_per_obs"]
     found.append(Finding(group, "allocations", f"{value:g}", "of the robot's process for each observation in the steady state",
-                         **judged(value, 0)))
+                         **judged(value, 0, "")))
     return found
 
 
@@ -351,14 +351,23 @@ def find(results, summary):
 
 # ---- what stands above the table ----
 
+def as_ratio(finding):
+    """What is judged, where that is not the figure itself."""
+    is_judged = finding.target.endswith(" x") and not finding.ours.endswith(" x") and finding.ratio is not None
+    return f", {finding.ratio:.3g} x" if is_judged else ""
+
+
+def targets_count(findings):
+    return f"Targets: {sum(f.met is True for f in findings)} met, {sum(f.met is False for f in findings)} missed"
+
+
 def targets_text(findings):
     """'Targets: 4 met, 1 missed (update / memcpy: 1.08 x, <= 1.05).'"""
-    met = [f for f in findings if f.met is True]
     missed = [f for f in findings if f.met is False]
     unjudged = [f for f in findings if f.target and f.met is None]
-    text = f"Targets: {len(met)} met, {len(missed)} missed"
+    text = targets_count(findings)
     if missed:
-        text += " (" + "; ".join(f"{f.what}: {f.ours}, target {f.target}" for f in missed) + ")"
+        text += " (" + "; ".join(f"{f.what}: {f.ours}{as_ratio(f)}, target {f.target}" for f in missed) + ")"
     if unjudged:
         text += f", {len(unjudged)} not judged for want of samples (" + "; ".join(f.what for f in unjudged) + ")"
     return text + "."

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 
-from findings import factor_text, find, losses_text, targets_text
+from findings import factor_text, find, losses_text, targets_count, targets_text
 from measured import LABELS, Results, hold_up_bytes, middle, of_repetitions, p999, ratio, starved, tail_ratio
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -136,7 +136,7 @@ HEADLINES = (
     ("next image, 17 MB, C++, beside iceoryx2", "an image of 17 MB, from publishing to a view of it in another process of the same machine",
      "bench/side_by_side.py --only handover"),
     ("8 x 640x480 RGB-D, p50", "an observation of eight RGB-D cameras, 17 MB, over loopback", "chiral-bench --only observations"),
-    ("as a policy wants it, age, p50", "four RGB-D cameras at 30 Hz over 100 Mbit/s, as a policy wants them: how old they are when it has them",
+    ("as a policy wants it, age, p50", "four RGB-D cameras at 30 Hz over 100 Mbit/s, how old when the policy has them: as 224x224 JPEG with 16-bit depth, beside everything as documented",
      'bench/shaped_link --only "100 Mbit/s"'),
     ("next image, 17 MB, Python, beside iceoryx2", "the 17 MB to another process, which is in Python", "bench/side_by_side.py --only handover"),
 )
@@ -151,7 +151,7 @@ def headlines(found, machine):
             text.append(f"| {words} | not measured in the stored run | | | `{command}` |")
         else:
             text.append(f"| {words} | {finding.ours} | {finding.rival} | {'' if finding.ratio is None else factor_text(finding.ratio)} | `{command}` |")
-    return "\n".join(text) + (f"\n\nMedians, but where p99.9 is said. {targets_text(found)} {machine['cpu']}, {machine['cores']} cores, "
+    return "\n".join(text) + (f"\n\nMedians, but where p99.9 is said. {targets_count(found)}: bench/README.md names them. {machine['cpu']}, {machine['cores']} cores, "
                               f"{machine['compiler']}{', commit ' + machine['commit'] if machine['commit'] else ''}. The programs are in `build/bench/bench` after `bench/run`.\n")
 
 
