@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 #include <utility>
 
 namespace chiral {
@@ -34,7 +35,7 @@ struct OneField {
 
     template <class Fill>
     Status publish(Fill fill) const noexcept {
-        core::Transaction<detail::Policy> transaction(engine.camera(source), engine.readers(source));
+        core::Transaction<detail::Policy> transaction(engine.camera(source), engine.readers(source), engine.guests(source));
         if (!transaction.open(field)) {
             transaction.abandon();
             return {Errc::writer_busy, name, what, 0, 0};
@@ -255,12 +256,38 @@ Status Engine::revoke_proprio_writer(std::size_t proprio) noexcept {
 
 std::uint32_t Engine::writer_step_bound() const noexcept {
     using Transaction = core::Transaction<detail::Policy>;
-    std::uint32_t bound = kFields * Transaction::steps_per_field(state_->options.readers) + Transaction::kCommitSteps;
+    const std::uint32_t per_field = Transaction::steps_per_field(state_->options.readers) +
+                                    core::GuestHazards<detail::Policy>::steps_for(state_->options.guests, kGuestPins);
+    std::uint32_t bound = kFields * per_field + Transaction::kCommitSteps;
     for (const detail::ProprioLayout& p : state_->layout.proprios)
         bound =
             std::max(bound, static_cast<std::uint32_t>(p.words) + kRingSteps + 2 * core::Bell<detail::Policy>::kRingSteps);
     return bound;
 }
+
+// ---- readers in other processes ----
+
+std::size_t Engine::guest_page_bytes() const noexcept { return detail::guest_page_bytes(state_->cameras.size()); }
+
+GuestCamera Engine::guest_camera(std::size_t camera) const {
+    if (camera >= state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(camera).message());
+    const auto offset = [&](const void* word) {
+        return static_cast<std::uint64_t>(static_cast<const std::byte*>(word) - state_->arena.base());
+    };
+    const detail::CameraLayout& layout = state_->layout.cameras[camera];
+    const detail::CameraBlock& block = state_->camera(camera);
+    GuestCamera found;
+    found.view = offset(block.sync.view_word().address());
+    found.hazards = detail::guest_line(camera);
+    static_assert(sizeof(detail::SlotStamp) == kStampStride);
+    for (std::size_t f = 0; f < found.buffers.size(); ++f)
+        found.buffers[f] = {layout.slots[f], layout.stride[f], layout.count(static_cast<int>(f)),
+                            layout.spare[f], layout.bytes[f],  offset(block.stamps[f].data())};
+    return found;
+}
+
+std::uint64_t Engine::admit_guest(int seat) noexcept { return state_->guest_seats.admit(seat); }
+void Engine::retire_guest(int seat) noexcept { state_->guest_seats.retire(seat); }
 
 const std::vector<CameraConfig>& Engine::cameras() const noexcept { return state_->cameras; }
 const std::vector<ProprioConfig>& Engine::proprios() const noexcept { return state_->proprios; }

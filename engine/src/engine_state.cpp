@@ -140,6 +140,13 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
     if (options.readers < 1 || options.readers > core::kMaxReaders)
         refuse("options",
                "readers is " + std::to_string(options.readers) + ", expected 1 to " + std::to_string(core::kMaxReaders));
+    if (options.guests < 0 || options.guests > core::kMaxGuests)
+        refuse("options",
+               "guests is " + std::to_string(options.guests) + ", expected 0 to " + std::to_string(core::kMaxGuests));
+    if (options.guests > 0 && !options.guest_memory) refuse("options", "there may be guests, but no guest_memory is given");
+    if (const int all = options.readers + kGuestPins * options.guests; all > core::kMaxReaders)
+        refuse("options", "readers and " + std::to_string(kGuestPins) + " for each of the guests are " +
+                              std::to_string(all) + ", expected at most " + std::to_string(core::kMaxReaders));
     if (options.proprio_history < 2 || options.proprio_history > kMaxProprioHistory)
         refuse("options", "proprio_history is " + std::to_string(options.proprio_history) + ", expected 2 to " +
                               std::to_string(kMaxProprioHistory));
@@ -167,6 +174,7 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
         layout.bytes = {encoded && config.max_encoded_bytes > 0 ? config.max_encoded_bytes : image_bytes(config),
                         depth_bytes(config), 9 * sizeof(double), 16 * sizeof(double)};
         layout.room = layout.bytes;
+        layout.guest_pins = static_cast<std::size_t>(kGuestPins * options.guests);
         layout.encoded = encoded;
         if (encoded) layout.room[kImage] = bytes_with_size(layout.bytes[kImage]);
     }
@@ -186,7 +194,7 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
             const bool bulk = field <= kDepth && (of_a_camera || layout.room[field] >= kPage);
             const std::size_t alignment = bulk ? kPage : 2 * core::kCacheLine;
             layout.stride[field] = (layout.room[field] + alignment - 1) / alignment * alignment;
-            layout.slots[field] = cursor.take(layout.stride[field] * (layout.readers[field] + std::size_t{2}), alignment);
+            layout.slots[field] = cursor.take(layout.stride[field] * layout.count(field), alignment);
         }
     for (ProprioLayout& layout : proprios)
         layout.cells = cursor.take(options.proprio_history * (1 + layout.words) * sizeof(std::uint64_t), core::kCacheLine);
@@ -220,6 +228,21 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
         new (base + p.block) ProprioBlock;
         for (std::size_t i = 0; i < options.proprio_history * (1 + p.words); ++i)
             new (base + p.cells + i * sizeof(std::uint64_t)) Policy::Atomic<std::uint64_t>;
+    }
+    if (options.guests > 0) lay_out_guests();
+}
+
+std::size_t guest_page_bytes(std::size_t cameras) noexcept {
+    return std::max(kPage, (guest_line(cameras) + kPage - 1) / kPage * kPage);
+}
+
+void EngineState::lay_out_guests() {
+    using Word = core::Hazard<Policy>::Word;
+    const std::size_t bytes = guest_page_bytes(cameras.size());
+    guest_memory_ = options.guest_memory(bytes * static_cast<std::size_t>(options.guests));
+    for (std::size_t i = 0; i < cameras.size(); ++i) {
+        auto* const first = reinterpret_cast<Word*>(guest_memory_.get() + guest_line(i));
+        guest_hazards_.push_back({&guest_seats, options.guests, kGuestPins, first, bytes / sizeof(Word)});
     }
 }
 

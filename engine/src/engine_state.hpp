@@ -29,6 +29,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -63,8 +64,16 @@ struct CameraLayout {
     std::array<std::size_t, kFields> stride{};  // from slot to slot
     std::array<std::size_t, kFields> bytes{};   // payload of one slot
     std::array<std::size_t, kFields> room{};    // that, and the size of an encoded image
+    std::size_t guest_pins{0};                  // slots for what guests have pinned
     bool encoded{false};                        // images of any length
+
+    /// Without the spare one.
+    std::size_t count(int field) const noexcept { return readers[static_cast<std::size_t>(field)] + guest_pins + 2; }
 };
+
+/// A guest's page has a line for each camera, so that writers of one do not slow those of another down.
+inline std::size_t guest_line(std::size_t camera) noexcept { return camera * core::kCacheLine; }
+std::size_t guest_page_bytes(std::size_t cameras) noexcept;
 
 struct ProprioLayout {
     std::size_t block{0};
@@ -118,10 +127,15 @@ struct EngineState {
         return at<core::ReaderSeats<Policy>>(layout.cameras[camera].seats);
     }
     const core::FieldReaders& readers(std::size_t camera) const noexcept { return layout.cameras[camera].readers; }
+    /// Null if there can be none: what a transaction of that camera wants to know.
+    const core::GuestHazards<Policy>* guests(std::size_t camera) const noexcept {
+        return camera < guest_hazards_.size() ? &guest_hazards_[camera] : nullptr;
+    }
     std::byte* slot(std::size_t camera, int field, int slot) const noexcept {
         const CameraLayout& c = layout.cameras[camera];
-        if (slot >= c.readers[static_cast<std::size_t>(field)] + 2) return arena.base() + c.spare[field];
-        return arena.base() + c.slots[field] + static_cast<std::size_t>(slot) * c.stride[field];
+        const auto number = static_cast<std::size_t>(slot);
+        if (number >= c.count(field)) return arena.base() + c.spare[field];
+        return arena.base() + c.slots[field] + number * c.stride[field];
     }
     core::SampleRing<Policy> ring(std::size_t i) const noexcept {
         const ProprioLayout& p = layout.proprios[i];
@@ -171,10 +185,15 @@ struct EngineState {
     const EngineOptions options;
     const EngineLayout layout;
     const Arena arena;
+    core::GuestSeats<Policy> guest_seats;
 
 private:
-    std::mutex revoking_;                                  // one at a time prepares a spare slot and makes use of it
-    std::vector<std::array<bool, kFields>> spares_ready_;  // prefaulted; guarded by revoking_
+    void lay_out_guests();
+
+    std::shared_ptr<std::byte> guest_memory_;
+    std::vector<core::GuestHazards<Policy>> guest_hazards_;  // by camera; empty if there can be no guests
+    std::mutex revoking_;                                    // one at a time prepares a spare slot and makes use of it
+    std::vector<std::array<bool, kFields>> spares_ready_;    // prefaulted; guarded by revoking_
 
     // A source that is slower than the limit would never be fresh.
     template <class Config>

@@ -14,7 +14,7 @@ using detail::kImage;
 
 Frame::Frame(EngineState* engine, std::size_t camera, Status status) noexcept
     : engine_(engine), camera_(camera), status_(status) {
-    if (status_.ok()) transaction_ = {engine->camera(camera), engine->readers(camera)};
+    if (status_.ok()) transaction_ = {engine->camera(camera), engine->readers(camera), engine->guests(camera)};
 }
 
 Frame Engine::begin_frame(std::size_t camera) noexcept {

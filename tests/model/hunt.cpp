@@ -82,6 +82,8 @@ bool concerns(const Model& model, const Mutant& mutation) {
         case Step::wait_recheck: return has(Site::bell_enter);
         case Step::look_at_view:
         case Step::look_at_note_again: return has(Site::news_load);
+        case Step::new_occupant:
+        case Step::check_occupant: return has(Site::guest_look);
         case Step::new_generation: return has(Site::claim_take);
         case Step::check_claim: return has(Site::claim_close);
         case Step::respect_publishing:

@@ -14,10 +14,11 @@
 
 namespace chiral::model {
 
-template <int fields, int readers>
+/// `guests`: readers whose hazards lie in pages of their own. They look at all fields.
+template <int fields, int readers, int guests = 0>
 class ModelCamera {
 public:
-    static constexpr int kSlots = readers + 2;
+    static constexpr int kSlots = readers + guests + 2;
     static constexpr int kMaxVersions = 12;
 
     core::CameraSync<ModelAtomics>& sync() { return *sync_; }
@@ -26,6 +27,7 @@ public:
     explicit ModelCamera(std::array<int, fields> readers_of = all()) : readers_of_(readers_of) {
         for (int f = 0; f < fields; ++f)
             for (int s = 0; s < kSlots; ++s) payload(f, s)(RL_INFO) = 0;
+        hazards_ = {&*guest_seats_, guests, 1, pages_.data(), 1};
     }
 
     struct Open {
@@ -37,9 +39,9 @@ public:
     /// Chooses a slot and fills it, as Frame::open: the stamp is one more than that of the current slot.
     Open open(int field) {
         const int most = readers_of_[field];
-        const core::FreeSlot free = sync_->choose_slot(field, most);
-        RL_ASSERT(free.slot < most + 2 && free.slot != free.current);
-        RL_ASSERT(free.steps <= 1u + 3u * static_cast<unsigned>(most));
+        const core::FreeSlot free = sync_->choose_slot(field, most, 0, guests > 0 ? &hazards_ : nullptr);
+        RL_ASSERT(free.slot < most + guests + 2 && free.slot != free.current);
+        RL_ASSERT(free.steps <= 1u + 3u * static_cast<unsigned>(most) + hazards_.steps_for(guests, 1));
         const unsigned value = payload(field, free.current)(RL_INFO).load() + 1;
         payload(field, free.slot)(RL_INFO) = value;
         return {field, free, value};
@@ -67,25 +69,50 @@ public:
     /// Pins, checks and reads; the caller unpins. Returns the version.
     std::uint64_t pin_and_read(int r) {
         const std::uint64_t current_before = newest_;
-        const core::View view = sync_->pin(r);
-        const std::uint64_t version = view.version();
-        RL_ASSERT(version >= current_before && version <= newest_);
-        RL_ASSERT(version >= last_[r]);
-        last_[r] = version;
-        for (int f = 0; f < fields; ++f)
-            if (r < readers_of_[f]) RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
-        return version;
+        return check(sync_->pin(r), current_before, r);
     }
     void read(int r) {
         pin_and_read(r);
         sync_->unpin(r);
     }
 
+    // One thread at a time for a seat, as if it were the server's and its guest's: what it does, the next one knows.
+
+    /// The number of the occupant, whose page is empty.
+    std::uint64_t admit(int seat) {
+        pages_[seat].scribble(0);
+        return guest_seats_->admit(seat);
+    }
+    void retire(int seat) { guest_seats_->retire(seat); }
+    /// As pin_and_read().
+    std::uint64_t pin_as_guest(int seat, std::uint64_t occupant, std::uint64_t attempt) {
+        const std::uint64_t current_before = newest_;
+        return check(core::Hazard<ModelAtomics>::pin(pages_[seat], sync_->view_word(), core::guest_epoch(occupant, attempt)),
+                     current_before, readers + seat);
+    }
+    void read_as_guest(int seat, std::uint64_t occupant, std::uint64_t attempt) {
+        pin_as_guest(seat, occupant, attempt);
+        core::Hazard<ModelAtomics>::unpin(pages_[seat]);
+    }
+    /// What a guest writes that does not keep to the rules.
+    void scribble(int seat, std::uint64_t word) { pages_[seat].scribble(word); }
+
     /// What a bystander noted of `field` at `version`.
     unsigned noted(std::uint64_t version, int field) const { return history_[version][field]; }
     std::uint64_t newest() const { return newest_; }
 
 private:
+    std::uint64_t check(core::View view, std::uint64_t current_before, int r) {
+        const std::uint64_t version = view.version();
+        RL_ASSERT(version >= current_before && version <= newest_);
+        RL_ASSERT(version >= last_[r]);
+        last_[r] = version;
+        for (int f = 0; f < fields; ++f)
+            if (r >= readers || r < readers_of_[f])
+                RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
+        return version;
+    }
+
     static constexpr std::array<int, fields> all() {
         std::array<int, fields> each{};
         each.fill(readers);
@@ -94,9 +121,12 @@ private:
     rl::var<unsigned>& payload(int field, int slot) { return slots_[field][slot]; }
 
     Aligned<core::CameraSync<ModelAtomics>> sync_;
+    Aligned<core::GuestSeats<ModelAtomics>> guest_seats_;
+    std::array<ModelAtomics::Atomic<std::uint64_t>, guests> pages_;
+    core::GuestHazards<ModelAtomics> hazards_;
     std::array<std::array<rl::var<unsigned>, kSlots>, fields> slots_;
     std::array<std::array<unsigned, fields>, kMaxVersions> history_{};
-    std::array<std::uint64_t, readers> last_{};
+    std::array<std::uint64_t, readers + guests> last_{};
     std::array<int, fields> readers_of_;
     std::uint64_t newest_{0};
 };

@@ -16,22 +16,27 @@ constexpr auto seq_cst = std::memory_order::seq_cst;
 
 // In the order of core::Site.
 constexpr const char* kSites[] = {
-    "pin_pending_store",    "pin_view_load",     "pin_cas",         "unpin_store",        "own_view_load",
-    "scan_hazard_load",     "help_view_load",    "help_cas",        "publish_view_add",   "claim_look",
-    "claim_take",           "claim_close",       "claim_drop",      "claim_discard",      "quarantine_load",
-    "quarantine_give_back", "revoke_look",       "quarantine_look", "quarantine_set",     "claim_revoke",
-    "quarantine_undo",      "bury_look",         "claim_bury",      "guard_load",         "guard_open",
-    "guard_close",          "seat_take",         "seat_drop",       "ring_own_head_load", "ring_guard_open",
-    "ring_word_store",      "ring_guard_close",  "ring_head_store", "ring_head_load",     "ring_guard_first",
-    "ring_word_load",       "ring_guard_second", "ring_claim_take", "ring_claim_drop",    "ring_head_look",
-    "news_store",           "news_first_view",   "news_load",       "news_second_view",   "news_again",
-    "bell_waiters_load",    "bell_ring",         "bell_enter",      "bell_look",          "bell_leave",
+    "pin_pending_store", "pin_view_load",    "pin_cas",          "unpin_store",
+    "own_view_load",     "scan_hazard_load", "help_view_load",   "help_cas",
+    "publish_view_add",  "claim_look",       "claim_take",       "claim_close",
+    "claim_drop",        "claim_discard",    "quarantine_load",  "quarantine_give_back",
+    "revoke_look",       "quarantine_look",  "quarantine_set",   "claim_revoke",
+    "quarantine_undo",   "bury_look",        "claim_bury",       "guard_load",
+    "guard_open",        "guard_close",      "seat_take",        "seat_drop",
+    "guest_admit",       "guest_retire",     "guest_look",       "ring_own_head_load",
+    "ring_guard_open",   "ring_word_store",  "ring_guard_close", "ring_head_store",
+    "ring_head_load",    "ring_guard_first", "ring_word_load",   "ring_guard_second",
+    "ring_claim_take",   "ring_claim_drop",  "ring_head_look",   "news_store",
+    "news_first_view",   "news_load",        "news_second_view", "news_again",
+    "bell_waiters_load", "bell_ring",        "bell_enter",       "bell_look",
+    "bell_leave",
 };
 static_assert(std::size(kSites) == static_cast<std::size_t>(Site::count_));
 
 constexpr const char* kSteps[] = {
-    "help_pending_reader", "respect_failed_help", "fresh_epoch",  "scan_hazards", "new_generation", "check_claim",
-    "respect_publishing",  "quarantine_slot",     "ring_recheck", "wait_recheck", "look_at_view",   "look_at_note_again",
+    "help_pending_reader", "respect_failed_help", "fresh_epoch",     "scan_hazards",   "new_generation",
+    "check_claim",         "respect_publishing",  "quarantine_slot", "ring_recheck",   "wait_recheck",
+    "look_at_view",        "look_at_note_again",  "new_occupant",    "check_occupant",
 };
 static_assert(std::size(kSteps) == static_cast<std::size_t>(Step::count_));
 

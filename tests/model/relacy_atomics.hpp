@@ -28,6 +28,8 @@
 #include <chiral/core/bell.hpp>
 #include <chiral/core/camera_sync.hpp>
 #include <chiral/core/field_news.hpp>
+#include <chiral/core/guest_seats.hpp>
+#include <chiral/core/hazard.hpp>
 #include <chiral/core/reader_seats.hpp>
 #include <chiral/core/sample_ring.hpp>
 #include <chiral/core/transaction.hpp>
@@ -116,6 +118,9 @@ public:
             return value_.compare_exchange(rl::bool_t<false>(), expected, desired, succeeds ? on_success : on_failure,
                                            info(site));
         }
+
+        /// By somebody who keeps to no rules.
+        void scribble(T value) { value_.store(value, rl::mo_relaxed, rl::debug_info("scribble", "", 0)); }
 
     private:
         friend class ModelAtomics;

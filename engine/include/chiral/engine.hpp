@@ -24,6 +24,7 @@
 #include <chiral/api.hpp>
 #include <chiral/engine_options.hpp>
 #include <chiral/frame.hpp>
+#include <chiral/guests.hpp>
 #include <chiral/image_view.hpp>
 #include <chiral/snapshot.hpp>
 #include <chiral/sources.hpp>
@@ -176,6 +177,19 @@ public:
     [[nodiscard]] ProprioRead latest_proprio(std::size_t proprio, std::span<float> out, Stamp* stamp = nullptr) const;
     [[nodiscard]] ProprioRead proprio_at(std::size_t proprio, TimePoint time, std::span<float> out,
                                          Stamp* stamp = nullptr) const;
+
+    // ---- readers in other processes ----
+
+    /// Bytes of one seat's pages: whole pages. Seat i has those from i * guest_page_bytes() of EngineOptions::guest_memory on.
+    std::size_t guest_page_bytes() const noexcept;
+    /// Throws std::out_of_range for an unknown camera.
+    GuestCamera guest_camera(std::size_t camera) const;
+    /// Lets a guest in, whose pages are in place and zeroed: its number, with which its epochs begin, to be told it; 0 when four
+    /// million have been let in. From now on what it pins is kept. One thread at a time admits and retires. The seat is empty
+    /// and less than EngineOptions::guests.
+    std::uint64_t admit_guest(int seat) noexcept;
+    /// Nothing that it has pinned is kept any more.
+    void retire_guest(int seat) noexcept;
 
     // ---- what it is ----
 

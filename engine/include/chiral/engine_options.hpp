@@ -31,6 +31,12 @@ struct EngineOptions {
     /// them; throws if it has none. For an embedder that lets other processes look at the slots; huge_pages is then the
     /// embedder's business. Nobody else may write there.
     std::function<std::shared_ptr<std::byte>(std::size_t)> memory = nullptr;
+    /// Readers in other processes that may be there at once beside `readers`, 0 to 4: see admit_guest(). Each takes kGuestPins more slots of
+    /// every field of every camera; readers + kGuestPins * guests is at most 14.
+    int guests = 0;
+    /// Where their pages lie, one behind the other: called once, as `memory`, if there can be any. Pages of an empty seat may be
+    /// exchanged for others, zeroed, at the same place.
+    std::function<std::shared_ptr<std::byte>(std::size_t)> guest_memory = nullptr;
     /// A source is stale when the older of its capture and its publication is longer ago than this.
     Duration camera_stale_after = std::chrono::milliseconds(200);
     Duration proprio_stale_after = std::chrono::milliseconds(50);

@@ -19,12 +19,12 @@
 namespace chiral::core {
 
 enum class Site : std::uint8_t {
-    // camera_sync.hpp: pinning a view
+    // hazard.hpp: pinning a view
     pin_pending_store,  // seq_cst: before pin_view_load in the total order, as publish_view_add is before scan_hazard_load
     pin_view_load,      // seq_cst: see pin_pending_store; acquires the payload from publish_view_add
     pin_cas,            // acquire on failure, from help_cas: the helper's view and so its payload
     unpin_store,        // release, to scan_hazard_load and help_cas: this reader's reads before the slot's next fill
-    // camera_sync.hpp: choosing a slot and publishing it
+    // hazard.hpp and camera_sync.hpp: choosing a slot and publishing it
     own_view_load,     // relaxed: reads only bits that this thread itself wrote last, or that claim_look handed over
     scan_hazard_load,  // seq_cst: see pin_pending_store; acquires from unpin_store
     help_view_load,    // seq_cst: after pin_pending_store, so it sees every publication whose scan missed that store
@@ -55,6 +55,11 @@ enum class Site : std::uint8_t {
     // reader_seats.hpp: handing a reader's hazards from one owner to the next
     seat_take,  // acquire, from seat_drop: the epochs
     seat_drop,  // release, to seat_take
+    // guest_seats.hpp: whose hazards are looked at in memory that somebody else can write
+    guest_admit,  // seq_cst: before the occupant's pin_view_load in the total order, as publish_view_add is before guest_look.
+                  // Releases the empty hazards and the reads of the occupants before to guest_look
+    guest_retire,  // release, to guest_look: the occupant's reads before the slots' next fill
+    guest_look,    // seq_cst: see guest_admit; acquires from guest_retire and guest_admit
     // sample_ring.hpp
     ring_own_head_load,  // relaxed: the writer's own last store, or handed over by ring_claim_take
     ring_guard_open,     // relaxed: ordered before the sample's words by ring_word_store
@@ -100,6 +105,8 @@ enum class Step : std::uint8_t {
     wait_recheck,         // a waiter looks again after it has announced itself
     look_at_view,         // a waiter counts a publication that is in the view and has not been noted yet
     look_at_note_again,   // where the view shows the slot that was noted, it may have come round again
+    new_occupant,         // every occupant of a guest's seat has a number of its own
+    check_occupant,       // a writer helps no epoch that is not of the occupant that it found in the seat
     count_
 };
 

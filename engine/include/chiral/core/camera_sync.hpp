@@ -5,7 +5,7 @@
 // 64-bit word, the view, holds the current slot of every field and a version, so
 // one atomic add publishes any subset of the fields, and one atomic load sees all four at one instant. Each reader has a
 // word of its own, the hazard, that names the view it has pinned; a writer never fills a slot that is in the view or
-// pinned. So one of readers + 2 is always free.
+// pinned. So one of readers + 2 is always free. Readers in other processes have their hazards elsewhere: guest_seats.hpp.
 //
 // A reader cannot load the view and announce it in one step. It announces "pending" first; a writer that looks for a
 // slot and meets a pending hazard installs the current view on the reader's behalf:
@@ -27,30 +27,14 @@
 #pragma once
 
 #include <chiral/core/atomics.hpp>
+#include <chiral/core/guest_seats.hpp>
+#include <chiral/core/hazard.hpp>
 
 #include <array>
 #include <bit>
-#include <cstddef>
 #include <cstdint>
 
 namespace chiral::core {
-
-inline constexpr int kFields = 4;
-inline constexpr int kMaxReaders = 14;
-/// Slots of a field beyond readers + 2: they stand in for those that revoked writers have not given back.
-inline constexpr int kSpareSlots = 1;
-inline constexpr int kMaxSlots = kMaxReaders + 2 + kSpareSlots;
-inline constexpr int kSlotBits = 5;  // of the view, per field
-static_assert(kMaxSlots <= 1 << kSlotBits);
-inline constexpr std::size_t kCacheLine = 64;
-
-/// The current slot of every field, and how many publications there were.
-struct View {
-    std::uint64_t bits{0};
-
-    int slot(int field) const noexcept { return static_cast<int>(bits >> (kSlotBits * field)) & ((1 << kSlotBits) - 1); }
-    std::uint64_t version() const noexcept { return bits >> (kSlotBits * kFields); }
-};
 
 /// What one publication adds to the view: for each of its fields (new slot - old slot), and one version.
 class ViewDelta {
@@ -68,42 +52,28 @@ private:
 struct FreeSlot {
     int current;          // the field's slot in the view
     int slot;             // the one to fill
-    std::uint32_t steps;  // atomic operations it took, at most 1 + 3 * readers
+    std::uint32_t steps;  // atomic operations it took, at most 1 + 3 * readers, and those for guests
 };
 
 template <class P>
 class CameraSync {
-    template <class T>
-    using Atomic = typename P::template Atomic<T>;
+    using Word = typename Hazard<P>::Word;
 
 public:
     // ---- writers ----
 
     /// Finds a slot of `field` that is neither current nor pinned by the first `readers`, which are those that may read the field,
-    /// nor among `taken`, a bit each. What it finds is worth
+    /// or by guests, if there can be any, nor among `taken`, a bit each. What it finds is worth
     /// something only if the caller is the only writer of the field from before the call until it publishes.
-    FreeSlot choose_slot(int field, int readers, std::uint32_t taken = 0) noexcept {
+    FreeSlot choose_slot(int field, int readers, std::uint32_t taken = 0, const GuestHazards<P>* guests = nullptr) noexcept {
         const View own{view_.load(Site::own_view_load, std::memory_order_relaxed)};
         const int current = own.slot(field);
         std::uint32_t used = 1u << current | taken;
         std::uint32_t steps = 1;
-        for (int r = 0; r < readers && P::performs(Step::scan_hazards); ++r) {
-            Atomic<std::uint64_t>& hazard = readers_[r].hazard;
-            std::uint64_t seen = hazard.load(Site::scan_hazard_load, std::memory_order_seq_cst);
-            ++steps;
-            if (is_pending(seen) && P::performs(Step::help_pending_reader)) {
-                const std::uint64_t now = view_.load(Site::help_view_load, std::memory_order_seq_cst);
-                steps += 2;
-                // One try is enough. Success pins `current` in this field. On failure `seen` is what beat us: a pin that is
-                // respected below; or empty; or a newer pending, which began after our last publication and can
-                // therefore only pin `current`.
-                const std::uint64_t before = seen;
-                hazard.compare_exchange(Site::help_cas, seen, pinned(now), std::memory_order_acq_rel,
-                                        std::memory_order_acquire);
-                if (!P::performs(Step::respect_failed_help)) seen = before;
-            }
-            if (is_pinned(seen)) used |= 1u << View{unpack(seen)}.slot(field);
-        }
+        const auto any_epoch = [](std::uint64_t) { return true; };
+        for (int r = 0; r < readers && P::performs(Step::scan_hazards); ++r)
+            used |= Hazard<P>::kept(readers_[r].hazard, view_, field, any_epoch, steps);
+        if (guests && P::performs(Step::scan_hazards)) used |= guests->kept(view_, field, steps);
         return {current, std::countr_one(used), steps};
     }
 
@@ -122,34 +92,22 @@ public:
     View pin(int r) noexcept {
         Reader& reader = readers_[r];
         if (P::performs(Step::fresh_epoch)) ++reader.epoch;
-        const std::uint64_t attempt = pending(reader.epoch);
-        reader.hazard.store(Site::pin_pending_store, attempt, std::memory_order_seq_cst);
-        const std::uint64_t now = view_.load(Site::pin_view_load, std::memory_order_seq_cst);
-        std::uint64_t seen = attempt;
-        // Success could be relaxed; failure must acquire what the helper saw, and checkers want one order for both.
-        if (reader.hazard.compare_exchange(Site::pin_cas, seen, pinned(now), std::memory_order_acquire,
-                                           std::memory_order_acquire))
-            return {now};
-        return {unpack(seen)};
+        return Hazard<P>::pin(reader.hazard, view_, reader.epoch);
     }
-    static constexpr std::uint32_t kPinSteps = 3;
+    static constexpr std::uint32_t kPinSteps = Hazard<P>::kPinSteps;
 
     /// Ends pin(). One step.
-    void unpin(int r) noexcept { readers_[r].hazard.store(Site::unpin_store, 0, std::memory_order_release); }
+    void unpin(int r) noexcept { Hazard<P>::unpin(readers_[r].hazard); }
+
+    /// What guests load.
+    const Word& view_word() const noexcept { return view_; }
 
 private:
-    // Hazard: 0 empty; ...01 pending, the rest is the epoch; ...10 pinned, the rest is the view less two version bits.
-    static std::uint64_t pending(std::uint64_t epoch) noexcept { return epoch << 2 | 1; }
-    static std::uint64_t pinned(std::uint64_t view) noexcept { return view << 2 | 2; }
-    static std::uint64_t unpack(std::uint64_t hazard) noexcept { return hazard >> 2; }
-    static bool is_pending(std::uint64_t hazard) noexcept { return (hazard & 3) == 1; }
-    static bool is_pinned(std::uint64_t hazard) noexcept { return (hazard & 3) == 2; }
-
     // On its own line: every writer and reader of the camera touches it.
-    alignas(kCacheLine) Atomic<std::uint64_t> view_;
+    alignas(kCacheLine) Word view_;
     // A line per reader: its stores must not slow the others down.
     struct alignas(kCacheLine) Reader {
-        Atomic<std::uint64_t> hazard;
+        Word hazard;
         std::uint64_t epoch{0};  // touched by the reader's owner only; handed over with its seat
     };
     std::array<Reader, kMaxReaders> readers_;

@@ -71,11 +71,14 @@ class Transaction {
 public:
     /// A transaction that is over.
     Transaction() = default;
-    Transaction(CameraCore<P>& camera, const FieldReaders& readers) noexcept : camera_(&camera), readers_(readers) {}
+    /// `guests`: null if there can be none.
+    Transaction(CameraCore<P>& camera, const FieldReaders& readers, const GuestHazards<P>* guests = nullptr) noexcept
+        : camera_(&camera), guests_(guests), readers_(readers) {}
     Transaction(Transaction&& other) noexcept { *this = std::move(other); }
     /// This one must be over.
     Transaction& operator=(Transaction&& other) noexcept {
         camera_ = std::exchange(other.camera_, nullptr);
+        guests_ = other.guests_;
         readers_ = other.readers_;
         steps_ = other.steps_;
         fields_ = other.fields_;
@@ -89,14 +92,14 @@ public:
     std::uint64_t sequence(int field) const noexcept { return fields_[field].sequence; }
     /// Atomic operations so far.
     std::uint32_t steps() const noexcept { return steps_; }
-    /// Most steps that opening and committing one field takes; the rest of a commit takes kCommitSteps.
+    /// Most steps that opening and committing one field takes, but for those for guests; the rest of a commit takes kCommitSteps.
     static constexpr std::uint32_t steps_per_field(int readers) noexcept {
         return 9 + 3 * static_cast<std::uint32_t>(readers);
     }
     static constexpr std::uint32_t kCommitSteps = 1 + kAwaitedFields * (1 + Bell<P>::kRingSteps) + Bell<P>::kRingSteps;
 
     /// Claims `field`, which is not open, and finds it a slot. False if another thread is writing it. At most 6 + 3 * readers
-    /// steps.
+    /// steps, and those for guests.
     bool open(int field) noexcept {
         using Claims = FieldClaims<P>;
         typename Claims::Word free = camera_->claims.look(field);
@@ -104,7 +107,8 @@ public:
         if (!Claims::is_free(free)) return false;
         // The slot is chosen before the claim is taken, so that the claim can name it from its first instant. All of this is
         // in vain if another thread takes the claim meanwhile; it disturbs nobody.
-        const FreeSlot chosen = camera_->sync.choose_slot(field, readers_[field], camera_->claims.quarantined(field));
+        const FreeSlot chosen =
+            camera_->sync.choose_slot(field, readers_[field], camera_->claims.quarantined(field), guests_);
         auto& stamps = camera_->stamps[field];
         Open& open = fields_[field];
         open.sequence = stamps[chosen.current].sequence() + 1;
@@ -198,6 +202,7 @@ private:
     }
 
     CameraCore<P>* camera_{nullptr};  // null once it is over
+    const GuestHazards<P>* guests_{nullptr};
     FieldReaders readers_{};
     std::uint32_t steps_{0};
     std::array<Open, kFields> fields_;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "local/guest_pages.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace chiral::local {
+namespace {
+
+constexpr int kSizeSeals = F_SEAL_SHRINK | F_SEAL_GROW;
+constexpr int kLastSeals = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+
+[[noreturn]] void fail(const char* what) {
+    throw std::system_error(errno, std::generic_category(), std::string("cannot ") + what);
+}
+
+/// A mapping that goes, unless it was moved.
+class Mapping {
+public:
+    Mapping(std::size_t bytes, int file)
+        : address_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, 0)), bytes_(bytes) {
+        if (address_ == MAP_FAILED) fail("map a page for a client");
+    }
+    ~Mapping() {
+        if (address_ != nullptr) munmap(address_, bytes_);
+    }
+    Mapping(const Mapping&) = delete;
+
+    /// With what is written through it there, by atomic words: its client may be writing, too.
+    void clear() noexcept {
+        auto* const words = static_cast<std::atomic<std::uint64_t>*>(address_);
+        for (std::size_t i = 0; i < bytes_ / sizeof *words; ++i) words[i].store(0, std::memory_order_relaxed);
+    }
+    /// In the place of what is mapped there, in one step for whoever looks; its pages are there already.
+    void move_to(std::byte* place) {
+        if (mremap(address_, bytes_, bytes_, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) fail("move a client's page");
+        address_ = nullptr;
+        madvise(place, bytes_, MADV_DONTFORK);  // only costs page faults after a fork where it fails
+    }
+
+private:
+    void* address_;
+    std::size_t bytes_;
+};
+
+}  // namespace
+
+std::shared_ptr<std::byte> GuestPages::map(std::size_t bytes) {
+    void* address =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (address == MAP_FAILED) fail("map pages for clients");
+    madvise(address, bytes, MADV_DONTFORK);
+    places_ = static_cast<std::byte*>(address);
+    // Not in a child of fork(), where something else may lie there.
+    return {places_, [bytes, owner = getpid()](std::byte* mapped) {
+                if (getpid() == owner) munmap(mapped, bytes);
+            }};
+}
+
+net::Descriptor GuestPages::make(std::size_t bytes) {
+    net::Descriptor page(memfd_create("chiral-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!page || posix_fallocate(page.get(), 0, static_cast<off_t>(bytes)) != 0 ||
+        fcntl(page.get(), F_ADD_SEALS, kSizeSeals) != 0)
+        fail("make a page for a client");
+    return page;
+}
+
+void GuestPages::place(const net::Descriptor& page, int seat, std::size_t bytes) const {
+    Mapping mapping(bytes, page.get());
+    // A client that has sealed it itself, in another way, has taken the right to do this from us.
+    if (fcntl(page.get(), F_ADD_SEALS, kLastSeals) != 0) fail("seal a client's page");
+    mapping.clear();
+    mapping.move_to(places_ + static_cast<std::size_t>(seat) * bytes);
+}
+
+}  // namespace chiral::local

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/direct_protocol.hpp"
+
+#include <chiral/core/hazard.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <stdexcept>
+#include <string_view>
+
+namespace chiral::net {
+namespace {
+
+class Layer {
+public:
+    template <class Number>
+    void number(Number number) {
+        for (std::size_t i = 0; i < sizeof number; ++i) bytes.push_back(static_cast<std::uint8_t>(number >> 8 * i));
+    }
+    void text(std::string_view text) {
+        number(static_cast<std::uint16_t>(text.size()));
+        bytes.insert(bytes.end(), text.begin(), text.end());
+    }
+    std::vector<std::uint8_t> bytes;
+};
+
+class Taker {
+public:
+    explicit Taker(LocalBytes bytes) noexcept : left_(bytes) {}
+    template <class Number>
+    Number number() {
+        Number value = 0;
+        for (std::size_t i = 0; const std::uint8_t byte : take(sizeof value)) value |= static_cast<Number>(Number{byte} << 8 * i++);
+        return value;
+    }
+    std::string text() {
+        const LocalBytes bytes = take(number<std::uint16_t>());
+        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
+    bool empty() const noexcept { return left_.empty(); }
+
+private:
+    LocalBytes take(std::size_t bytes) {
+        if (bytes > left_.size()) throw std::runtime_error("the layout for direct reading ends too early");
+        const LocalBytes taken = left_.first(bytes);
+        left_ = left_.subspan(bytes);
+        return taken;
+    }
+    LocalBytes left_;
+};
+
+[[noreturn]] void refuse(const std::string& camera, const std::string& what) {
+    throw std::runtime_error("the layout of camera '" + camera + "' for direct reading has " + what);
+}
+
+// So many bytes at an offset, each multiple of `alignment`, none of them beyond the end.
+bool lies_in(std::uint64_t offset, std::uint64_t bytes, std::uint64_t end, std::uint64_t alignment) noexcept {
+    return offset % alignment == 0 && offset <= end && bytes <= end - offset;
+}
+
+DType dtype_of(const std::string& camera, const std::string& name) {
+    const std::optional<DType> type = parse_dtype(name);
+    if (!type) refuse(camera, "elements of an unknown type");
+    return *type;
+}
+
+int side(Taker& from, const std::string& camera) {
+    const auto side = from.number<std::uint32_t>();
+    constexpr std::uint32_t most = 1 << 16;
+    if (side < 1 || side > most) refuse(camera, "a side of " + std::to_string(side) + ", expected 1 to " + std::to_string(most));
+    return static_cast<int>(side);
+}
+
+GuestCamera::Buffer buffer(Taker& from, const std::string& camera, std::uint64_t memory) {
+    GuestCamera::Buffer b;
+    for (std::uint64_t* number : {&b.slots, &b.stride, &b.count, &b.spare, &b.bytes, &b.stamps})
+        *number = from.number<std::uint64_t>();
+    constexpr std::uint64_t most_slots = core::kMaxSlots - core::kSpareSlots;
+    if (b.count < 1 || b.count > most_slots) refuse(camera, std::to_string(b.count) + " slots");
+    if (!lies_in(b.stamps, kStampStride * (b.count + 1), memory, kStampStride)) refuse(camera, "stamps outside the memory");
+    if (b.bytes == 0) return b;
+    constexpr std::uint64_t alignment = alignof(double);
+    if (b.bytes > b.stride || b.stride % alignment != 0 || b.stride > memory / b.count ||
+        !lies_in(b.slots, b.stride * b.count, memory, alignment) || !lies_in(b.spare, b.stride, memory, alignment))
+        refuse(camera, "slots outside the memory of " + std::to_string(memory) + " bytes");
+    return b;
+}
+
+DirectCamera camera(Taker& from, std::uint64_t memory, std::uint64_t page) {
+    DirectCamera c;
+    c.name = from.text();
+    for (int* number : {&c.height, &c.width, &c.channels}) *number = side(from, c.name);
+    c.two_dimensional = from.number<std::uint8_t>() != 0;
+    c.image_dtype = dtype_of(c.name, from.text());
+    c.depth_dtype = dtype_of(c.name, from.text());
+    c.depth_unit = std::bit_cast<double>(from.number<std::uint64_t>());
+    c.stale_after = static_cast<std::int64_t>(from.number<std::uint64_t>());
+    c.place.view = from.number<std::uint64_t>();
+    c.place.hazards = from.number<std::uint64_t>();
+    constexpr std::uint64_t word = sizeof(std::uint64_t);
+    if (!lies_in(c.place.view, word, memory, word) || !lies_in(c.place.hazards, kGuestPins * word, page, word))
+        refuse(c.name, "words outside the memory");
+    for (GuestCamera::Buffer& b : c.place.buffers) b = buffer(from, c.name, memory);
+    const auto pixels = static_cast<std::uint64_t>(c.height) * static_cast<std::uint64_t>(c.width);
+    const auto& [image, depth, intrinsics, extrinsics] = c.place.buffers;
+    if (image.bytes != pixels * static_cast<std::uint64_t>(c.channels) * size_of(c.image_dtype) ||
+        (depth.bytes != 0 && depth.bytes != pixels * size_of(c.depth_dtype)) || intrinsics.bytes != 9 * sizeof(double) ||
+        extrinsics.bytes != 16 * sizeof(double))
+        refuse(c.name, "buffers of other sizes than its shape");
+    return c;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> direct_layout(const DirectLayout& layout) {
+    Layer out;
+    out.number(layout.page_bytes);
+    out.number(static_cast<std::uint32_t>(layout.cameras.size()));
+    for (const DirectCamera& c : layout.cameras) {
+        out.text(c.name);
+        for (const int number : {c.height, c.width, c.channels}) out.number(static_cast<std::uint32_t>(number));
+        out.number(static_cast<std::uint8_t>(c.two_dimensional ? 1 : 0));
+        out.text(to_string(c.image_dtype));
+        out.text(to_string(c.depth_dtype));
+        out.number(std::bit_cast<std::uint64_t>(c.depth_unit));
+        out.number(static_cast<std::uint64_t>(c.stale_after));
+        out.number(c.place.view);
+        out.number(c.place.hazards);
+        for (const GuestCamera::Buffer& b : c.place.buffers)
+            for (const std::uint64_t number : {b.slots, b.stride, b.count, b.spare, b.bytes, b.stamps}) out.number(number);
+    }
+    return std::move(out.bytes);
+}
+
+DirectLayout read_direct_layout(LocalBytes body, std::uint64_t memory_bytes) {
+    Taker from(body);
+    DirectLayout layout;
+    layout.page_bytes = from.number<std::uint64_t>();
+    constexpr std::uint64_t most = 1 << 20;
+    if (layout.page_bytes < 1 || layout.page_bytes > most)
+        throw std::runtime_error("a page for direct reading has " + std::to_string(layout.page_bytes) + " bytes, expected 1 to " +
+                                 std::to_string(most));
+    for (auto left = from.number<std::uint32_t>(); left > 0; --left)
+        layout.cameras.push_back(camera(from, memory_bytes, layout.page_bytes));
+    if (!from.empty()) throw std::runtime_error("the layout for direct reading goes on behind its last camera");
+    return layout;
+}
+
+}  // namespace chiral::net
