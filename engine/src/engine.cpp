@@ -269,6 +269,11 @@ std::uint32_t Engine::writer_step_bound() const noexcept {
 
 std::size_t Engine::guest_page_bytes() const noexcept { return detail::guest_page_bytes(state_->cameras.size()); }
 
+Duration Engine::stale_after(std::size_t camera) const {
+    if (camera >= state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(camera).message());
+    return state_->camera_limits(camera).stale_after;
+}
+
 GuestCamera Engine::guest_camera(std::size_t camera) const {
     if (camera >= state_->cameras.size()) throw std::out_of_range(state_->unknown_camera(camera).message());
     const auto offset = [&](const void* word) {

@@ -102,15 +102,23 @@ class PolicyClient:
         is out of bounds."""
         return self._observation(self._native.get_obs(request_for(want)))
 
-    def observe(self) -> ObservedBlock:
+    def observe(self, camera: str | None = None) -> ObservedBlock:
         """One observation for the length of a block, given back at its end:
 
             with client.observe() as obs:
                 action = policy(obs["wrist"].image)
 
         An array that outlives the block is warned of (RuntimeWarning) and stays as it is for as long as it is used.
+
+        camera: of that one alone, the newest image with its depth map and matrices; IndexError if it is not there. Over unix://,
+        where reads_directly is true, without asking the server, and two of each camera can be held beside two observations.
         """
-        return ObservedBlock(self.get_obs)
+        return ObservedBlock(self.get_obs if camera is None else lambda: self._observation(self._native.get_camera(camera)))
+
+    @property
+    def reads_directly(self) -> bool:
+        """Whether observe(camera) looks at the robot's memory by itself: see the server's option local_direct_readers."""
+        return self._native.reads_directly
 
     def wait_frame(self, camera: str, after: int, timeout: float) -> int | None:
         """Over unix:// only: waits until a camera has an image newer than number `after` (CameraInfo.sequence of the one that is

@@ -123,6 +123,13 @@ nb::object get_obs(const ClientHandle& self, const std::optional<nb::bytes>& req
     return received(std::move(observation));
 }
 
+// An observation of that camera alone.
+nb::object get_camera(const ClientHandle& self, const std::string& name) {
+    auto observation = std::make_shared<Observation>();
+    self.block([&](PolicyClient& client) { client.get_camera(name, observation->cameras.emplace_back()); });
+    return received(std::move(observation));
+}
+
 void start_obs_stream(const ClientHandle& self, double hz, const std::optional<nb::bytes>& request) {
     const std::optional<Want> want = want_of(request);
     self.block([&](PolicyClient& client) {
@@ -210,6 +217,8 @@ void bind_client(nb::module_& module) {
         .def("get_metadata", &get_metadata)
         .def("reset", &reset)
         .def("get_obs", &get_obs, nb::arg("request").none())
+        .def("get_camera", &get_camera, nb::arg("name"))
+        .def_prop_ro("reads_directly", [](const ClientHandle& self) { return self.client().reads_directly(); })
         .def("wait_frame", &wait_frame, nb::arg("camera"), nb::arg("after"), nb::arg("timeout"))
         .def("step", &step, nb::arg("values"), nb::arg("n"), nb::arg("d"), nb::arg("times").none())
         .def(

@@ -140,6 +140,7 @@ const Setters<ServerOptions>& server_setters() {
         {"local_connections_per_user",
          [](Server& o, nb::handle v) { o.access.local.max_connections_per_user = nb::cast<std::size_t>(v); }},
         {"local_observers", [](Server& o, nb::handle v) { o.access.local.max_observers = nb::cast<int>(v); }},
+        {"local_direct_readers", [](Server& o, nb::handle v) { o.access.local.direct_readers = nb::cast<int>(v); }},
         {"wants", [](Server& o, nb::handle v) { apply(want_setters(), nb::cast<nb::dict>(v), o.wants, "wants"); }},
         {"bearer_token", [](Server& o, nb::handle v) { o.access.bearer_token = nb::cast<std::string>(v); }},
         {"allowed_origins",

@@ -57,6 +57,51 @@ def test_arrays_are_read_only_and_do_not_change(env: chiral.PolicyClient, local_
     assert local_robot.stats()["copied_observations"] == 0
 
 
+@pytest.fixture
+def direct(socket: str) -> Iterator[tuple[SmallRobot, chiral.PolicyClient]]:
+    with SmallRobot(local_socket=socket, local_direct_readers=1) as robot:
+        assert isinstance(robot, SmallRobot)
+        robot.update_image("wrist", np.full((4, 6, 3), 1, np.uint8))
+        with chiral.PolicyClient(f"unix://{socket}", connect_timeout=DEADLINE, request_timeout=DEADLINE) as client:
+            yield robot, client
+
+
+def test_the_newest_image_of_a_camera_is_read_directly(direct: tuple[SmallRobot, chiral.PolicyClient]) -> None:
+    robot, env = direct
+    assert env.reads_directly
+    with env.observe("wrist") as obs:
+        image = obs["wrist"].image
+        assert [camera.name for camera in obs.cameras] == ["wrist"] and not image.flags.writeable
+        for value in range(2, 100):
+            robot.update_image("wrist", np.full((4, 6, 3), value, np.uint8))
+        assert (image == 1).all()
+        del image
+    for value in range(100, 110):  # what was held is given back
+        robot.update_image("wrist", np.full((4, 6, 3), value, np.uint8))
+        with env.observe("wrist") as obs:
+            assert (obs["wrist"].image == value).all()
+    with pytest.raises(IndexError):
+        env.observe("nose").__enter__()
+
+
+def test_the_newest_image_is_asked_for_where_no_seat_is_left(env: chiral.PolicyClient) -> None:
+    assert not env.reads_directly
+    with env.observe("wrist") as obs:
+        assert (obs["wrist"].image == 1).all()
+
+
+def test_a_child_of_fork_is_told_that_it_cannot_read_directly(direct: tuple[SmallRobot, chiral.PolicyClient]) -> None:
+    _, env = direct
+    child = os.fork()
+    if child == 0:
+        try:
+            env.observe("wrist").__enter__()
+        except RuntimeError as error:
+            os._exit(0 if "child of fork()" in str(error) else 2)
+        os._exit(3)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_block_gives_back_what_it_had(env: chiral.PolicyClient) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -83,9 +83,9 @@ def fields_of(struct: str, header: str) -> set[str]:
 # handled, has no memory of its own to lend, and no clock that C++ could read; slots of C++ types are C++'s.
 RENAMED = {
     "LocalAccess": {"users": "local_users", "max_connections_per_user": "local_connections_per_user", "max_observers": "local_observers",
-                    "only": "local_only"},
+                    "only": "local_only", "direct_readers": "local_direct_readers"},
 }
-NOT_HERE = {"engine", "access", "local", "handle_signals", "quiesce", "readers", "memory", "now", "slots"}
+NOT_HERE = {"engine", "access", "local", "handle_signals", "quiesce", "readers", "memory", "now", "slots", "guests", "guest_memory"}
 
 
 def known_options(make: Callable[[], object]) -> set[str]:

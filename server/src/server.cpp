@@ -48,6 +48,8 @@ struct PolicyServer::Impl {
     EngineOptions engine_options() {
         EngineOptions engine = options.engine;
         if (arena) engine.memory = [file = arena.get()](std::size_t bytes) { return file->map(bytes); };
+        engine.guests = robot::guests_of(options);
+        if (arena) engine.guest_memory = [file = arena.get()](std::size_t bytes) { return file->guests.map(bytes); };
         return engine;
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Local clients that lie, flood, die, or are somebody else: they harm nobody, and nothing of them stays.
+#include "local_processes.hpp"
 #include "local_robot.hpp"
 
 #include <csignal>
@@ -12,40 +13,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace chiral::test {
 namespace {
-
-/// What a lying client might try on the memory that it was given, and must not get.
-struct Attempt {
-    const char* what;
-    std::function<bool(int file, void* mapped, std::size_t bytes)> succeeds;
-};
-
-const Attempt kAttempts[] = {
-    {"map it writable",
-     [](int file, void*, std::size_t bytes) {
-         return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) != MAP_FAILED;
-     }},
-    {"make its mapping writable",
-     [](int, void* mapped, std::size_t bytes) { return mprotect(mapped, bytes, PROT_READ | PROT_WRITE) == 0; }},
-    {"write to it", [](int file, void*, std::size_t) { return pwrite(file, "x", 1, 0) == 1; }},
-    {"shorten it", [](int file, void*, std::size_t) { return ftruncate(file, 0) == 0; }},
-    {"lengthen it", [](int file, void*, std::size_t bytes) { return ftruncate(file, static_cast<off_t>(2 * bytes)) == 0; }},
-    {"punch a hole into it",
-     [](int file, void*, std::size_t bytes) {
-         return fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) == 0;
-     }},
-    {"remove its pages", [](int, void* mapped, std::size_t bytes) { return madvise(mapped, bytes, MADV_REMOVE) == 0; }},
-    {"take its seals off", [](int file, void*, std::size_t) { return fcntl(file, F_ADD_SEALS, F_SEAL_WRITE) == 0; }},
-    {"map it writable when it is opened anew",
-     [](int file, void*, std::size_t bytes) {
-         const net::Descriptor again(open(("/proc/self/fd/" + std::to_string(file)).c_str(), O_RDWR | O_CLOEXEC));
-         return again && mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0) != MAP_FAILED;
-     }},
-};
 
 TEST(LocalMemory, CannotBeChangedByWhomItIsLentTo) {
     LocalRobot robot;
@@ -140,29 +111,6 @@ TEST(LocalClients, ThatGiveBackWhatTheyDoNotHoldAreClosed) {
     EXPECT_NE(client.goodbye().find("gives back what it does not hold"), std::string::npos);
 }
 
-// A process that a failed test leaves behind ends by itself, as does what it forks.
-void live_no_longer_than_needed() { alarm(static_cast<unsigned>(2 * kDeadline.count())); }
-
-/// Runs `child` in a process of its own, which the test has to kill.
-pid_t start_process(const std::function<void()>& child) {
-    const pid_t process = fork();
-    if (process == 0) {
-        live_no_longer_than_needed();
-        try {
-            child();
-        } catch (...) {  // the parent misses what it waits for
-        }
-        for (;;) pause();
-    }
-    return process;
-}
-
-void kill_process(pid_t process) {
-    kill(process, SIGKILL);
-    int status = 0;
-    EXPECT_EQ(waitpid(process, &status, 0), process);
-}
-
 /// Connects, holds all that it may, and says so.
 void hold_all(const OwnFolder& folder, int done) {
     auto* client = new RawLocal(folder);  // for as long as the process lives
@@ -173,24 +121,6 @@ void hold_all(const OwnFolder& folder, int done) {
     }
     if (write(done, "x", 1) != 1) _exit(1);
 }
-
-struct Pipe {
-    Pipe() {
-        if (pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
-    }
-    ~Pipe() {
-        close(ends[0]);
-        close(ends[1]);
-    }
-    void wait_for_byte() const {
-        char byte = 0;
-        pollfd waiting{ends[0], POLLIN, 0};
-        const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(kDeadline);
-        ASSERT_EQ(poll(&waiting, 1, static_cast<int>(milliseconds.count())), 1);
-        ASSERT_EQ(read(ends[0], &byte, 1), 1);
-    }
-    int ends[2]{-1, -1};
-};
 
 TEST(LocalClients, KilledWhileTheyHoldAllTheyMayLeaveNothingBehind) {
     LocalRobot robot;

@@ -94,6 +94,7 @@ public:
         }
     }
     const net::PacketReader& packet() const { return reader_; }
+    net::Descriptor take_descriptor() { return reader_.take_descriptor(); }
     /// What the server says before it closes, or nothing.
     std::string goodbye() {
         while (next())

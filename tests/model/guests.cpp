@@ -108,7 +108,7 @@ struct HostileNeighbour : rl::test_suite<HostileNeighbour, 4> {
         if (index < 2) {
             for (int i = 0; i < 2; ++i) camera.update(static_cast<int>(index));
         } else if (index == 2) {
-            for (int i = 0; i < 2; ++i) camera.scribble(0, anything(hostile));
+            camera.scribble(0, anything(hostile));
         } else {
             camera.read_as_guest(1, good, 1);
         }
@@ -118,7 +118,7 @@ struct HostileNeighbour : rl::test_suite<HostileNeighbour, 4> {
 const Registered<ComesAndDies> dies("guests.comes_and_dies",
                                     "3 updates; a guest is let in, pins, and dies while it has pinned again", {4, 500'000},
                                     {7, 20'000'000});
-const Registered<InTurn> in_turn("guests.in_turn", "2 fields, 2 updates each; 2 guests in turn in one seat", {3, 500'000},
+const Registered<InTurn> in_turn("guests.in_turn", "2 fields, 2 updates each; 2 guests in turn in one seat", {2, 500'000},
                                  {5, 20'000'000});
 const Registered<AfterAHostileOne> after("guests.after_a_hostile_one",
                                          "2 fields, 2 updates each; a guest in the seat of one that wrote anything",

@@ -182,6 +182,8 @@ public:
 
     /// Bytes of one seat's pages: whole pages. Seat i has those from i * guest_page_bytes() of EngineOptions::guest_memory on.
     std::size_t guest_page_bytes() const noexcept;
+    /// An image that was captured or published longer ago is stale. Throws std::out_of_range for an unknown camera.
+    Duration stale_after(std::size_t camera) const;
     /// Throws std::out_of_range for an unknown camera.
     GuestCamera guest_camera(std::size_t camera) const;
     /// Lets a guest in, whose pages are in place and zeroed: its number, with which its epochs begin, to be told it; 0 when four

@@ -132,6 +132,14 @@ public:
     /// one that is known) and returns the newest one's; 0 at the timeout. get_obs() shows it then. One thread at a time waits.
     /// Throws std::out_of_range for a camera that the robot does not have.
     std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, Duration timeout);
+    /// The newest image of one camera, with its depth map and matrices, all current at one instant during the call; reuses the memory of
+    /// `camera` and gives back what it has borrowed. Over unix://, where the robot has a seat left for a client that reads by
+    /// itself (LocalAccess::direct_readers), without asking: no system call, no answer that takes its turn. Then two of each camera
+    /// can be held beside the two observations, a further one is a LoanError, and SourceStatus::frozen is not noticed. Else it is
+    /// get_obs(), and all that is said there. Throws std::out_of_range for a camera that the robot does not have.
+    void get_camera(const std::string& name, CameraInfo& camera);
+    /// Whether get_camera() does without asking.
+    bool reads_directly() const noexcept;
     /// Legacy: sends the action and waits for the step response. Refuses actions and attaches times like apply_action().
     StepResult step(const Action& action);
     void step(const Action& action, StepResult& result);  ///< reuses the memory of `result`

@@ -56,6 +56,10 @@ struct LocalAccess {
     bool only = false;
     /// Observers at once. Each takes two readers of the engine, and so memory for two more copies of every field.
     int max_observers = 1;
+    /// Clients, in control or not, that may look at the newest images without asking (PolicyClient::get_camera), each in a page of its
+    /// own that it writes to: 0 to 4. Each takes memory for two more copies of every field of every camera, and two of the 14
+    /// readers that there can be.
+    int direct_readers = 0;
 };
 
 /// Who may connect.

@@ -180,6 +180,16 @@ std::uint64_t PolicyClient::wait_frame(const std::string& camera, std::uint64_t 
     return impl_->connector.current()->wait_frame(camera, after, client::time_after(timeout));
 }
 
+void PolicyClient::get_camera(const std::string& name, CameraInfo& camera) {
+    if (impl_->connector.current()->show(name, camera)) return impl_->seen.note(camera);
+    camera.image.clear();  // what it has borrowed
+    camera.depth_data.clear();
+    Observation obs = get_obs();
+    camera = std::move(obs[name]);
+}
+
+bool PolicyClient::reads_directly() const noexcept { return impl_->connector.reads_directly(); }
+
 StepResult PolicyClient::step(const Action& action) {
     StepResult result;
     step(action, result);

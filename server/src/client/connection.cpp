@@ -128,6 +128,20 @@ std::uint64_t Connection::wait_frame(const std::string& camera, std::uint64_t af
     return newest;
 }
 
+bool Connection::show(const std::string& camera, CameraInfo& info) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (over_) throw_over("");
+    }
+    try {
+        return transport_->show(camera, info);
+    } catch (const LoanError&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        fail(close_code::protocol_error, error.what());
+    }
+}
+
 // ---- asking ----
 
 Connection::Exchange::Exchange(Connection& connection) : connection_(connection) {

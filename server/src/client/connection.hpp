@@ -55,6 +55,9 @@ public:
     }
     /// See Transport::wait_frame(). 0 is the deadline's; the end of the connection is a ConnectionError.
     std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline);
+    /// See Transport::show(). Throws ConnectionError when the connection is over, as far as is known.
+    bool show(const std::string& camera, CameraInfo& info);
+    bool reads_directly() const noexcept { return transport_->reads_directly(); }
     /// Queues an action for sending; `message` gets back memory to reuse. Waits while the queue is full.
     void send_action(std::vector<std::uint8_t>& message);
     /// Makes all calls that wait, and all later ones, fail. Sends what is queued and begins the closing handshake.

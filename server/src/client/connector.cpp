@@ -64,6 +64,11 @@ std::shared_ptr<Connection> Connector::current() const {
     return connection_;
 }
 
+bool Connector::reads_directly() const {
+    std::lock_guard lock(mutex_);
+    return connection_ && connection_->reads_directly();
+}
+
 bool Connector::connected() const {
     std::lock_guard lock(mutex_);
     return connection_ && !connection_->over();

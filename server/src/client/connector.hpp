@@ -26,6 +26,7 @@ public:
     /// Throws ConnectionError if there is none.
     std::shared_ptr<Connection> current() const;
     bool connected() const;
+    bool reads_directly() const;
     /// There was a connection and it has ended, but nobody has released it.
     bool broken() const;
 

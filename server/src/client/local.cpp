@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/local.hpp"
 
+#include "client/direct.hpp"
 #include "client/frame_bell.hpp"
 #include "client/network_thread.hpp"
 #include "client/outgoing_ring.hpp"
@@ -82,6 +83,8 @@ public:
     std::optional<unsigned> loans_left() const noexcept override {
         return net::kMostLoans - std::min(lender_->held(), net::kMostLoans);
     }
+    bool show(const std::string& camera, CameraInfo& info) override { return direct_ && direct_->show(camera, info); }
+    bool reads_directly() const noexcept override { return direct_ != nullptr; }
     std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) override {
         return bell_.wait(*lender_, camera, after, deadline);
     }
@@ -92,7 +95,9 @@ public:
 private:
     // ---- opening: all on the thread that calls open() ----
 
-    std::optional<OpenFailure> shake_hands(net::PacketReader& reader);
+    std::optional<OpenFailure> receive(net::PacketReader& reader, TimePoint deadline);
+    std::optional<OpenFailure> shake_hands(net::PacketReader& reader, TimePoint deadline);
+    std::optional<OpenFailure> sit_down(net::PacketReader& reader, TimePoint deadline);
     void start();
 
     // ---- everything below runs on the I/O thread ----
@@ -253,6 +258,7 @@ private:
     int handle_{-1};  // of the socket, for other threads
 
     std::shared_ptr<Lender> lender_;
+    std::shared_ptr<DirectSeat> direct_;  // of a client that reads by itself
     net::PacketReader reader_;
     LentMessages messages_;
     LentMessage* current_{nullptr};  // being received, or what the caller has
@@ -282,39 +288,64 @@ std::optional<Transport::OpenFailure> Local::open(TimePoint deadline) {
     }
     handle_ = socket.get();
     socket_.assign(socket.release());
-    const std::string hello = "version=" + std::to_string(net::kLocalVersion) + "\nwants=" + address_.wants + '\n';
+    const std::string hello = "version=" + std::to_string(net::kLocalVersion) + "\nwants=" + address_.wants + "\ndirect=1\n";
     if (net::send_packet(handle_, PacketKind::hello, hello) == PacketOutcome::broken && errno != EPIPE)
         return OpenFailure{std::string("cannot say hello: ") + std::strerror(errno), false};
 
+    work_.emplace(context_.get_executor());  // it does not run out between two packets: only abort_open() stops it
     net::PacketReader reader(true);
-    std::optional<PacketOutcome> outcome;
-    socket_.async_wait(asio::posix::stream_descriptor::wait_read, [&](const asio::error_code& error) {
-        if (!error) outcome = reader.read(handle_);
-    });
-    context_.run_until(deadline);
-    if (!outcome) return OpenFailure{"no answer in time", false};
-    if (*outcome != PacketOutcome::done) return OpenFailure{"the server hung up during the handshake", false};
-    if (auto failure = shake_hands(reader)) return failure;
+    if (auto failure = receive(reader, deadline)) return failure;
+    if (auto failure = shake_hands(reader, deadline)) return failure;
     start();
     return std::nullopt;
 }
 
-std::optional<Transport::OpenFailure> Local::shake_hands(net::PacketReader& reader) {
+std::optional<Transport::OpenFailure> Local::receive(net::PacketReader& reader, TimePoint deadline) {
+    std::optional<PacketOutcome> outcome;
+    socket_.async_wait(asio::posix::stream_descriptor::wait_read, [&](const asio::error_code& error) {
+        if (!error) outcome = reader.read(handle_);
+    });
+    while (!outcome && context_.run_one_until(deadline) > 0) {
+    }
+    if (!outcome) return OpenFailure{"no answer in time", false};
+    if (*outcome != PacketOutcome::done) return OpenFailure{"the server hung up during the handshake", false};
+    return std::nullopt;
+}
+
+std::optional<Transport::OpenFailure> Local::shake_hands(net::PacketReader& reader, TimePoint deadline) {
     if (reader.kind() == PacketKind::refusal)
         return OpenFailure{"the server refuses: " + net::printable(reader.text(), longest_text), true};
     if (reader.kind() != PacketKind::welcome) return OpenFailure{"the server does not speak the local transport", true};
     try {
         const net::Welcome welcome = net::Welcome::parse(reader.text());
         lender_ = std::make_shared<Lender>(handle_, reader.take_descriptor(), welcome);
+        if (welcome.direct) return sit_down(reader, deadline);
     } catch (const std::runtime_error& error) {
         return OpenFailure{error.what(), true};
     }
     return std::nullopt;
 }
 
+// Throws std::runtime_error for a server that says something else than it should.
+std::optional<Transport::OpenFailure> Local::sit_down(net::PacketReader& reader, TimePoint deadline) {
+    if (auto failure = receive(reader, deadline)) return failure;
+    if (reader.kind() != PacketKind::direct) return OpenFailure{"the server gives no page for direct reading", true};
+    const net::Descriptor page = reader.take_descriptor();
+    const auto seat =
+        std::make_shared<DirectSeat>(lender_, net::read_direct_layout(reader.body(), lender_->memory().size()), page);
+    if (net::send_packet(handle_, PacketKind::direct, net::PacketBytes()) != PacketOutcome::done)
+        return OpenFailure{"the server hung up during the handshake", false};
+    if (auto failure = receive(reader, deadline)) return failure;
+    const auto occupant = reader.kind() == PacketKind::direct ? net::read_bell_number(reader.body()) : std::nullopt;
+    if (!occupant) return OpenFailure{"the server does not say whether its page is sealed", true};
+    if (*occupant == 0) return std::nullopt;  // it goes on without
+    seat->admitted(*occupant);
+    direct_ = seat;
+    return std::nullopt;
+}
+
 void Local::start() {
     context_.restart();
-    work_.emplace(context_.get_executor());
     read_some();
     thread_ = network_thread(
         events_, [this] { context_.run(); },

@@ -23,6 +23,12 @@ public:
             update(obs);
         }
     }
+    /// Of one camera, whatever was seen of the others.
+    void note(const CameraInfo& camera) {
+        if (!std::isfinite(camera.timestamp)) return;
+        std::lock_guard lock(mutex_);
+        times_[camera.name] = camera.timestamp;
+    }
     void attach_to(Action& action) const {
         std::lock_guard lock(mutex_);
         action.obs_timestamps = times_;

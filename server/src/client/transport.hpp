@@ -81,6 +81,10 @@ public:
     virtual std::uint64_t wait_frame(const std::string&, std::uint64_t, TimePoint) {
         throw std::logic_error("wait_frame(): only a server on the same machine tells of a new image, expected unix://");
     }
+    /// The newest image of a camera, without asking the server: see PolicyClient::get_camera(). False: it has to be asked.
+    virtual bool show(const std::string&, CameraInfo&) { return false; }
+    /// Whether show() can ever say true.
+    virtual bool reads_directly() const noexcept { return false; }
     /// Closes in order and does not wait for it. `flush`: after all that send() took. A reason may be cut. A second call has
     /// no effect.
     virtual void close(std::uint16_t code, const std::string& reason, bool flush) = 0;

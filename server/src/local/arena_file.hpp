@@ -7,6 +7,7 @@
 // before the seals still writes.
 #pragma once
 
+#include "local/guest_pages.hpp"
 #include "net/sockets.hpp"
 
 #include <cstddef>
@@ -29,6 +30,9 @@ public:
     std::span<const std::byte> bytes() const noexcept { return bytes_; }
     /// Different for each, also after a restart of the same program.
     const std::string& instance() const noexcept { return instance_; }
+
+    /// What clients write to, which is not part of it.
+    GuestPages guests;
 
 private:
     net::Descriptor file_;

@@ -41,9 +41,12 @@ public:
     }
     /// In the place of what is mapped there, in one step for whoever looks; its pages are there already.
     void move_to(std::byte* place) {
-        if (mremap(address_, bytes_, bytes_, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) fail("move a client's page");
+        if (mremap(address_, bytes_, bytes_, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
+            fail("move a client's page");
         address_ = nullptr;
-        madvise(place, bytes_, MADV_DONTFORK);  // only costs page faults after a fork where it fails
+        // Only cost page faults where they fail: after a fork, and when memory runs short.
+        madvise(place, bytes_, MADV_DONTFORK);
+        mlock(place, bytes_);
     }
 
 private:
@@ -54,8 +57,7 @@ private:
 }  // namespace
 
 std::shared_ptr<std::byte> GuestPages::map(std::size_t bytes) {
-    void* address =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (address == MAP_FAILED) fail("map pages for clients");
     madvise(address, bytes, MADV_DONTFORK);
     places_ = static_cast<std::byte*>(address);
@@ -67,7 +69,7 @@ std::shared_ptr<std::byte> GuestPages::map(std::size_t bytes) {
 
 net::Descriptor GuestPages::make(std::size_t bytes) {
     net::Descriptor page(memfd_create("chiral-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!page || posix_fallocate(page.get(), 0, static_cast<off_t>(bytes)) != 0 ||
+    if (!page || fallocate(page.get(), 0, 0, static_cast<off_t>(bytes)) != 0 ||
         fcntl(page.get(), F_ADD_SEALS, kSizeSeals) != 0)
         fail("make a page for a client");
     return page;

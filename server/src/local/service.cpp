@@ -54,7 +54,12 @@ struct Service::Loop {
 };
 
 Service::Service(robot::Robot& served, const ArenaFile& file)
-    : loop_(std::make_unique<Loop>()), robot(served), arena(file), io(loop_->io), bell(served.source->engine()) {}
+    : loop_(std::make_unique<Loop>()),
+      robot(served),
+      arena(file),
+      io(loop_->io),
+      bell(served.source->engine()),
+      seats(served.source->engine(), file.guests) {}
 
 Service::~Service() {
     stop();

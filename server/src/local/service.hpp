@@ -8,6 +8,7 @@
 
 #include "local/arena_file.hpp"
 #include "local/bell.hpp"
+#include "local/direct_seats.hpp"
 #include "net/handler_memory.hpp"
 #include "robot/rate_limit.hpp"
 #include "robot/robot.hpp"
@@ -49,7 +50,8 @@ public:
     robot::Robot& robot;
     const ArenaFile& arena;
     asio::io_context& io;
-    Bell bell;  // thread of the service
+    Bell bell;          // thread of the service
+    DirectSeats seats;  // likewise
 
     // Thread of the service:
 

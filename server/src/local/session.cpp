@@ -133,6 +133,7 @@ bool Session::take_packet() {
         case PacketKind::message: on_message(reader_.body(), now); break;
         case PacketKind::release: give_back(reader_.body()); break;
         case PacketKind::bell: wish_for_bell(reader_.body()); break;
+        case PacketKind::direct: admit(); break;
         case PacketKind::close: finish(Cause::left, "closed by the client"); break;
         default: violation("a packet of an unknown kind came");
     }
@@ -164,16 +165,28 @@ void Session::on_hello() {
         return refuse(take_over && !service_.robot.options.allow_takeover ? "takeover is not allowed here"
                                                                           : "a client is connected already");
     }
-    welcome();
+    welcome(net::number_field(lines, "direct") == 1);
 }
 
-void Session::welcome() {
+void Session::welcome(bool direct) {
+    int page = -1;
+    std::vector<std::uint8_t> layout;
+    if (direct) {
+        seat_.emplace(service_.seats);
+        try {
+            page = seat_->take(layout);
+        } catch (const std::system_error& error) {  // then it goes on asking
+            service_.log_connection(peer_ + ": no page to read by itself: " + error.what());
+        }
+    }
     net::Welcome welcome;
+    welcome.direct = page >= 0;
     welcome.instance = service_.arena.instance();
     welcome.bytes = service_.arena.bytes().size();
     welcome.bytes_in_use = service_.robot.source->engine().arena().bytes;
     if (net::send_packet(socket_.native_handle(), PacketKind::welcome, welcome.text(), service_.arena.descriptor()) !=
-        PacketOutcome::done)
+            PacketOutcome::done ||
+        (page >= 0 && net::send_packet(socket_.native_handle(), PacketKind::direct, layout, page) != PacketOutcome::done))
         return finish(Cause::broken, "hung up during the handshake");
     phase_ = Phase::open;
     deadline_.cancel();
@@ -182,6 +195,16 @@ void Session::welcome() {
     watch_for_hang_up();
     watch_process();
     conversation_->begin("local " + peer_, Clock::now());
+}
+
+// It has mapped its page.
+void Session::admit() {
+    if (!seat_ || !seat_->offered()) return violation("the client has mapped a page that it was not given");
+    const std::uint64_t occupant = seat_->admit();
+    if (occupant == 0) service_.log_connection(who() + ": its page to read by itself could not be sealed");
+    if (net::send_packet(socket_.native_handle(), PacketKind::direct, net::bell_number(occupant)) ==
+        PacketOutcome::would_wait)
+        finish(Cause::deaf, "it takes nothing of an answer");
 }
 
 void Session::on_message(net::PacketBytes rest, TimePoint now) {
@@ -374,6 +397,7 @@ void Session::let_go() noexcept {
             service_.robot.source->recycle(std::move(*loan));
             loan.reset();
         }
+    seat_.reset();
     service_.bell.forget(this);  // before its socket is another's
     asio::error_code ignored;    // closing a socket that is broken already is not an event
     socket_.close(ignored);

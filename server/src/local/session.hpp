@@ -10,6 +10,7 @@
 #pragma once
 
 #include "local/answer.hpp"
+#include "local/direct_seats.hpp"
 #include "net/handler_memory.hpp"
 #include "net/local_protocol.hpp"
 #include "net/packets.hpp"
@@ -55,7 +56,8 @@ private:
     void read();
     bool take_packet();
     void on_hello();
-    void welcome();
+    void welcome(bool direct);
+    void admit();
     void on_message(net::PacketBytes rest, TimePoint now);
     void give_back(net::PacketBytes which);
     void wish_for_bell(net::PacketBytes wish);
@@ -90,6 +92,7 @@ private:
 
     Answer answer_;
     std::array<std::optional<Observation>, net::kMostLoans> loans_;
+    std::optional<DirectSeats::Seat> seat_;  // of a client that reads by itself
 
     struct {
         net::HandlerMemory read, hang_up, process, write, wake, stalled;

@@ -31,7 +31,8 @@ public:
     template <class Number>
     Number number() {
         Number value = 0;
-        for (std::size_t i = 0; const std::uint8_t byte : take(sizeof value)) value |= static_cast<Number>(Number{byte} << 8 * i++);
+        for (std::size_t i = 0; const std::uint8_t byte : take(sizeof value))
+            value |= static_cast<Number>(Number{byte} << 8 * i++);
         return value;
     }
     std::string text() {
@@ -68,7 +69,8 @@ DType dtype_of(const std::string& camera, const std::string& name) {
 int side(Taker& from, const std::string& camera) {
     const auto side = from.number<std::uint32_t>();
     constexpr std::uint32_t most = 1 << 16;
-    if (side < 1 || side > most) refuse(camera, "a side of " + std::to_string(side) + ", expected 1 to " + std::to_string(most));
+    if (side < 1 || side > most)
+        refuse(camera, "a side of " + std::to_string(side) + ", expected 1 to " + std::to_string(most));
     return static_cast<int>(side);
 }
 
@@ -139,8 +141,8 @@ DirectLayout read_direct_layout(LocalBytes body, std::uint64_t memory_bytes) {
     layout.page_bytes = from.number<std::uint64_t>();
     constexpr std::uint64_t most = 1 << 20;
     if (layout.page_bytes < 1 || layout.page_bytes > most)
-        throw std::runtime_error("a page for direct reading has " + std::to_string(layout.page_bytes) + " bytes, expected 1 to " +
-                                 std::to_string(most));
+        throw std::runtime_error("a page for direct reading has " + std::to_string(layout.page_bytes) +
+                                 " bytes, expected 1 to " + std::to_string(most));
     for (auto left = from.number<std::uint32_t>(); left > 0; --left)
         layout.cameras.push_back(camera(from, memory_bytes, layout.page_bytes));
     if (!from.empty()) throw std::runtime_error("the layout for direct reading goes on behind its last camera");

@@ -75,7 +75,8 @@ std::optional<std::uint64_t> number_field(std::string_view lines, std::string_vi
 
 std::string Welcome::text() const {
     return "version=" + std::to_string(kLocalVersion) + "\ninstance=" + instance + "\nbytes=" + std::to_string(bytes) +
-           "\nbytes_in_use=" + std::to_string(bytes_in_use) + "\nloans=" + std::to_string(kMostLoans) + '\n';
+           "\nbytes_in_use=" + std::to_string(bytes_in_use) + "\nloans=" + std::to_string(kMostLoans) +
+           (direct ? "\ndirect=1\n" : "\n");
 }
 
 Welcome Welcome::parse(std::string_view lines) {
@@ -87,6 +88,7 @@ Welcome Welcome::parse(std::string_view lines) {
     welcome.instance = text_field(lines, "instance").value_or("");
     welcome.bytes = require_number(lines, "bytes");
     welcome.bytes_in_use = require_number(lines, "bytes_in_use");
+    welcome.direct = number_field(lines, "direct") == 1;
     const std::uint64_t loans = require_number(lines, "loans");
     constexpr std::uint64_t most = std::uint64_t{1} << 46;  // no address space has more to map
     if (welcome.bytes == 0 || welcome.bytes > most || welcome.bytes_in_use > welcome.bytes)

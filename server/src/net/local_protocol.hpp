@@ -37,6 +37,7 @@ struct Welcome {
     std::string instance;           ///< of this server and no other
     std::uint64_t bytes{0};         ///< of its memory, all of which may be mapped
     std::uint64_t bytes_in_use{0};  ///< worth populating: the rest may stay empty for ever
+    bool direct{false};             ///< a page for direct reading follows
 
     std::string text() const;
     /// Throws std::runtime_error that says what came and what was expected.

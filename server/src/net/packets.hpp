@@ -37,6 +37,7 @@ enum class PacketKind : std::uint8_t {
     message = 'M',  // a message, or the rest of one
     release = 'R',  // client: a loan is over
     bell = 'B',     // client: to be told of a newer image; server: here it is
+    direct = 'D',   // either: a page in which the client pins by itself, see direct_protocol.hpp
     close = 'C',    // either: goodbye, and why
 };
 

@@ -50,9 +50,15 @@ void check_counts(const ServerOptions& options) {
     const LocalAccess& local = options.access.local;
     require(local.max_observers >= 0 && local.max_observers <= most, "access.local.max_observers",
             number(local.max_observers), "0 to " + number(most));
-    const int free = most - seats_of(options).readers();
+    require(local.direct_readers >= 0 && local.direct_readers <= kMostGuests, "access.local.direct_readers",
+            number(local.direct_readers), "0 to " + number(kMostGuests));
+    require(local.direct_readers == 0 || !options.engine.now, "access.local.direct_readers",
+            number(local.direct_readers) + " with a clock of the engine's own",
+            "0, as clients would not know how old an image is");
+    const int free = most - seats_of(options).readers() - kGuestPins * guests_of(options);
     require(free >= 0, "max_observers", number(options.max_observers) + " beside clients on the same machine",
-            number(-free) + " less, because each of those takes " + number(ObservationSource::kMostHeld) + " readers");
+            number(-free) + " less, because each of those, and each direct reader, takes " +
+                number(ObservationSource::kMostHeld) + " readers");
     require(options.engine.readers >= 0 && options.engine.readers <= free, "engine.readers", number(options.engine.readers),
             "0 to " + number(free) + " beside the observers");
     require(!local.only || !options.local_socket.empty(), "access.local.only", "true without a local_socket",
@@ -108,6 +114,10 @@ void complete_times(ServerOptions& options) {
 ObservationSource::Seats seats_of(const ServerOptions& options) noexcept {
     const bool local = !options.local_socket.empty();
     return {options.max_observers, local ? options.access.local.max_observers : 0, local};
+}
+
+int guests_of(const ServerOptions& options) noexcept {
+    return options.local_socket.empty() ? 0 : options.access.local.direct_readers;
 }
 
 ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, net::Log& log) {

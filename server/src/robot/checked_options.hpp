@@ -14,6 +14,8 @@ namespace chiral::robot {
 
 /// Who may look at once.
 ObservationSource::Seats seats_of(const ServerOptions& options) noexcept;
+/// Clients on the same machine that may read by themselves.
+int guests_of(const ServerOptions& options) noexcept;
 
 /// The options, with time-outs that can be added to the present time, and with `log`, which must outlive them. Throws
 /// std::invalid_argument that names an option that makes no sense, what it is and what was expected.
