@@ -305,8 +305,7 @@ std::optional<Transport::OpenFailure> Local::receive(net::PacketReader& reader, 
     socket_.async_wait(asio::posix::stream_descriptor::wait_read, [&](const asio::error_code& error) {
         if (!error) outcome = reader.read(handle_);
     });
-    while (!outcome && context_.run_one_until(deadline) > 0) {
-    }
+    while (!outcome && context_.run_one_until(deadline) > 0) {}
     if (!outcome) return OpenFailure{"no answer in time", false};
     if (*outcome != PacketOutcome::done) return OpenFailure{"the server hung up during the handshake", false};
     return std::nullopt;
