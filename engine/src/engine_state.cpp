@@ -174,7 +174,7 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
         layout.bytes = {encoded && config.max_encoded_bytes > 0 ? config.max_encoded_bytes : image_bytes(config),
                         depth_bytes(config), 9 * sizeof(double), 16 * sizeof(double)};
         layout.room = layout.bytes;
-        layout.guest_pins = static_cast<std::size_t>(kGuestPins * options.guests);
+        layout.guest_pins = std::size_t{kGuestPins} * static_cast<std::size_t>(options.guests);
         layout.encoded = encoded;
         if (encoded) layout.room[kImage] = bytes_with_size(layout.bytes[kImage]);
     }

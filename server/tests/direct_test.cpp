@@ -55,7 +55,7 @@ public:
     std::uint64_t sit_down() {
         say(net::PacketKind::direct, "");
         expect(net::PacketKind::direct);
-        return net::read_bell_number(packet().body()).value();
+        return net::read_occupant(packet().body()).value();
     }
     std::size_t count() const { return static_cast<std::size_t>(layout.page_bytes) / sizeof *words; }
 

@@ -335,7 +335,7 @@ std::optional<Transport::OpenFailure> Local::sit_down(net::PacketReader& reader,
     if (net::send_packet(handle_, PacketKind::direct, net::PacketBytes()) != PacketOutcome::done)
         return OpenFailure{"the server hung up during the handshake", false};
     if (auto failure = receive(reader, deadline)) return failure;
-    const auto occupant = reader.kind() == PacketKind::direct ? net::read_bell_number(reader.body()) : std::nullopt;
+    const auto occupant = reader.kind() == PacketKind::direct ? net::read_occupant(reader.body()) : std::nullopt;
     if (!occupant) return OpenFailure{"the server does not say whether its page is sealed", true};
     if (*occupant == 0) return std::nullopt;  // it goes on without
     seat->admitted(*occupant);

@@ -2,6 +2,7 @@
 #include "local/session.hpp"
 
 #include "local/service.hpp"
+#include "net/direct_protocol.hpp"
 #include "net/printable.hpp"
 
 #include <asio/post.hpp>
@@ -202,8 +203,7 @@ void Session::admit() {
     if (!seat_ || !seat_->offered()) return violation("the client has mapped a page that it was not given");
     const std::uint64_t occupant = seat_->admit();
     if (occupant == 0) service_.log_connection(who() + ": its page to read by itself could not be sealed");
-    if (net::send_packet(socket_.native_handle(), PacketKind::direct, net::bell_number(occupant)) ==
-        PacketOutcome::would_wait)
+    if (net::send_packet(socket_.native_handle(), PacketKind::direct, net::occupant(occupant)) == PacketOutcome::would_wait)
         finish(Cause::deaf, "it takes nothing of an answer");
 }
 

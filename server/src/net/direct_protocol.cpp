@@ -135,6 +135,17 @@ std::vector<std::uint8_t> direct_layout(const DirectLayout& layout) {
     return std::move(out.bytes);
 }
 
+std::vector<std::uint8_t> occupant(std::uint64_t number) {
+    Layer out;
+    out.number(number);
+    return std::move(out.bytes);
+}
+
+std::optional<std::uint64_t> read_occupant(LocalBytes body) noexcept {
+    if (body.size() != sizeof(std::uint64_t)) return std::nullopt;
+    return Taker(body).number<std::uint64_t>();
+}
+
 DirectLayout read_direct_layout(LocalBytes body, std::uint64_t memory_bytes) {
     Taker from(body);
     DirectLayout layout;

@@ -24,6 +24,7 @@
 #include <chiral/guests.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,5 +48,9 @@ struct DirectLayout {
 std::vector<std::uint8_t> direct_layout(const DirectLayout& layout);
 /// Every number is checked: what it says lies within `memory_bytes` and the page, where words may lie. Throws std::runtime_error.
 DirectLayout read_direct_layout(LocalBytes body, std::uint64_t memory_bytes);
+
+/// What the server says after that: the number of the occupant, or 0.
+std::vector<std::uint8_t> occupant(std::uint64_t number);
+std::optional<std::uint64_t> read_occupant(LocalBytes body) noexcept;
 
 }  // namespace chiral::net
