@@ -69,15 +69,6 @@ class Taker(contextlib.AbstractContextManager):
         self._held = self._subscriber.recv().payload.to_bytes()
         return peer.since(self._held[:8])
 
-    def newest(self):
-        return peer.timed_look(self._look)
-
-    def _look(self):
-        sample = self._subscriber.try_recv()
-        if sample is not None:
-            self._held = sample.payload.to_bytes()
-        return self._held[0]
-
     def asked(self):
         return peer.timed(self._ask)
 
