@@ -129,6 +129,7 @@ struct EngineState {
     const core::FieldReaders& readers(std::size_t camera) const noexcept { return layout.cameras[camera].readers; }
     /// Null if there can be none: what a transaction of that camera wants to know.
     const core::GuestHazards<Policy>* guests(std::size_t camera) const noexcept {
+        if (!guest_memory_) return nullptr;  // one look, for those who have none
         return camera < guest_hazards_.size() ? &guest_hazards_[camera] : nullptr;
     }
     std::byte* slot(std::size_t camera, int field, int slot) const noexcept {
