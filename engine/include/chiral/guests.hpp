@@ -21,8 +21,8 @@ struct GuestCamera {
         std::uint64_t count{0};   ///< of slots; slot number `count` lies at `spare`
         std::uint64_t spare{0};
         std::uint64_t bytes{0};  ///< of a slot that are payload; 0: the camera has no such buffer
-        std::uint64_t stamps{
-            0};  ///< per slot, kStampStride bytes apart: u64 2 * sequence, i64 captured, i64 published, nanoseconds
+        /// Per slot, kStampStride bytes apart: u64 2 * sequence, i64 captured, i64 published, nanoseconds.
+        std::uint64_t stamps{0};
     };
     std::uint64_t view{0};            ///< of the word that says what is current: core::View
     std::uint64_t hazards{0};         ///< of kGuestPins words, from the beginning of the guest's page
