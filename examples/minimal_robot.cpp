@@ -46,7 +46,8 @@ public:
         if (action.D != kJoints) throw std::invalid_argument("this robot has 7 joints");  // the client is told, and closed
         for (std::size_t i = 0; i < kJoints; ++i) target_[i].store(action.data[i]);
     }
-    void on_action_timeout() override { std::puts("no action came in time: holding"); }
+    // Also when the client has gone: on_disconnect() calls it by default.
+    void on_action_timeout() override { std::puts("no action comes: holding"); }
 
 private:
     void watch(const std::stop_token& over) {

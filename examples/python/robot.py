@@ -46,7 +46,7 @@ class Robot(chiral.PolicyServer):
         self._joints = action
 
     def on_action_timeout(self) -> None:
-        print("the policy is late: holding still")
+        print("the policy is late, or gone: holding still")
 
 
 if __name__ == "__main__":

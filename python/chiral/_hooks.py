@@ -204,6 +204,8 @@ class Hooks:
         try:
             if self._overridden("on_disconnect"):
                 self._call("on_disconnect", reason)
+            else:  # what the default does, under its own name: one without `await` needs no loop, and the log names it
+                self.on_action_timeout()
         finally:
             self._end_handling()
 

@@ -143,11 +143,12 @@ class PolicyServer(abc.ABC):
         """A client is in control now. May be a coroutine, like those below. Default: nothing."""
 
     def on_disconnect(self, reason: str) -> Any:
-        """It no longer is; called after its last action. Default: nothing."""
+        """It no longer is; called after its last action. Default: on_action_timeout(), as no action will come."""
+        return self.on_action_timeout()
 
     def on_action_timeout(self) -> Any:
         """The client in control has sent no action for action_timeout: stop, hold, or slow down. Called once until the next
-        action; also while another hook waits. Default: nothing."""
+        action; also while another hook waits, and by the default on_disconnect(). Default: nothing."""
 
     async def _handle(self, ws: Connection) -> None:
         """Lasts as long as the connection of the client in control. Override it around `await super()._handle(ws)` to do

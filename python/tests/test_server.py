@@ -361,6 +361,45 @@ def test_connections_and_missing_actions_are_told_in_order() -> None:
     assert server.told == ["connect", "timeout", "disconnect"]
 
 
+@pytest.mark.parametrize("how", ["left", "failed"])
+@pytest.mark.parametrize("kind", ["function", "coroutine", "coroutine that awaits", "called by the robot's own"])
+def test_a_robot_that_only_holds_holds_when_its_client_is_gone(kind: str, how: str) -> None:
+    class Robot(SmallRobot):
+        def __init__(self, **options: Any) -> None:
+            self.held = threading.Event()
+            super().__init__(**options)
+
+        async def apply_action(self, action: np.ndarray) -> None:
+            await super().apply_action(action)
+            if how == "failed":
+                raise ValueError("motor off")
+
+    def function(self: Any) -> None:
+        self.held.set()
+
+    async def coroutine(self: Any) -> None:
+        self.held.set()
+
+    async def awaits(self: Any) -> None:
+        await asyncio.sleep(0)
+        self.held.set()
+
+    async def own(self: Any, reason: str) -> None:
+        await chiral.PolicyServer.on_disconnect(self, reason)
+
+    hook: Any = {"function": function, "coroutine": coroutine}.get(kind, awaits)
+    Robot.on_action_timeout = hook  # type: ignore[method-assign]
+    if kind == "called by the robot's own":
+        Robot.on_disconnect = own  # type: ignore[method-assign]
+    with Robot(action_timeout=3600.0) as server:
+        with contextlib.suppress(ConnectionError), client_of(server) as env:
+            env.apply_action([1])
+            eventually(lambda: server.actions)
+            if how == "failed":
+                assert server.held.wait(DEADLINE)
+        assert server.held.wait(DEADLINE)
+
+
 def test_wait_frames_waits_for_every_camera_asked_for(robot: SmallRobot) -> None:
     assert robot.newest_frames() == {"wrist": 0, "head": 0}
     robot.update_image("wrist", 1)

@@ -179,7 +179,7 @@ int PolicyServer::zenoh_port() const noexcept {
 // ---- hooks ----
 
 void PolicyServer::on_connect(const std::string&) {}
-void PolicyServer::on_disconnect(const std::string&) {}
+void PolicyServer::on_disconnect(const std::string&) { on_action_timeout(); }
 void PolicyServer::on_action_timeout() {}
 
 InfoMap PolicyServer::get_metadata() { return {}; }

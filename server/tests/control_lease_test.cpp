@@ -182,6 +182,39 @@ TEST(ControlLease, OfAClientThatHasGoneIsNotHeldUpByAnOnDisconnectThatThrows) {
     expect_serves_the_next_client(served);
 }
 
+/// It knows what to do when no action comes, and nothing of clients. Negative actions fail.
+class HoldingRobot : public OpenServer {
+public:
+    using OpenServer::OpenServer;
+    void apply_action(const Action& action) override {
+        events.change([&](Events& seen) { seen.push_back("action"); });
+        if (action.data[0] < 0) throw std::runtime_error("motor off");
+    }
+    void on_action_timeout() override {
+        events.change([](Events& seen) { seen.push_back("hold"); });
+    }
+    Watched<Events> events;
+};
+
+TEST(ARobotThatOnlyHolds, HoldsWhenItsClientIsGoneHoweverThatCame) {
+    using End = void (*)(Served<HoldingRobot>&, RawClient&);
+    const std::pair<const char*, End> ends[] = {
+        {"it leaves", [](auto&, RawClient& client) { client.close(); }},
+        {"it breaks", [](auto&, RawClient& client) { client.reset(); }},
+        {"a hook throws", [](auto&, RawClient& client) { client.send(numbered_action(-1)); }},
+        {"the server stops", [](auto& served, RawClient&) { served->stop(); }},
+    };
+    for (const auto& [how, end] : ends) {
+        Served<HoldingRobot> served(one_small_camera(), {}, timeout_of(std::chrono::hours(1)));
+        RawClient client = served.connect();
+        client.send(numbered_action(1));
+        ASSERT_TRUE(served->events.wait([](const Events& seen) { return seen == Events{"action"}; }));
+        end(served, client);
+        EXPECT_TRUE(served->events.wait([](const Events& seen) { return !seen.empty() && seen.back() == "hold"; })) << how;
+        EXPECT_EQ(served->stats().action_timeouts, 0u) << "and no time-out was waited for";
+    }
+}
+
 TEST(ActionTimeout, IsCalledOnceAfterTheLastActionAndAgainOnlyAfterTheNext) {
     Served<HookedServer> served(one_small_camera(), {}, timeout_of(std::chrono::milliseconds(50)));
     // The control is silent in another way: it has never sent an action.

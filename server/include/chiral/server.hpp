@@ -77,11 +77,12 @@ public:
     /// It no longer is. Action thread, after its last action; for every client for which on_connect() was called. What it sent
     /// before it closed the connection in order, or before a message that is malformed, is still executed for
     /// ServerOptions::departed_action_time, unless the server is stopped or another client takes over; what was waiting when
-    /// the connection broke is dropped. Default: nothing.
+    /// the connection broke is dropped. Nobody watches the robot's actions any more from here on: default is
+    /// on_action_timeout(), as no action will come.
     virtual void on_disconnect(const std::string& reason);
     /// No action was applied for ServerOptions::action_timeout: stop, hold, or slow down. Action thread, ahead of all that is
     /// queued there, as soon as it is free: a hook that does not return keeps it, and is named in the log. Called once, until
-    /// the next action has been applied. Default: nothing.
+    /// the next action has been applied. Also called by the default on_disconnect(). Default: nothing.
     virtual void on_action_timeout();
 
     // ---- running ----
