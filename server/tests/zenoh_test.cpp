@@ -361,6 +361,7 @@ TEST(Zenoh, ADocumentedClientIsNotHeardWhileAnotherControls) {
 TEST(Zenoh, ADocumentedClientThatHearsNoMoreHasLostControl) {
     Robot robot;
     Documented client;
+    client.say(request(wire::RequestType::metadata));
     client.say(apply_action(1));
     ASSERT_TRUE(robot.saw("action 1"));
     client.leave();
@@ -393,6 +394,71 @@ TEST(Zenoh, ADocumentedClientThatSaysNothingHasLostControlButNotOneThatWaits) {
     EXPECT_TRUE(robot.saw("disconnect: said nothing for too long"));
 }
 
+// It cannot be told, and goes on: that is not to move the robot.
+void expect_that_no_action_begins(Robot& robot, Documented& client) {
+    const std::uint64_t received = robot->stats().actions_received, refused = robot->stats().refused;
+    // Again: what came while the one before ended was cleared away with the rest.
+    EXPECT_TRUE(eventually([&] {
+        client.say(apply_action(50));
+        return robot->stats().refused > refused;
+    }));
+    EXPECT_TRUE(robot.log.wait_for("it acts, and has asked for nothing"));
+    EXPECT_EQ(robot->stats().actions_received, received);
+    // Who asks begins, with what comes behind that.
+    client.say(request(wire::RequestType::reset));
+    client.say(apply_action(51));
+    EXPECT_TRUE(robot.saw("action 51"));
+    const auto events = robot->control.get();
+    EXPECT_EQ(std::count(events.begin(), events.end(), "action 50"), 0);
+}
+
+TEST(Zenoh, ADocumentedClientThatWasNotHeardBeforeBeginsWithNoAction) {
+    Robot robot;
+    Documented client;
+    expect_that_no_action_begins(robot, client);
+}
+
+TEST(Zenoh, ADocumentedClientWhoseActionFailedBeginsWithNoAction) {
+    Robot robot([](ServerOptions&) {},
+                [](HookedServer& server) {
+                    server.on_action = [](const Action& action) {
+                        if (action.data[0] == 1) throw std::runtime_error("motor off");
+                    };
+                });
+    Documented client;
+    client.say(request(wire::RequestType::metadata));
+    client.say(apply_action(1));
+    ASSERT_TRUE(robot.saw("disconnect: apply_action() failed: motor off"));
+    expect_that_no_action_begins(robot, client);
+}
+
+TEST(Zenoh, ADocumentedClientThatWasTakenOverFromBeginsWithNoActionWhenTheTakerLeaves) {
+    Robot robot([](ServerOptions& options) { options.allow_takeover = true; });
+    Documented client;
+    client.say(request(wire::RequestType::metadata));
+    client.say(apply_action(1));
+    ASSERT_TRUE(robot.saw("action 1"));
+    {
+        PolicyClient taker(std::string(kAddress) + "?takeover=1", impatient());
+        taker.connect();
+        ASSERT_TRUE(robot.saw("disconnect: another client has taken over"));
+    }
+    ASSERT_TRUE(robot.saw("disconnect: closed by the client"));
+    expect_that_no_action_begins(robot, client);
+}
+
+TEST(Zenoh, ADocumentedClientThatMerelyPausedBeginsWithAnAction) {
+    Robot robot([](ServerOptions& options) { options.zenoh->silence = 40ms; });
+    Documented client;
+    client.say(request(wire::RequestType::metadata));
+    client.say(apply_action(1));
+    ASSERT_TRUE(robot.saw("disconnect: said nothing for too long"));
+    EXPECT_TRUE(eventually([&] {
+        client.say(apply_action(2));
+        return robot->stats().actions_received >= 2;
+    }));
+}
+
 TEST(Zenoh, WithTwoRobotsUnderOnePrefixNeitherMoves) {
     Robot one, two;
     ASSERT_TRUE(one.log.wait_for("is under the same Zenoh prefix"));
@@ -411,6 +477,7 @@ TEST(Zenoh, WithTwoRobotsUnderOnePrefixNeitherMoves) {
 TEST(Zenoh, ADocumentedClientMovesNobodyAnyMoreOnceASecondRobotIsThere) {
     Robot robot;
     Documented nameless;
+    nameless.say(request(wire::RequestType::metadata));
     nameless.say(apply_action(1));
     ASSERT_TRUE(robot.saw("action 1"));
     network::Peer other("nothing", [](const Bytes&) {});

@@ -44,6 +44,8 @@ public:
     bool observes() const noexcept { return observes_; }
     /// Before it begins: makes this the client in control. False: see Control::take().
     bool take_control(bool take_over);
+    /// Whether what it says may move the robot still.
+    bool in_control(TimePoint now) const noexcept { return lease_ && lease_->holds(now); }
     /// The client is there. May end at once, if control was lost meanwhile.
     void begin(const std::string& peer, TimePoint now);
 

@@ -11,6 +11,7 @@
 #include "robot/arrival.hpp"
 
 #include <chiral/time.hpp>
+#include <chiral/wire.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -68,11 +69,32 @@ public:
         bytes_ -= first->bytes.size();
         return first;
     }
+    /// Drops actions, and what cannot be read, until a request is the first. Whether there is one.
+    bool drop_until_a_request() {
+        wire::Request request;
+        while (std::optional<Message> message = take()) {
+            try {
+                wire::decode_request(message->bytes, request);
+            } catch (const wire::DecodeError&) {
+                continue;
+            }
+            if (request.type == wire::RequestType::apply_action || request.type == wire::RequestType::action) continue;
+            const std::lock_guard lock(mutex_);
+            bytes_ += message->bytes.size();
+            waiting_.push_front(std::move(*message));
+            return true;
+        }
+        return false;
+    }
     /// Its memory is used again.
     void give_back(Message message) {
         constexpr std::size_t few = 8, small = 64 * 1024;
         const std::lock_guard lock(mutex_);
         if (used_.size() < few && message.bytes.capacity() <= small) used_.push_back(std::move(message.bytes));
+    }
+    bool empty() const {
+        const std::lock_guard lock(mutex_);
+        return waiting_.empty();
     }
     bool overrun() const {
         const std::lock_guard lock(mutex_);

@@ -362,10 +362,12 @@ void Service::documented_arrived() {
         count(stats.refused);
         log_stranger("refused a client by Zenoh without a name: " + why);
     };
-    if (stopping_) return inbox->clear();
+    if (stopping_ || inbox->empty()) return inbox->clear();  // cleared since, or nothing of it fitted
     if (!options.access.bearer_token.empty()) return turn_away("this robot asks for a token");
     if (!others_.empty()) return turn_away(kAnotherRobot);
     if (robot.hooks.busy()) return turn_away("the hooks are busy with former clients");
+    if (!may_act_first_ && !inbox->drop_until_a_request())
+        return turn_away("it acts, and has asked for nothing since the robot began to serve or the one before lost control");
     const auto session = std::make_shared<Session>(*this, "", inbox, nullptr);
     if (!session->take_control(false)) return turn_away("a client is connected already");
     sessions_.emplace("", session);
@@ -373,8 +375,9 @@ void Service::documented_arrived() {
     session->read();
 }
 
-void Service::leave(const std::string& client) {
+void Service::leave(const std::string& client, bool went) {
     sessions_.erase(client);
+    if (client.empty()) may_act_first_ = went;
     const std::lock_guard lock(door_->mutex);
     if (!client.empty()) door_->inboxes.erase(client);
     else door_->inboxes.find("")->second->clear();  // nobody is to act on what it left

@@ -3,7 +3,8 @@
 //
 // Ours say hello with a key of their own and are answered in words. A documented client says nothing but requests, under a key
 // that everybody uses: its first one takes control, if nobody else has it. Whoever else speaks then cannot be told and is not
-// heard. As long as a second robot is seen under the same prefix nobody is heard there at all: both would move.
+// heard. Nor can the one that has lost control be told: unless the last one went by itself, only who asks for something begins,
+// and no action of one that goes on as before. As long as a second robot is seen under the same prefix nobody is heard there at all: both would move.
 //
 // Thread rule: network thread, unless it says otherwise. Zenoh's callbacks hand over to it.
 #pragma once
@@ -72,7 +73,8 @@ public:
     /// For a session: its own.
     /// Lives until it was ended and has sent what it had.
     Sender& sender(net::ZenohPublisher publisher);
-    void leave(const std::string& client);
+    /// Its session is over; `went`: by what the client did or left undone, and until then it was in control.
+    void leave(const std::string& client, bool went);
 
 private:
     // What callbacks reach, which may come a moment too late.
@@ -124,6 +126,7 @@ private:
     std::set<std::string> others_;                              // robots under the same prefix
     robot::RateLimit stranger_lines_;
     bool stopping_{false};
+    bool may_act_first_{false};  // a documented client
     Timer beat_, force_;
     net::HandlerMemory beat_memory_;
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;

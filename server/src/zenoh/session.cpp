@@ -162,6 +162,8 @@ void Session::watch_silence() {
 void Session::finish(Cause cause, const std::string& why) {
     if (phase_ == Phase::finished) return;
     const bool was_open = phase_ == Phase::open;
+    const bool went =
+        (cause == Cause::left || cause == Cause::broken || cause == Cause::idle) && conversation_.in_control(Clock::now());
     phase_ = Phase::finished;
     for (Service::Timer* timer : {&wake_, &deadline_, &silence_}) timer->cancel();
     // Whatever fails below: its thread would wait for ever.
@@ -176,7 +178,7 @@ void Session::finish(Cause cause, const std::string& why) {
         present_.reset();
         service_.log(who() + " gone: " + text);
     }
-    service_.leave(client_);
+    service_.leave(client_, went);
 }
 
 // Who has not been told that it is over, for want of memory, is not in control all the same: the conversation ends with us.
@@ -184,7 +186,7 @@ void Session::abort() noexcept {
     try {
         finish(Cause::dropped, "dropped");
     } catch (const std::exception&) {}
-    service_.leave(client_);  // also if it was finished before, but for this
+    service_.leave(client_, false);  // also if it was finished before, but for this
 }
 
 std::string Session::peer() const { return documented() ? "without a name, by Zenoh" : "zenoh:" + client_; }
