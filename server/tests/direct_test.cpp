@@ -118,6 +118,43 @@ TEST(DirectReading, ThirdImageOfACameraIsRefusedUntilOneIsGivenBack) {
     EXPECT_THROW(client->get_camera("nose", two), std::out_of_range);
 }
 
+TEST(DirectReading, JudgesACameraWhoseClockIsAheadAsTheServerDoes) {
+    LocalRobot robot([](ServerOptions& options) {
+        two_may_read_directly(options);
+        options.engine.capture_ahead_tolerance = std::chrono::hours(1);
+        options.engine.camera_stale_after = std::chrono::hours(24);
+    });
+    const auto client = robot.connect();
+    ASSERT_TRUE(client->reads_directly());
+    const std::vector<std::uint8_t> pixels(kPixels, 1);
+    for (const auto& [ahead, expected] : {std::pair(std::chrono::minutes(30), SourceStatus::fresh),
+                                          std::pair(std::chrono::minutes(90), SourceStatus::ahead)}) {
+        ASSERT_TRUE(robot.server.update_image(0, pixels.data(), pixels.size(), Clock::now() + ahead).ok());
+        CameraInfo camera;
+        client->get_camera("wrist", camera);
+        EXPECT_EQ(camera.status, expected);
+        EXPECT_EQ(client->get_obs()["wrist"].status, expected);
+    }
+}
+
+TEST(DirectReading, BeginsThoughTheQueueOfActionsIsFull) {
+    Gate gate;
+    LocalRobot robot([](ServerOptions& options) {
+        two_may_read_directly(options);
+        options.allow_takeover = true;
+        options.max_queued_actions = 1;
+    });
+    robot.server.on_action = [&](const Action&) { gate.pass(); };
+    const OpensAtEnd opener(gate);
+    PolicyClient before(robot.uri());
+    before.connect();
+    before.apply_action(numbered_action(1));
+    ASSERT_TRUE(gate.reached());
+    RawDirect taker(robot.folder, "takeover");
+    taker.map();
+    EXPECT_GT(taker.sit_down(), 0u);
+}
+
 TEST(DirectReading, IsAskingWhereNoSeatIsLeft) {
     LocalRobot robot([](ServerOptions& options) {
         options.access.local.direct_readers = 1;
@@ -236,6 +273,14 @@ TEST(DirectPage, ThatWasNotGivenIsAViolation) {
     }
 }
 
+TEST(DirectPage, ThatIsNotMappedYetIsFollowedByNoMessage) {
+    LocalRobot robot(two_may_read_directly);
+    RawDirect client(robot.folder);
+    client.ask(wire::RequestType::metadata);
+    const std::string goodbye = client.goodbye();
+    EXPECT_NE(goodbye.find("a message came before the page was mapped"), std::string::npos) << goodbye;
+}
+
 TEST(DirectPage, FullOfGarbageHarmsNobody) {
     LocalRobot robot(two_may_read_directly);
     robot.publish(1);
@@ -329,7 +374,7 @@ TEST(DirectReading, KeepsWhatItHoldsWhenAForkedChildLetsGoOfIt) {
 TEST(DirectLayout, ThatPointsOutsideTheMemoryIsRefused) {
     Engine engine(one_camera(), {});
     net::DirectLayout good{
-        4096, {{"wrist", kHeight, kWidth, 3, false, DType::uint8, DType::float32, 0.0, 1, engine.guest_camera(0)}}};
+        4096, {{"wrist", kHeight, kWidth, 3, false, DType::uint8, DType::float32, 0.0, 1, 1, engine.guest_camera(0)}}};
     const std::uint64_t memory = engine.arena().bytes + (std::uint64_t{1} << 20);
     const auto refused = [&](const net::DirectLayout& layout) {
         try {

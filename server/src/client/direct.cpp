@@ -22,10 +22,15 @@ namespace {
 double seconds(std::int64_t nanoseconds) noexcept { return static_cast<double>(nanoseconds) / 1e9; }
 
 // As the server judges it. What repeats itself only the server sees.
-SourceStatus judge(std::uint64_t sequence, std::int64_t older, std::int64_t stale_after) noexcept {
+SourceStatus judge(std::uint64_t sequence, std::int64_t captured, std::int64_t published,
+                   const net::DirectCamera& limits) noexcept {
     if (sequence == 0) return SourceStatus::never;
     const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
-    return now - older > stale_after ? SourceStatus::stale : SourceStatus::fresh;
+    if (now - std::min(captured, published) > limits.stale_after) return SourceStatus::stale;
+    // The driver may have said any time: their difference need not fit.
+    const bool ahead = captured > published && static_cast<std::uint64_t>(captured) - static_cast<std::uint64_t>(published) >
+                                                   static_cast<std::uint64_t>(limits.ahead_tolerance);
+    return ahead ? SourceStatus::ahead : SourceStatus::fresh;
 }
 
 template <class Matrix>
@@ -162,7 +167,7 @@ void DirectSeat::fill(Camera& from, core::View view, Pin& pin, CameraInfo& to) {
     to.timestamp = image.sequence > 0 ? seconds(image.captured) : 0.0;
     to.missed = from.last > 0 && image.sequence > from.last ? image.sequence - from.last - 1 : 0;
     from.last = std::max(from.last, image.sequence);
-    to.status = judge(image.sequence, std::min(image.captured, image.published), layout.stale_after);
+    to.status = judge(image.sequence, image.captured, image.published, layout);
     to.image_shape.assign({layout.height, layout.width, layout.channels});
     if (layout.two_dimensional) to.image_shape.pop_back();
     to.image_dtype = to_string(layout.image_dtype);

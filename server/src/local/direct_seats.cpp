@@ -17,9 +17,11 @@ net::DirectLayout layout_of(const Engine& engine) {
     for (std::size_t i = 0; i < engine.cameras().size(); ++i) {
         const CameraConfig& config = engine.cameras()[i];
         if (config.encoding != FrameEncoding::raw) continue;
-        const auto stale = std::chrono::duration_cast<std::chrono::nanoseconds>(engine.stale_after(i));
+        using Nanoseconds = std::chrono::nanoseconds;
+        const auto stale = std::chrono::duration_cast<Nanoseconds>(engine.stale_after(i));
+        const auto ahead = std::chrono::duration_cast<Nanoseconds>(engine.options().capture_ahead_tolerance);
         layout.cameras.push_back({config.name, config.height, config.width, config.channels, config.two_dimensional,
-                                  config.image_dtype, config.depth_dtype, config.depth_unit, stale.count(),
+                                  config.image_dtype, config.depth_dtype, config.depth_unit, stale.count(), ahead.count(),
                                   engine.guest_camera(i)});
     }
     return layout;

@@ -95,7 +95,9 @@ void Session::read() {
     reading_ = true;
     bool more = true;
     for (int i = 0; more && i < at_once; ++i) {
-        if (phase_ == Phase::open && !conversation_->wants_message(Clock::now())) {
+        // Who has been offered a page sends no message before it has mapped it, and waits until it is heard.
+        const bool offered = seat_ && seat_->offered();
+        if (phase_ == Phase::open && !offered && !conversation_->wants_message(Clock::now())) {
             reading_ = false;
             if (hung_up_) finish(Cause::broken, "hung up");
             return;  // read_on() follows
@@ -131,7 +133,10 @@ bool Session::take_packet() {
     }
     switch (kind) {
         case PacketKind::part:
-        case PacketKind::message: on_message(reader_.body(), now); break;
+        case PacketKind::message:
+            if (seat_ && seat_->offered()) return violation("a message came before the page was mapped"), false;
+            on_message(reader_.body(), now);
+            break;
         case PacketKind::release: give_back(reader_.body()); break;
         case PacketKind::bell: wish_for_bell(reader_.body()); break;
         case PacketKind::direct: admit(); break;

@@ -97,7 +97,8 @@ DirectCamera camera(Taker& from, std::uint64_t memory, std::uint64_t page) {
     c.image_dtype = dtype_of(c.name, from.text());
     c.depth_dtype = dtype_of(c.name, from.text());
     c.depth_unit = std::bit_cast<double>(from.number<std::uint64_t>());
-    c.stale_after = static_cast<std::int64_t>(from.number<std::uint64_t>());
+    for (std::int64_t* number : {&c.stale_after, &c.ahead_tolerance})
+        *number = static_cast<std::int64_t>(from.number<std::uint64_t>());
     c.place.view = from.number<std::uint64_t>();
     c.place.hazards = from.number<std::uint64_t>();
     constexpr std::uint64_t word = sizeof(std::uint64_t);
@@ -126,7 +127,7 @@ std::vector<std::uint8_t> direct_layout(const DirectLayout& layout) {
         out.text(to_string(c.image_dtype));
         out.text(to_string(c.depth_dtype));
         out.number(std::bit_cast<std::uint64_t>(c.depth_unit));
-        out.number(static_cast<std::uint64_t>(c.stale_after));
+        for (const std::int64_t number : {c.stale_after, c.ahead_tolerance}) out.number(static_cast<std::uint64_t>(number));
         out.number(c.place.view);
         out.number(c.place.hazards);
         for (const GuestCamera::Buffer& b : c.place.buffers)

@@ -5,14 +5,15 @@
 //     hello     "direct=1" among its lines
 //     welcome   "direct=1": a page follows
 //     server    direct: the layout below, and the descriptor of the page, which is all zero
-//     client    direct: it has mapped the page, for writing
+//     client    direct: it has mapped the page, for writing. Before that, no message
 //     server    direct: u64 number of the occupant, after it has sealed the page; 0: it has none after all
 //
 // The layout, numbers as in local_protocol.hpp:
 //
 //     u64 bytes of the page | u32 cameras | per camera:
 //     u16 length of its name, the name | u32 height, width, channels | u8 two-dimensional | the names of the types of image and
-//     depth, as its own | f64 metres of a unit of depth | i64 nanoseconds after which it is stale
+//     depth, as its own | f64 metres of a unit of depth | i64 nanoseconds after which it is stale, by which a capture
+//     may come after it was published
 //     u64 view, hazards | per buffer (image, depth, intrinsics, extrinsics): u64 slots, stride, count, spare, bytes, stamps
 //
 // Cameras with encoded images are not among them. Offsets as in GuestCamera.
@@ -36,7 +37,7 @@ struct DirectCamera {
     bool two_dimensional{false};
     DType image_dtype{DType::uint8}, depth_dtype{DType::float32};
     double depth_unit{0.0};
-    std::int64_t stale_after{0};  ///< nanoseconds
+    std::int64_t stale_after{0}, ahead_tolerance{0};  ///< nanoseconds
     GuestCamera place;
 };
 
