@@ -209,6 +209,46 @@ TEST(ShortMemory, OfWhoeverFindsAClientGoneTellsTheRobotAllTheSame) {
     EXPECT_TRUE(told("disconnect: no memory"));
 }
 
+TEST(ShortMemory, OfWhoeverFindsThatAClientLeftInOrderLosesWhatItLeftAndTellsTheRobot) {
+    Gate gate;
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot());
+    for (const float value : {1.0F, 2.0F}) talk->say(one_action(value));
+    ASSERT_TRUE(gate.reached());
+    memory_is_short_here = true;
+    fails_every = 1;
+    attempt([&] { talk->conversation->over(robot::Cause::left, "gone", talk->now); });
+    fails_every = 0;
+    memory_is_short_here = false;
+    gate.open();
+    EXPECT_TRUE(stage.server.control.wait([](const auto& events) { return events.back().starts_with("disconnect"); }));
+    EXPECT_EQ(stage.applied(), 1u) << "what nobody could stop any more is not applied";
+}
+
+TEST(ShortMemory, OfWhoeverLetsAClientBeginTellsTheRobotOfItsEndIfOfItsComing) {
+    const std::string peer = "a name that is longer than what a string holds without memory";
+    for (unsigned every = 1; every <= 6; ++every) {
+        Stage stage;
+        const auto talk = Talk::with(stage.robot());
+        ASSERT_TRUE(talk->conversation->take_control(false));
+        std::vector<std::uint8_t> reset;
+        wire::encode_request(RequestType::reset, reset);
+        memory_is_short_here = true;
+        fails_every = every;
+        attempt([&] { talk->conversation->begin(peer, talk->now); });
+        fails_every = 0;
+        memory_is_short_here = false;
+        talk->say(reset);  // which comes to the robot after its coming
+        ASSERT_TRUE(eventually([&] { return stage.called("reset") == 1; }));
+        const bool came = !stage.server.control.get().empty();
+        talk->end(robot::Cause::broken);
+        EXPECT_TRUE(stage.server.control.wait([&](const auto& events) { return events.size() == (came ? 2U : 0U); }))
+            << "every " << every;
+    }
+}
+
 TEST(LargeActions, LeaveNothingOfTheirMemoryBehind) {
     Served<HookedServer> served;
     RawClient client = served.connect();

@@ -75,7 +75,7 @@ TEST(TheWatchdog, CallsForAClientWhoseConnectionsThreadIsBlocked) {
     EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
 }
 
-TEST(TheWatchdog, HasNothingToSayOnceOnDisconnectHasBeenCalled) {
+TEST(TheWatchdog, HasNothingToSayOnceAnOnDisconnectOfTheRobotsOwnHasBeenCalled) {
     Stage stage(timeout_of(milliseconds(20)));
     Stage control(timeout_of(milliseconds(20)));
     const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
@@ -165,14 +165,21 @@ TEST(AChunk, CoversTheTimeThatTheRobotTakesForIt) {
     Stage stage(at_ten_hertz), control(at_ten_hertz);
     const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
     Action chunk = one_action(1);
-    chunk.N = 1000;  // 100 s
-    chunk.data.assign(1000, 1.0f);
+    chunk.N = 500;  // 50 s
+    chunk.data.assign(500, 1.0f);
     talk->say(chunk);
     for (std::uint64_t silences = 1; silences <= 3; ++silences) {  // one alone could come first by chance
         other->say(one_action(1));
         ASSERT_TRUE(eventually([&] { return timeouts(control) == silences; }));
     }
     EXPECT_EQ(timeouts(stage), 0u);
+}
+
+TEST(AChunk, IsBelievedForAMinuteUnlessTheGateSaysHowLongItMayBe) {
+    EXPECT_EQ(robot::time_covered(1 << 20, 10, 0), std::chrono::minutes(1));
+    EXPECT_EQ(robot::time_covered(1000, 10, 1000), std::chrono::seconds(100));
+    EXPECT_EQ(robot::time_covered(50, 10, 0), std::chrono::seconds(5));
+    EXPECT_EQ(robot::time_covered(50, 0, 0), Duration::zero());
 }
 
 TEST(TheDefaults, FitTheDocumentedClient) {

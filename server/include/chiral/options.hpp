@@ -162,7 +162,8 @@ struct ServerOptions {
     /// none of them. A lock of your own in the hooks cannot do that: what waits for it has been let through.
     bool hooks_one_at_a_time = false;
     /// Rows of an action that the robot executes in a second, if it executes chunks by itself: an action of N rows then covers
-    /// N / control_rate_hz seconds more. Zero: every action counts as one moment.
+    /// N / control_rate_hz seconds more, but no more than a minute unless gate.max_chunk says how many rows there may be. Zero: every
+    /// action counts as one moment.
     double control_rate_hz = 0.0;
     /// Messages a second that are read from one client; more of them wait in the network. A client that sends more pings and
     /// pongs than that, which do not wait, is closed with code 1008.

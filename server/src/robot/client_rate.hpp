@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// How often a client sends actions, and so how long its silence may be before it means something. The time is passed in.
+// How long a client may be silent before that means something: by what it sent last, and by how often it does. The time is passed in.
 #pragma once
 
 #include <chiral/time.hpp>
 
 #include <algorithm>
+#include <chrono>
 
 namespace chiral::robot {
+
+/// How long a robot that plays rows at `control_rate_hz`, or at 0 none by itself, is busy with an action. A client is believed for
+/// a minute, unless the robot's gate says how many rows there may be (`max_chunk`, 0 if not).
+inline Duration time_covered(int rows, double control_rate_hz, int max_chunk) noexcept {
+    if (control_rate_hz <= 0.0) return Duration::zero();
+    const std::chrono::duration<double> all(rows / control_rate_hz), believed = std::chrono::minutes(1);
+    return std::chrono::duration_cast<Duration>(max_chunk > 0 ? all : std::min(all, believed));
+}
 
 class ClientRate {
 public:

@@ -25,8 +25,9 @@ bool Control::begin(const std::shared_ptr<Lease>& lease, const std::string& peer
     const std::lock_guard lock(mutex_);
     if (current_ != lease) return false;
     lease->before = std::exchange(last_begun_, lease);
+    Holder holder{peer, Clock::now()};  // before anybody is told: what has begun is ended, and that told, too
     hooks_.push(ActionJob(Connected{lease, peer}));
-    holder_ = Holder{peer, Clock::now()};
+    holder_ = std::move(holder);
     return true;
 }
 
@@ -43,7 +44,13 @@ void Control::end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::s
     else lease->expire(now + options_.departed_action_time);
     if (!begun) return;
     std::erase_if(former_, [](const std::weak_ptr<Lease>& former) { return former.expired(); });
-    if (ending_of(cause).tail == Tail::counts) former_.push_back(lease);
+    if (ending_of(cause).tail == Tail::counts) {
+        try {
+            former_.push_back(lease);
+        } catch (const std::bad_alloc&) {  // nobody could find it to end it: what it left is dropped
+            lease->revoke(cause, reason);
+        }
+    }
     try {
         hooks_.push(ActionJob(Disconnected{lease, reason}));
     } catch (const std::bad_alloc&) {  // whoever was told that it came is told that it has gone, if in fewer words

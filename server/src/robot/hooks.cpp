@@ -55,11 +55,6 @@ private:
     Hooks& hooks_;
 };
 
-Duration covered_by(const Action& action, double control_rate_hz) {
-    if (control_rate_hz <= 0.0) return Duration::zero();
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(action.N / control_rate_hz));
-}
-
 }  // namespace
 
 Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& stats,
@@ -275,8 +270,9 @@ void Hooks::applied(QueuedAction& job) noexcept {
     last_applied_ = job.lease;
     if (options_.action_timeout <= Duration::zero()) return;
     job.lease->rate.sent(job.arrived, options_.action_timeout);
-    const Duration silence = std::max(options_.action_timeout + covered_by(job.action, options_.control_rate_hz),
-                                      job.lease->rate.allowed_silence(options_.action_timeout));
+    const Duration covered = time_covered(job.action.N, options_.control_rate_hz, options_.gate.max_chunk);
+    const Duration silence =
+        std::max(options_.action_timeout + covered, job.lease->rate.allowed_silence(options_.action_timeout));
     watchdog_.applied(Clock::now() + silence);
 }
 
