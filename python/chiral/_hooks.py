@@ -13,20 +13,27 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dis
+import functools
 import inspect
 import logging
 import threading
+import time
 import types
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from . import _wire
+from . import _native, _wire
 
 if TYPE_CHECKING:
     from .server import PolicyServer
 
 log = logging.getLogger("chiral")
+
+# Hooks that stop the robot: they are waited for, however long they take.
+_STOPPING_HOOKS = {"on_disconnect", "on_action_timeout"}
+# For how long what comes after super()._handle() may go on once the server stops, in seconds.
+HANDLE_PATIENCE = 10.0
 
 # What `await`, `async for` and `async with` compile to, from Python 3.10 on.
 _SUSPENDING = {"GET_AWAITABLE", "GET_ANEXT", "GET_AITER", "SEND", "YIELD_FROM", "BEFORE_ASYNC_WITH", "YIELD_VALUE"}
@@ -45,26 +52,83 @@ def cannot_suspend(function: Any) -> bool:
     return known
 
 
+class _NotCalled(Exception):
+    """The client has lost control, or the action has waited too long, before the hook could begin."""
+
+
 class Connection:
     """The client in control, as PolicyServer._handle(ws) gets it: remote_address, and wait_closed()."""
 
-    def __init__(self, peer: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, peer: str, loop: asyncio.AbstractEventLoop, resting: set[asyncio.Task[Any] | None]) -> None:
         host, _, port = peer.rpartition(":")
         self.remote_address: tuple[str, int] = (host.strip("[]"), int(port) if port.isdigit() else 0)
         self.entered = threading.Event()  # the base's _handle() has been reached, or never will be
+        self.reached = False  # it has
+        self.closed_at: float | None = None  # time.monotonic()
         self._closed: asyncio.Future[None] = loop.create_future()
         self._loop = loop
+        self._resting = resting
 
     async def wait_closed(self) -> None:
+        self.reached = True
         self.entered.set()
-        await asyncio.shield(self._closed)
+        task = asyncio.current_task()
+        self._resting.add(task)
+        try:
+            await asyncio.shield(self._closed)
+        finally:
+            self._resting.discard(task)
 
     def _close(self) -> None:
+        self.closed_at = time.monotonic()
+
         def close() -> None:
             if not self._closed.done():
                 self._closed.set_result(None)
 
         self._loop.call_soon_threadsafe(close)
+
+
+class _OnLoop:
+    """A coroutine on the event loop, which a thread of the native server waits for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, run: Callable[[], Coroutine[Any, Any, Any]],
+                 call: _native.PendingCall | None = None) -> None:
+        self._call = call
+        self._task: asyncio.Task[Any] | None = None  # from its first step on
+        self._begun = False
+        self._cancelled = False
+        self._future = asyncio.run_coroutine_threadsafe(self._begin(run), loop)
+
+    async def _begin(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        self._task = asyncio.current_task()
+        if self._call is not None and not self._call.counts():  # other tasks may have kept the loop for any time
+            raise _NotCalled
+        self._begun = True
+        return await run()
+
+    @property
+    def done(self) -> bool:
+        return self._future.done()
+
+    def result(self) -> Any:
+        """Returns when it has ended: one that was cancelled has wound down by then."""
+        try:
+            return self._future.result()
+        except concurrent.futures.CancelledError:
+            if self._call is not None and not self._begun:
+                raise _NotCalled from None
+            raise RuntimeError("cancelled, because the server stops") from None
+
+    def cancel(self) -> None:
+        """On the loop: cancels it, once."""
+        if self._task is not None and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
+
+    def let_go(self) -> None:
+        """Any thread: the loop has ended, and nobody waits any more."""
+        self._future.cancel()
 
 
 class Hooks:
@@ -73,15 +137,17 @@ class Hooks:
     def __init__(self, server: PolicyServer) -> None:
         self._server = weakref.ref(server)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._resting_tasks = 0  # of ours, that only wait: serve() and _handle()
-        self._running: set[concurrent.futures.Future[Any]] = set()
-        self._handling: tuple[Connection, concurrent.futures.Future[Any]] | None = None
+        self._resting: set[asyncio.Task[Any] | None] = set()  # that only wait: serve(), and _handle() in its base
+        self._running: dict[_OnLoop, str] = {}  # with the names of the hooks
+        self._handling: tuple[Connection, _OnLoop] | None = None
+        self._stops_since: float | None = None
 
     # ---- the loop ----
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._resting_tasks = 1
+        self._resting = {asyncio.current_task()}
+        self._stops_since = None
         self.stopping: asyncio.Future[None] = loop.create_future()
 
     def stop(self) -> None:
@@ -97,44 +163,61 @@ class Hooks:
                 loop.call_soon_threadsafe(tell)
 
     def cancel(self) -> None:
-        """Ends the hooks that wait on the loop."""
-        for future in list(self._running):
-            future.cancel()
-        if self._handling is not None:
-            self._handling[1].cancel()
+        """On the loop, now and then while the server stops: ends what waits there, but for what stops the robot."""
+        now = time.monotonic()
+        if self._stops_since is None:
+            self._stops_since = now
+        for waiting, name in self._running.copy().items():
+            if name not in _STOPPING_HOOKS:
+                waiting.cancel()
+        held = self._handling
+        if held is not None:
+            connection, handling = held
+            closed_at = connection.closed_at
+            patience_over = closed_at is not None and now - max(closed_at, self._stops_since) > HANDLE_PATIENCE
+            if not connection.reached or patience_over:
+                handling.cancel()
 
     def detach(self) -> None:
-        self.cancel()
+        """The loop ends: nobody is to wait for it any more."""
         self._loop = None
+        for waiting in self._running.copy():
+            waiting.let_go()
+        handling = self._handling
+        if handling is not None:
+            handling[1].let_go()
 
-    def _on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def _on_loop(self, name: str, run: Callable[[], Coroutine[Any, Any, Any]], call: _native.PendingCall | None) -> Any:
         loop = self._loop
         if loop is None:
-            coroutine.close()
             raise RuntimeError("the server's event loop has ended")
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        self._running.add(future)
+        waiting = _OnLoop(loop, run, call)
+        self._running[waiting] = name
         try:
             if self._loop is None:
-                future.cancel()
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise RuntimeError("cancelled, because the server stops") from None
+                waiting.let_go()
+            return waiting.result()
         finally:
-            self._running.discard(future)
+            del self._running[waiting]
 
-    def _drive(self, hook: Callable[..., Any], *arguments: Any) -> Any:
+    def _drive(self, name: str, hook: Callable[..., Any], arguments: tuple[Any, ...], call: _native.PendingCall | None) -> Any:
         loop = self._loop
         function = getattr(hook, "__func__", hook)
         if inspect.iscoroutinefunction(function) and not (loop is not None and self._may_drive(function, loop)):
-            return self._on_loop(hook(*arguments))
+            return self._on_loop(name, functools.partial(hook, *arguments), call)
         asyncio._set_running_loop(loop)
         try:
+            if call is not None and not call.counts():  # others may have kept the GIL for any time
+                raise _NotCalled
             result = hook(*arguments)
             if not inspect.iscoroutine(result):
                 return result
             if not cannot_suspend(function):  # a plain function that returned a coroutine
-                return self._on_loop(result)
+                try:
+                    return self._on_loop(name, lambda: result, call)
+                finally:
+                    if inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
+                        result.close()
             try:
                 result.send(None)
             except StopIteration as returned:
@@ -153,15 +236,17 @@ class Hooks:
             log.debug("the event loop was closed while a hook ran")
 
     def _may_drive(self, function: Any, loop: asyncio.AbstractEventLoop) -> bool:
-        return cannot_suspend(function) and not loop.get_debug() and len(asyncio.all_tasks(loop)) <= self._resting_tasks
+        return cannot_suspend(function) and not loop.get_debug() and asyncio.all_tasks(loop) <= self._resting
 
-    def _call(self, name: str, *arguments: Any) -> Any:
-        """One hook; an exception goes to the log with its traceback, and to the native server, which closes the connection."""
+    def _call(self, name: str, *arguments: Any, call: _native.PendingCall | None = None) -> Any:
+        """One hook, if `call` still counts when it can begin: else _NotCalled; an exception goes to the log with its traceback, and to the native server, which closes the connection."""
         server = self._server()
         if server is None:
             raise RuntimeError("the PolicyServer object is gone")
         try:
-            return self._drive(getattr(server, name), *arguments)
+            return self._drive(name, getattr(server, name), arguments, call)
+        except _NotCalled:
+            raise
         except BaseException:  # also of sys.exit(): this thread is the server's
             log.exception("%s() of %s failed", name, type(server).__name__)
             raise
@@ -180,17 +265,28 @@ class Hooks:
     def get_metadata(self) -> bytes:
         return _wire.pack_map(self._call("get_metadata"), "metadata")
 
-    def reset(self) -> tuple[tuple[Any, ...], bytes]:
-        result = self._call("reset")
+    # These two move the robot. Each tells whether its hook was called: not if the call no longer counted.
+
+    def reset(self, call: _native.PendingCall) -> tuple[tuple[Any, ...], bytes] | None:
+        self._require_handling()
+        try:
+            result = self._call("reset", call=call)
+        except _NotCalled:
+            return None
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"reset() returned {type(result).__name__}, expected a tuple of Observation and dict")
         return _wire.observation_values(result[0]), _wire.pack_map(result[1], "info")
 
+    def apply_action(self, action: Any, call: _native.PendingCall) -> bool:
+        self._require_handling()
+        try:
+            self._call("apply_action", action, call=call)
+        except _NotCalled:
+            return False
+        return True
+
     def get_obs(self) -> tuple[Any, ...]:
         return _wire.observation_values(self._call("get_obs"))
-
-    def apply_action(self, action: Any) -> None:
-        self._call("apply_action", action)
 
     # These come in their place among the actions. They wait for no other hook: a get_obs() that blocks is no reason not to stop.
 
@@ -217,34 +313,41 @@ class Hooks:
 
     def _begin_handling(self, peer: str, loop: asyncio.AbstractEventLoop) -> None:
         server = self._server()
-        connection = Connection(peer, loop)
+        connection = Connection(peer, loop, self._resting)
 
         async def handle() -> None:
             try:
                 await server._handle(connection)  # type: ignore[union-attr]
-            except asyncio.CancelledError:
-                raise
             except Exception:
                 log.exception("_handle() of %s failed", type(server).__name__)
+                raise
             finally:
                 connection.entered.set()
 
-        future = asyncio.run_coroutine_threadsafe(handle(), loop)
-        self._handling = (connection, future)
-        self._resting_tasks += 1
+        handling = _OnLoop(loop, handle)
+        self._handling = (connection, handling)
         while not connection.entered.wait(0.1):  # what comes before super()._handle() comes before the first action
             if self._loop is None:
-                return
+                handling.let_go()
+            if handling.done:
+                break
+        if not connection.reached:
+            handling.result()  # raises what it has raised
+            raise RuntimeError("_handle() returned without `await super()._handle(ws)`, and with it ends the connection")
+
+    def _require_handling(self) -> None:
+        handling = self._handling
+        if handling is not None and handling[1].done:
+            raise RuntimeError("_handle() has ended, and with it the connection")
 
     def _end_handling(self) -> None:
         if self._handling is None:
             return
-        connection, future = self._handling
+        connection, handling = self._handling
         try:
             connection._close()
-            future.result()  # what comes after super()._handle() comes before the next client
-        except (concurrent.futures.CancelledError, RuntimeError):
-            log.debug("the event loop ended before _handle() did")
+            handling.result()  # what comes after super()._handle() comes before the next client
+        except Exception as error:  # its own has been logged
+            log.debug("_handle() ended early: %s", error)
         finally:
             self._handling = None
-            self._resting_tasks -= 1

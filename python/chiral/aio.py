@@ -32,10 +32,15 @@ class AsyncPolicyClient:
     def __init__(self, uri: str | None = None, protocol: str = "websocket", **options: Any) -> None:
         self._client = PolicyClient(uri, protocol, **options)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="chiral-client")
+        # Requests may wait for as long as a reset takes: actions pass them by, and close() ends them.
+        self._action_thread = ThreadPoolExecutor(1, thread_name_prefix="chiral-actions")
 
     async def _wait_for(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        return await self._wait_on(self._threads, call, *arguments)
+
+    async def _wait_on(self, threads: ThreadPoolExecutor | None, call: Callable[..., Result], *arguments: Any) -> Result:
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, functools.partial(call, *arguments))
+        future = loop.run_in_executor(threads, functools.partial(call, *arguments))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -50,7 +55,7 @@ class AsyncPolicyClient:
         return self
 
     async def close(self) -> None:
-        await self._wait_for(self._client.close)
+        await self._wait_on(None, self._client.close)
 
     async def __aenter__(self) -> AsyncPolicyClient:
         return await self.connect()
@@ -67,9 +72,9 @@ class AsyncPolicyClient:
     async def get_obs(self, want: Want | Mapping[str, Any] | None = None) -> Observation:
         return await self._wait_for(self._client.get_obs, want)
 
-    def observe(self) -> AbstractAsyncContextManager[Observation]:
+    def observe(self, camera: str | None = None) -> AbstractAsyncContextManager[Observation]:
         """`async with client.observe() as obs:` one observation for the length of a block."""
-        return _ObservedBlock(self._client.observe(), self._wait_for)
+        return _ObservedBlock(self._client.observe(camera), self._wait_for)
 
     async def wait_frame(self, camera: str, after: int, timeout: float) -> int | None:
         return await self._wait_for(self._client.wait_frame, camera, after, timeout)
@@ -87,7 +92,7 @@ class AsyncPolicyClient:
         await self._wait_for(self._client.stop_obs_stream)
 
     async def apply_action(self, action: npt.ArrayLike, obs_timestamps: dict[str, float] | None = None) -> None:
-        await self._wait_for(self._client.apply_action, action, obs_timestamps)
+        await self._wait_on(self._action_thread, self._client.apply_action, action, obs_timestamps)
 
     async def start_action_dispatch(self, hz: float = 10.0) -> None:
         await self._wait_for(self._client.start_action_dispatch, hz)
@@ -96,7 +101,7 @@ class AsyncPolicyClient:
         await self._wait_for(self._client.stop_action_dispatch)
 
     async def replace_actions(self, chunk: npt.ArrayLike, obs_timestamps: dict[str, float] | None = None) -> None:
-        await self._wait_for(self._client.replace_actions, chunk, obs_timestamps)
+        await self._wait_on(self._action_thread, self._client.replace_actions, chunk, obs_timestamps)
 
     # These do not wait.
 
@@ -113,6 +118,10 @@ class AsyncPolicyClient:
     @property
     def connected(self) -> bool:
         return self._client.connected
+
+    @property
+    def reads_directly(self) -> bool:
+        return self._client.reads_directly
 
     @property
     def queued_actions(self) -> int:

@@ -151,8 +151,9 @@ class PolicyServer(abc.ABC):
         action; also while another hook waits, and by the default on_disconnect(). Default: nothing."""
 
     async def _handle(self, ws: Connection) -> None:
-        """Lasts as long as the connection of the client in control. Override it around `await super()._handle(ws)` to do
-        something when the client has gone."""
+        """Lasts as long as the connection of the client in control, which ends with it. Override it around
+        `await super()._handle(ws)`: what comes before that comes before the first action, and what comes after it before the next
+        client. If the server stops, it has 10 s for the latter, and is then cancelled."""
         await ws.wait_closed()
 
     # ---- running ----
@@ -167,23 +168,26 @@ class PolicyServer(abc.ABC):
         loop = asyncio.get_running_loop()
         native, hooks = self._chiral_native, self._chiral_hooks
         hooks.attach(loop)
-        native.serve(self.host, self.port)
-        self.port = native.port
         ended: asyncio.Future[None] = loop.create_future()
         try:
+            native.serve(self.host, self.port)
+            self.port = native.port
             threading.Thread(target=_tell_end, args=(native, loop, ended), name="chiral-end", daemon=True).start()
-        except BaseException:  # nobody would tell of its end, and it would serve on beside a run() that has raised
-            native.stop()
+        except BaseException:  # also of a signal's handler: it would serve on beside a run() that has raised
             hooks.detach()
+            if native.give_up():
+                native.wait()
             raise
         try:
             await asyncio.wait([ended, hooks.stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
             native.stop()
-            while not ended.done():  # hooks that wait on this loop are ended, those that compute are waited for
-                hooks.cancel()
-                await asyncio.wait([ended], timeout=0.1)
-            hooks.detach()
+            try:
+                while not ended.done():  # hooks that wait on this loop are ended, those that compute are waited for
+                    hooks.cancel()
+                    await asyncio.wait([ended], timeout=0.1)
+            finally:  # also if it is cancelled once more
+                hooks.detach()
 
     def start(self) -> PolicyServer:
         """Serves on threads of its own; returns when the port is open. Raises like run(). Also: `with MyServer() as server`."""

@@ -126,7 +126,7 @@ nb::object get_obs(const ClientHandle& self, const std::optional<nb::bytes>& req
 // An observation of that camera alone.
 nb::object get_camera(const ClientHandle& self, const std::string& name) {
     auto observation = std::make_shared<Observation>();
-    self.block([&](PolicyClient& client) { client.get_camera(name, observation->cameras.emplace_back()); });
+    self.ask([&](PolicyClient& client) { client.get_camera(name, observation->cameras.emplace_back()); });
     return received(std::move(observation));
 }
 

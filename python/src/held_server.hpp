@@ -5,9 +5,12 @@
 
 #include "interpreter.hpp"
 
+#include <chiral/pending_call.hpp>
 #include <chiral/server.hpp>
 
+#include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,13 +21,41 @@
 
 namespace chiral::python {
 
-class HeldServer final : public PolicyServer, public Endable {
+/// What Python may ask of the call of a hook that moves the robot: on any thread, with the GIL.
+class HeldCall {
+public:
+    bool counts() const noexcept { return call_ != nullptr && call_->counts(); }
+
+    /// Gives it to Python for as long as the call lasts. Made and destroyed on the thread of the hook, with the GIL.
+    class Lent {
+    public:
+        Lent();
+        Lent(const Lent&) = delete;
+        ~Lent() { held_->call_ = nullptr; }
+        nb::handle object() const noexcept { return object_; }
+
+    private:
+        HeldCall* const held_;
+        const nb::object object_;
+    };
+
+private:
+    const PendingCall* call_{PendingCall::of_this_thread()};
+};
+
+class HeldServer final : public PolicyServer, public Endable, public std::enable_shared_from_this<HeldServer> {
 public:
     HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, std::string host, int port,
                ServerOptions options, const ReaderScope& brief_looks, nb::object hooks);
     ~HeldServer() override;
 
     void end() noexcept override { stop(); }
+    std::function<void()> last_hooks() override;
+
+    /// serve(), of which can be known afterwards whether it has succeeded.
+    void begin_serving();
+    /// Stops what begin_serving() has begun. False if that is nothing.
+    bool give_up() noexcept;
 
     /// Where serve() will listen. Not while it serves.
     void listen_on(std::string host, int port) {
@@ -99,6 +130,7 @@ private:
     struct HooksGrave : Grave {};
 
     HooksGrave* hooks_;
+    std::atomic<bool> begun_{false};
     std::vector<std::unique_ptr<FieldTurns>> camera_turns_;
     std::vector<std::unique_ptr<std::binary_semaphore>> proprio_turns_;
     std::vector<std::unique_ptr<std::binary_semaphore>> slot_turns_;

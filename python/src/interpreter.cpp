@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace chiral::python {
 namespace {
@@ -262,15 +263,58 @@ void drop_buried() noexcept {
     }
 }
 
+namespace {
+
+// Called with the mutex held.
+void end_each() noexcept {
+    for (Endable* endable : interpreter().endables)
+        if (endable->own_process()) endable->end();
+}
+
+// Ends everything, and waits while hooks run: those of a client that was in control are what stops its robot. False: some still do.
+bool end_all(std::chrono::seconds patience) {
+    struct Awaited {
+        std::mutex mutex;
+        std::condition_variable changed;
+        int hooks{0};
+    };
+    const auto awaited = std::make_shared<Awaited>();  // a hook may outlast our patience
+    std::vector<std::function<void()>> waits;
+    {
+        const std::lock_guard lock(interpreter().mutex);
+        end_each();
+        for (Endable* endable : interpreter().endables)
+            if (endable->own_process()) waits.push_back(endable->last_hooks());
+    }
+    std::unique_lock lock(awaited->mutex);
+    for (std::function<void()>& wait : waits) {
+        if (!wait) continue;
+        std::thread([awaited, wait = std::move(wait)] {
+            wait();
+            const std::lock_guard over(awaited->mutex);
+            --awaited->hooks;
+            awaited->changed.notify_all();
+        }).detach();
+        ++awaited->hooks;
+    }
+    return awaited->changed.wait_for(lock, patience, [&] { return awaited->hooks == 0; });
+}
+
+}  // namespace
+
 void shut_down() {
     Interpreter& all = interpreter();
-    all.ending.store(true);
-    constexpr auto patience = std::chrono::seconds(5);
+    std::chrono::seconds patience{5};
     PyThreadState* const state = PyEval_SaveThread();
+    try {
+        if (!end_all(patience))
+            patience = std::chrono::seconds(1);  // a hook that goes on has the interpreter: for the others
+    } catch (const std::exception&) {            // no thread, or no memory: nothing is waited for
+    }
+    all.ending.store(true);
     {
         std::unique_lock lock(all.mutex);
-        for (Endable* endable : all.endables)
-            if (endable->own_process()) endable->end();
+        end_each();  // what has begun meanwhile
         all.section_ended.wait_for(lock, patience, [&] { return all.sections.load() == 0; });
     }
     PyEval_RestoreThread(state);

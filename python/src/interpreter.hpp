@@ -3,7 +3,8 @@
 //
 // CPython ends a thread that asks for the GIL while the interpreter is finalised, by an unwinding that no destructor may see.
 // So nothing of ours may ask for it then: sections that run without the GIL are counted, and shut_down(), which atexit calls
-// while Python still runs, ends what blocks, waits for them, and lets no new ones begin. A hook that is still running Python
+// while Python still runs, ends what blocks, waits for the hooks that stop the robot, lets no new sections begin, and waits for
+// those that there are. A hook that is still running Python
 // code then ends where its thread asks for the GIL: see call_python().
 //
 // References that are dropped where the GIL is not held, on the network thread above all, are kept for whoever holds it next.
@@ -60,6 +61,9 @@ public:
 
     /// Makes what blocks return soon. Called without the GIL.
     virtual void end() noexcept = 0;
+    /// What returns when none of its hooks runs any more, or nothing. Called without the GIL, after end(); what is returned is called
+    /// on a thread of its own, and keeps alive what it needs.
+    virtual std::function<void()> last_hooks() { return {}; }
     /// Throws RuntimeError in a process that was forked off after construction: its threads are the parent's.
     void require_own_process(const char* what) const;
     bool own_process() const noexcept;
@@ -116,7 +120,8 @@ void bury(Grave& grave) noexcept;
 /// Drops what has been buried. Needs the GIL.
 void drop_buried() noexcept;
 
-/// Ends all servers and clients and waits, some seconds at most, for what runs without the GIL. Called by atexit.
+/// Ends all servers and clients, waits for their last hooks, and then for what runs without the GIL: some seconds at most for
+/// each of the two. Called by atexit.
 void shut_down();
 void after_fork_in_child() noexcept;
 

@@ -43,6 +43,8 @@ void require(const Status& status) {
     }
 }
 
+HeldCall::Lent::Lent() : held_(new HeldCall), object_(nb::cast(held_, nb::rv_policy::take_ownership)) {}
+
 // ---- HeldServer ----
 
 HeldServer::HeldServer(std::vector<CameraConfig> cameras, std::vector<ProprioConfig> proprios, std::string host, int port,
@@ -68,6 +70,30 @@ HeldServer::~HeldServer() {
     bury(*hooks_);
 }
 
+std::function<void()> HeldServer::last_hooks() {
+    const std::shared_ptr<HeldServer> self = weak_from_this().lock();
+    if (!self) return {};  // its destructor, which has begun, waits for them
+    return [self] {
+        try {  // hooks that wait on the event loop are Python's to end
+            with_gil([&] { call_python(hooks_of(self->hooks_), "stop", {}); });
+        } catch (const std::exception&) {  // then there are none, or they outlast our patience
+        }
+        self->wait();
+    };
+}
+
+void HeldServer::begin_serving() {
+    begun_.store(false);
+    serve();
+    begun_.store(true);
+}
+
+bool HeldServer::give_up() noexcept {
+    if (!begun_.exchange(false)) return false;
+    stop();
+    return true;
+}
+
 InfoMap HeldServer::get_metadata() {
     InfoMap metadata;
     with_gil([&] { metadata = to_info(call_python(hooks_of(hooks_), "get_metadata", {})); });
@@ -77,7 +103,9 @@ InfoMap HeldServer::get_metadata() {
 std::pair<Observation, InfoMap> HeldServer::reset() {
     std::pair<Observation, InfoMap> result;
     with_gil([&] {
-        const nb::object answer = call_python(hooks_of(hooks_), "reset", {});
+        const HeldCall::Lent call;
+        const nb::object answer = call_python(hooks_of(hooks_), "reset", {call.object()});
+        if (answer.is_none()) throw NotCalled();
         result = {to_observation(answer[0]), to_info(answer[1])};
     });
     declare_encoded(result.first);
@@ -106,8 +134,11 @@ void HeldServer::apply_action(const Action& action) {
     const auto d = static_cast<std::size_t>(action.D);
     const std::array<std::size_t, 2> shape{n, d};
     const std::span<const std::size_t> sizes = n == 1 ? std::span(shape).subspan(1) : std::span(shape);
-    with_gil(
-        [&] { call_python(hooks_of(hooks_), "apply_action", {array_copy(action.data.data(), nb::dtype<float>(), sizes)}); });
+    with_gil([&] {
+        const HeldCall::Lent call;
+        const nb::object array = array_copy(action.data.data(), nb::dtype<float>(), sizes);
+        if (!nb::cast<bool>(call_python(hooks_of(hooks_), "apply_action", {array, call.object()}))) throw NotCalled();
+    });
 }
 
 void HeldServer::on_connect(const std::string& peer) {
@@ -358,6 +389,7 @@ std::shared_ptr<HeldServer> shared_server(nb::handle handle) {
 
 void bind_server(nb::module_& module) {
     nb::class_<HeldObservation>(module, "HeldObservation");
+    nb::class_<HeldCall>(module, "PendingCall").def("counts", &HeldCall::counts);
     nb::class_<ServerHandle>(module, "Server", nb::is_weak_referenceable())
         .def(
             "__init__",
@@ -373,10 +405,11 @@ void bind_server(nb::module_& module) {
             [](const ServerHandle& server, std::string host, int port) {
                 HeldServer* const held = &*server;
                 held->listen_on(std::move(host), port);
-                block_without_gil([held] { held->serve(); }, [] {});
+                block_without_gil([held] { held->begin_serving(); }, [held] { held->stop(); });
             },
             nb::arg("host"), nb::arg("port"))
         .def("stop", [](const ServerHandle& server) { server->stop(); })
+        .def("give_up", [](const ServerHandle& server) { return server->give_up(); })
         .def("wait",
              [](const ServerHandle& server) {
                  HeldServer* const held = &*server;

@@ -16,7 +16,7 @@ import chiral
 import numpy as np
 import pytest
 
-from conftest import SmallRobot, client_of, eventually
+from conftest import DEADLINE, SmallRobot, client_of, eventually
 
 
 def test_arrays_lie_in_the_message_and_outlive_the_client(robot: SmallRobot) -> None:
@@ -195,6 +195,30 @@ def test_the_asyncio_client_has_every_name_of_the_other_with_its_arguments() -> 
                 for name, value in vars(client).items() if not name.startswith("_")}
 
     assert public(chiral.AsyncPolicyClient) == public(chiral.PolicyClient) and len(public(chiral.PolicyClient)) > 15
+
+
+def test_calls_that_wait_keep_neither_an_action_nor_the_end_of_a_client_from_starting() -> None:
+    class Robot(SmallRobot):
+        go_on = threading.Event()
+
+        def reset(self) -> Any:  # as a person who sets the scene
+            assert self.go_on.wait(DEADLINE)
+            return self._make_obs(), {}
+
+    async def main(port: int) -> None:
+        env = await chiral.AsyncPolicyClient(f"ws://127.0.0.1:{port}", connect_timeout=DEADLINE).connect()
+        resets = [asyncio.ensure_future(env.reset()) for _ in range(8)]
+        await asyncio.sleep(0)
+        await env.apply_action([1])
+        await env.close()
+        ended = await asyncio.gather(*resets, return_exceptions=True)
+        assert all(isinstance(end, chiral.ConnectionError) for end in ended)
+
+    with Robot() as server:
+        try:
+            asyncio.run(asyncio.wait_for(main(server.port), DEADLINE / 2))
+        finally:
+            server.go_on.set()
 
 
 def test_the_asyncio_client_observes_in_blocks_and_waits_for_frames(tmp_path: pathlib.Path) -> None:

@@ -158,6 +158,53 @@ def test_ctrl_c_leaves_a_server_that_serves(serving: str) -> None:
     assert child.returncode == 0 and out == "interrupted\n", err
 
 
+def test_ctrl_c_lets_what_stops_the_robot_come_to_its_end() -> None:
+    child = process("""
+        class Arm(Robot):
+            async def on_disconnect(self, reason):
+                for _ in range(3):
+                    await asyncio.sleep(0.1)  # as an arm that is slowed down
+                print("on_disconnect ended", flush=True)
+            async def _handle(self, ws):
+                try:
+                    await super()._handle(ws)
+                    await asyncio.sleep(0.3)
+                    print("_handle ended", flush=True)
+                finally:
+                    await asyncio.sleep(0)
+                    print("and its finally", flush=True)
+        server = Arm()
+        def use():
+            while server.port == 0:
+                time.sleep(0.001)
+            use.env = client(server).connect()
+            use.env.reset()
+            print("ready", flush=True)
+        threading.Thread(target=use).start()
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """)
+    out, err = interrupt(child)
+    assert child.returncode == 0 and out == "on_disconnect ended\n_handle ended\nand its finally\ninterrupted\n", out + err
+
+
+def test_a_program_that_ends_by_an_exception_stops_its_robot() -> None:
+    child = process("""
+        class Arm(Robot):
+            async def on_disconnect(self, reason):
+                await asyncio.sleep(0.1)
+                print("stopped", flush=True)
+        server = Arm().start()
+        env = client(server).connect()
+        env.reset()
+        raise ValueError("a bug")
+    """)
+    out, err = child.communicate(timeout=DEADLINE)
+    assert child.returncode == 1 and out == "stopped\n" and "a bug" in err and "Fatal" not in err, out + err
+
+
 @pytest.mark.parametrize(
     "waiting",
     [
@@ -213,6 +260,45 @@ def test_a_request_makes_no_thread() -> None:
         before = set(os.listdir("/proc/self/task"))
         env.get_obs()
         assert server.threads <= before
+
+
+def test_a_look_at_one_camera_makes_no_thread() -> None:
+    class Robot(SmallRobot):
+        threads: set[str] = set()
+
+        def get_obs(self) -> chiral.Observation:
+            self.threads = set(os.listdir("/proc/self/task"))
+            return self._make_obs()
+
+    with Robot() as server, client_of(server) as env:
+        env.get_obs()
+        before = set(os.listdir("/proc/self/task"))
+        with env.observe("wrist"):  # which this server does not lend, and so is asked for
+            pass
+        assert server.threads <= before
+
+
+def test_a_signals_handler_may_send_actions_but_not_ask_what_its_thread_waits_for() -> None:
+    out = run("""
+        told = threading.Event()
+        def handle(*_):
+            for ask in (env.get_obs, env.reset, lambda: env.get_obs({})):
+                try:
+                    ask()
+                except RuntimeError as error:
+                    print("this thread waits" in str(error))
+            env.apply_action([1])
+            told.set()
+        signal.signal(signal.SIGUSR1, handle)
+        class Asking(Robot):
+            def get_obs(self):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert told.wait(60)
+                return self._make_obs()
+        with Asking() as server, client(server) as env:
+            print(env.get_obs()["cam"].image.shape)
+    """)
+    assert out == "True\nTrue\nTrue\n(720, 1280, 3)\n"
 
 
 def test_the_last_reference_may_be_dropped_anywhere() -> None:

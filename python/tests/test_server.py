@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -211,6 +213,93 @@ def test_on_action_timeout_is_called_while_an_action_waits_for_get_obs() -> None
         eventually(lambda: len(server.actions) == 2)
 
 
+class WaitingOnTheLoop(SmallRobot):
+    """Its hooks that move the robot wait, and so run on the event loop."""
+
+    async def reset(self) -> tuple[chiral.Observation, dict[str, Any]]:
+        await asyncio.sleep(0)
+        return await super().reset()
+
+    async def apply_action(self, action: np.ndarray) -> None:
+        await asyncio.sleep(0)
+        await super().apply_action(action)
+
+
+@contextlib.contextmanager
+def the_loop_kept(server: chiral.PolicyServer) -> Iterator[None]:
+    """Something else computes on the server's event loop until the end of the block."""
+    kept, go_on = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        kept.set()
+        assert go_on.wait(DEADLINE)
+
+    loop = server._chiral_hooks._loop
+    assert loop is not None
+    loop.call_soon_threadsafe(keep)
+    assert kept.wait(DEADLINE)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+@pytest.mark.parametrize("request_of", ["apply_action", "reset"])
+def test_a_hook_that_waits_for_the_loop_does_not_begin_once_the_server_stops(request_of: str) -> None:
+    with WaitingOnTheLoop() as server, client_of(server) as env:
+
+        def ask() -> None:
+            with contextlib.suppress(chiral.ConnectionError):
+                env.apply_action([1]) if request_of == "apply_action" else env.reset()
+
+        with the_loop_kept(server):
+            asking = threading.Thread(target=ask)
+            asking.start()
+            eventually(lambda: server._chiral_hooks._running, "the hook to wait for the loop")
+            server.stop()
+        asking.join()
+        server.wait()
+        assert server.actions == [] and server.resets == 0
+        stats = server.stats()
+        assert stats["hook_errors"] == 0 == stats["actions_applied"]
+        assert stats["actions_dropped"] == (1 if request_of == "apply_action" else 0)
+
+
+def test_an_action_that_has_waited_too_long_for_the_loop_is_not_applied() -> None:
+    delay = 0.2
+    with WaitingOnTheLoop(max_action_delay=delay) as server, client_of(server) as env:
+        with the_loop_kept(server):
+            env.apply_action([1])
+            eventually(lambda: server._chiral_hooks._running or server.stats()["actions_late"])
+            time.sleep(delay)
+        eventually(lambda: server.stats()["actions_late"] == 1)
+        extra = env.get_obs().extra  # it goes on, and the client is told
+        assert extra["chiral.actions_late"] == 1
+        assert server.actions == [] and server.stats()["hook_errors"] == 0 == server.stats()["actions_applied"]
+
+
+def test_an_action_that_waits_for_the_interpreter_is_not_applied_once_the_server_stops() -> None:
+    with SmallRobot() as server, client_of(server) as env:
+        env.start_action_dispatch(hz=1000)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(DEADLINE)  # this thread keeps the interpreter until it waits for something
+        try:
+            env.put_action([1])
+            deadline = time.monotonic() + DEADLINE
+            while server.stats()["actions_received"] == 0:
+                assert time.monotonic() < deadline
+            admitted = time.monotonic() + 0.1  # it is, but for a machine on which this shows nothing
+            while time.monotonic() < admitted:
+                pass
+            server.stop()
+            applied = len(server.actions)
+        finally:
+            sys.setswitchinterval(interval)
+        server.wait()
+        assert len(server.actions) == applied == server.stats()["actions_applied"]
+        assert server.stats()["hook_errors"] == 0
+
+
 def test_only_a_coroutine_without_await_is_driven_in_place() -> None:
     from chiral._hooks import cannot_suspend
 
@@ -291,6 +380,78 @@ def test_an_exception_of_what_only_listens_is_logged_and_the_next_client_is_serv
             return True
 
         eventually(served)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_client_whose_handle_ends_before_its_base_does_not_get_control(raises: bool) -> None:
+    class Robot(SmallRobot):
+        async def _handle(self, ws: Any) -> None:
+            await asyncio.sleep(0)
+            if raises:
+                raise ValueError("the arm is not enabled")
+
+    with Robot() as server:
+        told = "ValueError: the arm is not enabled" if raises else "_handle.. returned without"
+        with pytest.raises(ConnectionError, match=told), client_of(server) as env:
+            env.reset()
+        assert server.resets == 0
+
+
+def test_a_client_whose_handle_has_ended_moves_the_robot_no_more() -> None:
+    class Robot(SmallRobot):
+        async def _handle(self, ws: Any) -> None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(super()._handle(ws), 0.01)
+
+    with Robot() as server, client_of(server) as env:
+        deadline = time.monotonic() + DEADLINE
+        with pytest.raises(ConnectionError, match="_handle"):
+            while time.monotonic() < deadline:
+                env.reset()
+
+
+def test_hooks_do_not_run_beside_a_handle_that_has_not_reached_its_base() -> None:
+    class Robot(SmallRobot):
+        threads: list[str] = []
+
+        async def _handle(self, ws: Any) -> None:
+            self.asked = asyncio.Event()
+            self.handling.set()
+            await self.asked.wait()
+            await super()._handle(ws)
+
+        async def get_metadata(self) -> dict[str, Any]:
+            self.threads.append(threading.current_thread().name)
+            asyncio.get_running_loop().call_soon_threadsafe(self.asked.set)
+            return {}
+
+        handling = threading.Event()
+
+    with Robot() as server, client_of(server) as env:
+        assert server.handling.wait(DEADLINE)
+        env.get_metadata()
+        assert server.threads == ["chiral-hooks"]
+
+
+def test_a_handle_that_does_not_end_is_cancelled_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chiral._hooks, "HANDLE_PATIENCE", 0.05)
+
+    class Robot(SmallRobot):
+        told: list[str] = []
+
+        async def _handle(self, ws: Any) -> None:
+            await super()._handle(ws)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0.01)
+                self.told.append("wound down")
+
+    with Robot() as server, client_of(server) as env:
+        env.reset()
+        server.stop()
+        server.wait()
+        assert server.told == ["wound down"]
 
 
 @pytest.mark.parametrize(
@@ -493,6 +654,52 @@ def test_a_server_that_has_no_thread_to_wait_for_its_end_serves_nobody(monkeypat
             server.run()
     with pytest.raises(chiral.ConnectionError):
         client_of(server, connect_timeout=0.2).connect()
+    server.wait()
+
+
+def test_a_server_that_is_interrupted_as_it_begins_serves_nobody_and_may_be_served_again() -> None:
+    server = SmallRobot()
+    native = server._chiral_native
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(native, name)
+
+        def serve(self, host: str, port: int) -> None:
+            native.serve(host, port)
+            server.port = native.port
+            raise KeyboardInterrupt  # as a signal's handler does at any time
+
+    server._chiral_native = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        server.run()
+    with pytest.raises(chiral.ConnectionError):
+        client_of(server, connect_timeout=0.2).connect()
+    server._chiral_native = native
+    with server, client_of(server) as env:
+        env.reset()
+
+
+def test_a_serve_that_is_cancelled_twice_leaves_no_hook_to_wait_for_its_loop() -> None:
+    server = BusyObserving()
+
+    async def main() -> None:
+        serving = asyncio.create_task(server.serve())
+        while server._chiral_native.port == 0:
+            await asyncio.sleep(0.001)
+        server.port = server._chiral_native.port
+        env = client_of(server).connect()
+        with server.held(env):  # a hook that is waited for
+            serving.cancel()
+            while server._chiral_hooks._stops_since is None:  # it waits for that hook
+                await asyncio.sleep(0.001)
+            serving.cancel()
+            await asyncio.wait([serving], timeout=DEADLINE)
+            assert serving.cancelled()
+            assert server._chiral_hooks._loop is None
+        env.close()
+
+    asyncio.run(main())
     server.wait()
 
 

@@ -119,6 +119,20 @@ TEST(TheActionGate, LimitsTheStepFromTheLastRowThatPassedNotFromARejectedOne) {
     EXPECT_EQ(check(gate, rows(1, {-100})).verdict, Verdict::pass);
 }
 
+TEST(TheActionGate, LimitsTheStepFromTheRowBeforeAnActionThatWasTakenBack) {
+    ActionGateOptions options;
+    options.dimension = 1;
+    options.max_step = {0.5};
+    ActionGate gate(options, two_cameras());
+    EXPECT_EQ(check(gate, rows(1, {7})).verdict, Verdict::pass);
+    gate.take_back();
+    EXPECT_EQ(check(gate, rows(1, {1})).verdict, Verdict::pass) << "the first that stays may be anywhere";
+    EXPECT_EQ(check(gate, rows(1, {1.5f})).verdict, Verdict::pass);
+    gate.take_back();
+    EXPECT_EQ(check(gate, rows(1, {2})).verdict, Verdict::rejected) << "the robot is at 1 still";
+    EXPECT_EQ(check(gate, rows(1, {1.5f})).verdict, Verdict::pass);
+}
+
 TEST(TheActionGate, ClampsAStepTowardsItsTargetAndNeverOutOfTheLimits) {
     ActionGateOptions options;
     options.dimension = 1;

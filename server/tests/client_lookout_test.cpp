@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <future>
+#include <stdexcept>
+#include <utility>
 
 namespace chiral::test {
 namespace {
@@ -109,6 +111,60 @@ TEST(ClientLookout, MayLeaveWhileTheServerDoesNotRead) {
     expect_left(client, [&] {
         for (int i = 0; i < 1000; ++i) client.apply_action(action);
     });
+    done.happen();
+}
+
+TEST(ClientLookout, MaySendActionsButNotAskWhatItsThreadWaitsFor) {
+    ScriptedServer server([&](Peer& peer) {
+        peer.accept();
+        peer.expect_request(RequestType::obs_request);
+        peer.expect_request(RequestType::apply_action);
+        peer.send(obs_response(1));
+        peer.wait_for_close();
+    });
+    PolicyClient client(server.uri(), quiet_options());
+    client.connect();
+    bool looked = false;
+    const Lookout lookout([&] {
+        if (std::exchange(looked, true)) return;
+        EXPECT_THROW(client.get_obs(), std::logic_error);
+        EXPECT_THROW(client.get_obs(Want{}), std::logic_error);
+        EXPECT_THROW(client.reset(), std::logic_error);
+        Action action;
+        action.N = action.D = 1;
+        action.data = {1.0f};
+        EXPECT_THROW(client.step(action), std::logic_error);
+        client.apply_action(action);
+    });
+    expect_sample(client.get_obs(), 1);
+    EXPECT_TRUE(looked);
+}
+
+TEST(ClientLookout, MaySendAnActionWhileOneWaitsForRoom) {
+    Happening done;
+    ScriptedServer server([&](Peer& peer) {
+        peer.accept();
+        done.wait();
+    });
+    PolicyClient client(server.uri(), quiet_options());
+    client.connect();
+    Action action;
+    action.N = 1;
+    action.D = 1 << 18;
+    action.data.resize(1 << 18);
+    int looks = 0;
+    {
+        const Lookout lookout([&] {
+            if (++looks == 2) throw Enough{};  // in the one below, which waits for room like the one that it interrupts
+            client.apply_action(action);
+        });
+        EXPECT_THROW(
+            {
+                for (int i = 0; i < 1000; ++i) client.apply_action(action);
+            },
+            Enough);
+    }
+    EXPECT_EQ(looks, 2);
     done.happen();
 }
 

@@ -2,6 +2,8 @@
 // Hooks that run one at a time: whoever waits for its turn is judged when it has it, and keeps nobody from stopping the robot.
 #include "conversations.hpp"
 
+#include <chiral/pending_call.hpp>
+
 #include <atomic>
 
 namespace chiral::test {
@@ -80,6 +82,33 @@ TEST(AnActionThatWaitsForItsTurn, KeepsNeitherTheTimeoutNorTheDepartureWaiting) 
     EXPECT_TRUE(held.told("disconnect: gone"));
     held.let_go_on();
     EXPECT_EQ(held.stage.applied(), 1U);
+}
+
+// As a hook does that waits for an interpreter.
+TEST(AHookThatWaitsBeforeItBegins, IsAsIfItHadNotBeenCalledOnceTheClientHasLostControl) {
+    Gate gate;
+    std::atomic<int> counted{0};
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action& action) {
+                        const PendingCall& call = *PendingCall::of_this_thread();
+                        if (action.data.at(0) != 1) gate.pass();
+                        if (!call.counts()) throw NotCalled();
+                        ++counted;
+                    };
+                });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->say(one_action(2));
+    EXPECT_TRUE(gate.reached());
+    stage.robot().stop();
+    gate.open();
+    stage.robot().hooks.join();
+    EXPECT_EQ(counted.load(), 1);
+    EXPECT_EQ(stage.applied(), 1U);
+    EXPECT_EQ(stage.stats.actions_dropped.load(), 1U);
+    EXPECT_EQ(stage.stats.hook_errors.load(), 0U);
+    EXPECT_EQ(PendingCall::of_this_thread(), nullptr);
 }
 
 TEST(HooksOneAtATime, NeverMeetAndAllHaveTheirTurn) {

@@ -14,8 +14,9 @@
 namespace chiral {
 
 /// While it lives, requests and actions of every PolicyClient on this thread call `look` each time that they have waited for
-/// `period`: for their turn, for room to send, or for the answer. Nothing is locked then. An exception of `look` leaves the call and
-/// ends the connection, because the answer could still come. The others do not look: connect(), close(), wait_obs(), wait_frame(),
+/// `period`: for their turn, for room to send, or for the answer. Nothing is locked then. `look` may send
+/// actions, but a request of the client whose answer or turn is waited for throws std::logic_error. An exception of `look` leaves
+/// the call and ends the connection, because the answer could still come. The others do not look: connect(), close(), wait_obs(), wait_frame(),
 /// and what begins and ends streams. Of several on one thread the youngest looks; made and destroyed on that thread.
 class CHIRAL_API Lookout {
 public:

@@ -101,7 +101,7 @@ struct PolicyClient::Impl {
 
     std::mutex action_mutex;
     Action scratch;
-    std::vector<std::uint8_t> action_message;
+    std::vector<std::uint8_t> action_message;  // memory for the next one
 
     std::mutex wanted_mutex;
     std::shared_ptr<client::WantedObservations> wanted_last;
@@ -207,9 +207,15 @@ void PolicyClient::step(const Action& action, StepResult& result) {
 
 void PolicyClient::apply_action(const Action& action) {
     const std::shared_ptr<client::Connection> connection = impl_->connector.current();
+    std::vector<std::uint8_t> message;
+    {
+        std::lock_guard lock(impl_->action_mutex);
+        message.swap(impl_->action_message);
+        wire::encode_apply_action(impl_->with_times(action), Impl::one_dimensional, message);
+    }
+    connection->send_action(message);  // which may wait, and the lookout of this thread send another one meanwhile
     std::lock_guard lock(impl_->action_mutex);
-    wire::encode_apply_action(impl_->with_times(action), Impl::one_dimensional, impl_->action_message);
-    connection->send_action(impl_->action_message);
+    impl_->action_message.swap(message);
 }
 
 // ---- streams ----

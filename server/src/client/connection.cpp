@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <stdexcept>
 
 namespace chiral::client {
 
@@ -144,7 +145,24 @@ bool Connection::show(const std::string& camera, CameraInfo& info) {
 
 // ---- asking ----
 
-Connection::Exchange::Exchange(Connection& connection) : connection_(connection) {
+thread_local const Connection::Exchange::Asking* Connection::Exchange::innermost_ = nullptr;
+
+Connection::Exchange::Asking::Asking(const Connection& connection) : on(connection), before(innermost_) {
+    on.require_not_asking();
+    innermost_ = this;
+}
+
+Connection::Exchange::Asking::~Asking() { innermost_ = before; }
+
+void Connection::require_not_asking() const {
+    for (const Exchange::Asking* asking = Exchange::innermost_; asking != nullptr; asking = asking->before)
+        if (&asking->on == this)
+            throw std::logic_error(address_ +
+                                   ": this thread waits for an answer already: what is called meanwhile, such as "
+                                   "a signal's handler, may send actions, but not ask");
+}
+
+Connection::Exchange::Exchange(Connection& connection) : asking_(connection), connection_(connection) {
     std::unique_lock lock(connection.mutex_);
     const std::uint64_t ticket = connection.next_ticket_++;
     connection.wait(lock, connection.changed_, TimePoint::max(),

@@ -67,10 +67,13 @@ public:
     /// Closes because of what the server did, and throws ConnectionError.
     [[noreturn]] void fail(std::uint16_t code, const std::string& reason);
 
+    /// Throws std::logic_error if this thread asks already, and waits: its lookout must not. Its turn would never come.
+    void require_not_asking() const;
+
     /// A turn: one request and its answer.
     class Exchange {
     public:
-        /// Waits for its turn.
+        /// Waits for its turn. Throws like require_not_asking().
         explicit Exchange(Connection& connection);
         ~Exchange();
         Exchange(const Exchange&) = delete;
@@ -88,6 +91,20 @@ public:
         wire::Response& response() noexcept { return connection_.response_; }
 
     private:
+        /// That this thread asks, also while it waits for its turn.
+        class Asking {
+        public:
+            explicit Asking(const Connection& connection);
+            Asking(const Asking&) = delete;
+            ~Asking();
+
+            const Connection& on;
+            const Asking* const before;
+        };
+
+        friend class Connection;
+        static thread_local const Asking* innermost_;
+        const Asking asking_;
         Connection& connection_;
     };
 

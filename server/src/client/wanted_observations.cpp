@@ -9,6 +9,7 @@
 namespace chiral::client {
 
 void WantedObservations::get(Observation& obs) {
+    connection_->require_not_asking();  // who does has the lock
     const std::lock_guard lock(mutex_);
     const bool keep = request_.want.only_if_newer;
     if (keep) request_.have = unpacker_.have();

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 namespace chiral::robot {
 namespace {
@@ -77,6 +78,7 @@ ActionGate::ActionGate(const ActionGateOptions& options, const std::vector<Camer
             std::any_of(cameras_.begin(), cameras_.end(), [&](const Camera& camera) { return camera.name == limit.first; }),
             "max_camera_age names '" + limit.first + "', which is no camera of this robot");
     if (judges_steps_) last_.resize(static_cast<std::size_t>(options.dimension));
+    before_last_ = last_;
 }
 
 std::optional<std::string> ActionGate::shape_objection(const Action& action) const {
@@ -165,8 +167,9 @@ ActionGate::Verdict ActionGate::check(Action& action, TimePoint now, std::string
         previous = values;
     }
     if (judges_steps_ && previous) {
-        std::copy_n(previous, columns, last_.begin());
-        has_last_ = true;
+        std::copy_n(previous, columns, before_last_.begin());
+        last_.swap(before_last_);
+        had_last_ = std::exchange(has_last_, true);
     }
     return verdict;
 }

@@ -29,6 +29,11 @@ public:
     /// decided: the one for which the action was rejected, or the first for which it was clamped. After an action that was
     /// rejected, the step of the next one still counts from the one before it.
     Verdict check(Action& action, TimePoint now, std::string& reason);
+    /// The action that was let through last was not executed after all: the step of the next one counts from the one before it.
+    void take_back() noexcept {
+        last_.swap(before_last_);
+        has_last_ = had_last_;
+    }
     /// Forgets the last action: the next one may be any step away.
     void forget() noexcept { has_last_ = false; }
 
@@ -54,7 +59,8 @@ private:
     bool judges_age_;
     bool judges_steps_;
     std::vector<float> last_;  // the last row that passed, where steps are judged: as many values as an action must have
-    bool has_last_{false};
+    std::vector<float> before_last_;
+    bool has_last_{false}, had_last_{false};
 };
 
 }  // namespace chiral::robot

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "robot/hooks.hpp"
 
-#include "imaging/plain.hpp"
+#include "robot/hook_call.hpp"
 
+#include <chiral/pending_call.hpp>
 #include <chiral/server.hpp>
 
 #include <algorithm>
 #include <bit>
 #include <chrono>
 #include <exception>
-#include <new>
 #include <utility>
 
 namespace chiral::robot {
@@ -27,35 +27,24 @@ std::string milliseconds(Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()) + " ms";
 }
 
-// Why there is no answer: in a word, if there is no memory for more.
-void refuse(Reply& reply, const char* why) noexcept {
-    try {
-        reply.error = why;
-    } catch (const std::exception&) {
-        reply.error = "no memory";
-    }
-}
+}  // namespace
 
-/// For the pool that makes what is wanted of it.
-class WaitingReply final : public imaging::Customer {
+/// What a hook that moves the robot may ask while it waits to begin.
+class Hooks::MovingCall final : public PendingCall {
 public:
-    WaitingReply(ReplyTicket ticket, Hooks& hooks) noexcept : ticket_(std::move(ticket)), hooks_(hooks) {}
-    bool gone() const noexcept override { return ticket_.unwanted(); }
-    void made(std::string problem) noexcept override {
-        ticket_->error = std::move(problem);
-        try {
-            hooks_.push(ObserverJob(Fulfilled{ticket_}));
-        } catch (const std::bad_alloc&) {
-            ticket_.ready();
-        }
+    MovingCall(Lease& lease, TimePoint arrived, Duration longest_wait) noexcept
+        : lease_(lease), arrived_(arrived), longest_wait_(longest_wait) {}
+    bool counts() const noexcept override {
+        const TimePoint now = Clock::now();
+        return lease_.holds(now) && now - arrived_ <= longest_wait_;
     }
+    Lease& lease() const noexcept { return lease_; }
 
 private:
-    ReplyTicket ticket_;
-    Hooks& hooks_;
+    Lease& lease_;
+    const TimePoint arrived_;
+    const Duration longest_wait_;
 };
-
-}  // namespace
 
 Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& stats,
              std::shared_ptr<ObservationSource> source)
@@ -127,42 +116,18 @@ void Hooks::done(ActionJob&) noexcept {
 
 // ---- calling ----
 
-// For the log, from where nothing may be thrown: left out if there is no memory for the words.
-template <class Words>
-void Hooks::say(Words&& words) noexcept {
-    try {
-        options_.log(words());
-    } catch (const std::exception&) {  // what they are about has been done, and counted
-    }
-}
-
-// What an exception that leaves a hook means: it is counted, the lease ends here and now, then it is said. Returns its text, or
-// nothing.
+// Calls a hook that moves the robot. False: it had to wait before it could begin, and has found that it should not.
 template <class Call>
-std::string Hooks::call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept {
-    std::string problem;
-    const auto failed = [&](const char* how, const char* what) noexcept {
-        stage.leave();
+bool Hooks::call_moving(const MovingCall& pending, const char* hook, std::string& problem, Call&& body) noexcept {
+    bool called = true;
+    problem = call(action_stage_, hook, &pending.lease(), [&] {
         try {
-            problem = std::string(hook) + "() failed" + how + what;
-        } catch (const std::exception&) {
-            problem = "a hook failed";  // fits without memory
+            body();
+        } catch (const NotCalled&) {
+            called = false;
         }
-        count(stats_.hook_errors);  // before anybody can be told of it
-        if (lease) lease->revoke(Cause::hook_failed, problem);
-    };
-    stage.enter(hook);
-    try {
-        call();
-        stage.leave();
-        return problem;
-    } catch (const std::exception& error) {
-        failed(": ", error.what());
-    } catch (...) {
-        failed(" with an unknown exception", "");
-    }
-    say([&] { return problem; });
-    return problem;
+    });
+    return called;
 }
 
 // ---- action thread ----
@@ -190,9 +155,11 @@ void Hooks::call_action_timeout() noexcept {
 
 bool Hooks::is_over(const Lease& lease, TimePoint now) noexcept { return !lease.holds(now) || lease.left; }
 
-bool Hooks::is_late(const QueuedAction& job, TimePoint now) const noexcept {
-    return options_.max_action_delay > Duration::zero() && now - job.arrived > options_.max_action_delay;
+Duration Hooks::longest_wait() const noexcept {
+    return options_.max_action_delay > Duration::zero() ? options_.max_action_delay : Duration::max();
 }
+
+bool Hooks::is_late(const QueuedAction& job, TimePoint now) const noexcept { return now - job.arrived > longest_wait(); }
 
 // While a hook of the request thread keeps it waiting, silence is silence.
 template <class WorthIt>
@@ -208,15 +175,12 @@ Turns::Turn Hooks::turn_for(const QueuedAction& job) {
     return action_turn([&](TimePoint now) { return !is_over(*job.lease, now) && !is_late(job, now); });
 }
 
-Turns::Turn Hooks::request_turn(const ReplyTicket& ticket) {
-    return turns_.wait(Turns::Side::requests, [&] { return !ticket.unwanted(); });
-}
-
 // ---- actions ----
 
-Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
+template <class Judge>
+Hooks::Admission Hooks::judged(QueuedAction& job, Judge&& judge) noexcept {
     try {
-        return judge(job, reason);
+        return judge();
     } catch (const std::exception& error) {  // no memory to name a reason: nothing is let through unjudged
         job.lease->revoke(Cause::hook_failed, error.what());
         count(stats_.actions_dropped);
@@ -224,20 +188,24 @@ Hooks::Admission Hooks::admit(QueuedAction& job, std::string& reason) noexcept {
     }
 }
 
-Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
-    const TimePoint now = Clock::now();
+Hooks::Admission Hooks::judge_time(QueuedAction& job, TimePoint now, std::string& reason) {
     if (is_over(*job.lease, now)) {
         count(stats_.actions_dropped);
         return Admission::over;
     }
-    const Duration waited = now - job.arrived;
     if (is_late(job, now)) {
-        reason = "action has waited for " + milliseconds(waited) + ", expected at most " +
+        reason = "action has waited for " + milliseconds(now - job.arrived) + ", expected at most " +
                  milliseconds(options_.max_action_delay);
         job.lease->report.late(reason);
         say_objection("came too late", stats_.actions_late, reason);
         return Admission::refused;
     }
+    return Admission::pass;
+}
+
+Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
+    const TimePoint now = Clock::now();
+    if (const Admission in_time = judge_time(job, now, reason); in_time != Admission::pass) return in_time;
     const ActionGate::Verdict verdict = job.lease->gate.check(job.action, now, reason);
     if (verdict == ActionGate::Verdict::rejected) {
         job.lease->report.rejected(reason);
@@ -253,7 +221,7 @@ Hooks::Admission Hooks::judge(QueuedAction& job, std::string& reason) {
         count(stats_.actions_dropped);
         return Admission::over;
     }
-    stats_.action_latency.record(waited);
+    stats_.action_latency.record(now - job.arrived);
     return Admission::pass;
 }
 
@@ -276,6 +244,24 @@ void Hooks::applied(QueuedAction& job) noexcept {
     watchdog_.applied(Clock::now() + silence);
 }
 
+// Calls the hook if the action is admitted, and says so: what it had to wait for inside of the hook counts like the queue.
+template <class Call>
+Hooks::Admission Hooks::execute(QueuedAction& job, const char* hook, std::string& problem, Call&& call) noexcept {
+    const Admission admission = judged(job, [&] { return judge(job, reason_); });
+    if (admission != Admission::pass) return admission;
+    if (call_moving(MovingCall(*job.lease, job.arrived, longest_wait()), hook, problem, call)) {
+        applied(job);
+        return Admission::pass;
+    }
+    job.lease->gate.take_back();
+    return judged(job, [&] {
+        const Admission now = judge_time(job, Clock::now(), reason_);
+        if (now != Admission::pass) return now;
+        count(stats_.actions_dropped);  // the hook says so itself
+        return Admission::over;
+    });
+}
+
 // Gives back what it holds of the queue. While it still counts as pending: whoever takes its place finds its memory.
 void Hooks::forget(QueuedAction& job) noexcept {
     queued_bytes_.fetch_sub(job.bytes, std::memory_order_seq_cst);
@@ -285,17 +271,19 @@ void Hooks::forget(QueuedAction& job) noexcept {
 
 void Hooks::run(ApplyAction& job) noexcept {
     const Turns::Turn turn = turn_for(job);
-    if (admit(job, reason_) == Admission::pass) {
-        call(action_stage_, "apply_action", job.lease.get(), [&] { robot_.apply_action(job.action); });
-        applied(job);
-    }
+    std::string problem;  // has been said
+    execute(job, "apply_action", problem, [&] { robot_.apply_action(job.action); });
     forget(job);
 }
 
 void Hooks::run(Step& job) noexcept {
     const Turns::Turn turn = turn_for(job);
     Reply& reply = *job.reply;
-    switch (admit(job, reason_)) {
+    const Admission admission = execute(job, "step", reply.error, [&] {
+        reply.result = robot_.step(job.action);
+        make_plain(reply.result.obs, action_decoder_);
+    });
+    switch (admission) {
         case Admission::over: refuse(reply, "the client is no longer in control"); break;
         case Admission::refused:
             reply.error = call(action_stage_, "make_obs", job.lease.get(), [&] {
@@ -305,12 +293,7 @@ void Hooks::run(Step& job) noexcept {
                 make_plain(reply.result.obs, action_decoder_);
             });
             break;
-        case Admission::pass:
-            reply.error = call(action_stage_, "step", job.lease.get(), [&] {
-                reply.result = robot_.step(job.action);
-                make_plain(reply.result.obs, action_decoder_);
-            });
-            applied(job);
+        case Admission::pass: break;
     }
     forget(job);
     job.reply.ready();
@@ -324,12 +307,13 @@ void Hooks::run(Reset& job) noexcept {
         return job.reply.ready();
     }
     watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
-    reply.error = call(action_stage_, "reset", job.lease.get(), [&] {
+    const bool called = call_moving(MovingCall(*job.lease, Clock::now(), Duration::max()), "reset", reply.error, [&] {
         auto [observation, info] = robot_.reset();
         reply.result.obs = std::move(observation);
         reply.result.info = std::move(info);
         make_plain(reply.result.obs, action_decoder_);
     });
+    if (!called) refuse(reply, "the client is no longer in control");
     if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
     job.reply.ready();
 }
@@ -355,85 +339,6 @@ void Hooks::leave(Lease& lease, const std::string& reason) noexcept {
     if (!lease.met) return;
     watchdog_.disarm();  // the hook says that nobody is in control
     call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(reason); });
-}
-
-// ---- request thread ----
-
-void Hooks::run(RequestJob& job) noexcept {
-    std::visit([this](auto& alternative) { run(alternative); }, job);
-}
-
-void Hooks::run(Observe& job) noexcept {
-    const Turns::Turn turn = request_turn(job.reply);
-    if (job.reply.unwanted()) refuse(*job.reply, "the client has gone");
-    else
-        job.reply->error = call(request_stage_, "get_obs", job.lease.get(), [&] {
-            job.reply->result.obs = robot_.get_obs();
-            if (!job.reply->want) make_plain(job.reply->result.obs, request_decoder_);
-        });
-    observed(job.reply);
-}
-
-// Of cameras that deliver encoded images: a client that says nothing of encodings expects pixels.
-void Hooks::make_plain(Observation& observation, imaging::ImageDecoder& decoder) {
-    for (CameraInfo& camera : observation.cameras) {
-        const std::string problem = imaging::make_plain(camera, decoder);
-        if (problem.empty()) continue;
-        const std::uint64_t errors = stats_.update_errors.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (std::has_single_bit(errors))
-            options_.log("camera '" + camera.name + "': an encoded image cannot be shown: " + problem + " (update error " +
-                         std::to_string(errors) + ")");
-    }
-}
-
-// The reply is ready, or will be when others have made of the observation what is wanted.
-void Hooks::observed(ReplyTicket& ticket) noexcept {
-    Reply& reply = *ticket;
-    if (!reply.want || !reply.error.empty()) return ticket.ready();
-    try {
-        wants_.fulfil(reply.result.obs, reply.want, reply.reduction, std::make_unique<WaitingReply>(ticket, *this));
-    } catch (const std::exception& error) {  // no memory, or no threads
-        refuse(reply, error.what());
-        ticket.ready();
-    }
-}
-
-void Hooks::run(Metadata& job) noexcept {
-    const Turns::Turn turn = request_turn(job.reply);
-    if (job.reply.unwanted()) refuse(*job.reply, "the client has gone");
-    else
-        job.reply->error = call(request_stage_, "get_metadata", job.lease.get(), [&] {
-            job.reply->metadata = robot_.get_metadata();
-            wire::describe_sources(source_->engine().cameras(), source_->engine().proprios(), job.reply->metadata);
-        });
-    job.reply.ready();
-}
-
-// ---- observers' thread ----
-
-void Hooks::run(ObserverJob& job) noexcept {
-    std::visit([this](auto& alternative) { run(alternative); }, job);
-}
-
-void Hooks::run(ObserverLook& job) noexcept {
-    Reply& reply = *job.reply;
-    reply.error.clear();
-    try {
-        reply.result.obs = job.seat->observe();
-        if (!reply.want) make_plain(reply.result.obs, observer_decoder_);
-    } catch (const std::exception& error) {
-        refuse(reply, error.what());
-        say([&] { return "observation for an observer failed: " + reply.error; });
-    }
-    observed(job.reply);
-}
-
-void Hooks::run(ReportSources& job) noexcept {
-    try {
-        job.deliver(source_->report());
-    } catch (const std::exception& error) {
-        say([&] { return std::string("no figures: ") + error.what(); });
-    }
 }
 
 }  // namespace chiral::robot

@@ -6,7 +6,8 @@
 // leaves a hook of a client revokes its lease on the spot, on the thread on which it was thrown.
 //
 // Just before an action reaches its hook, the action thread asks whether the lease still holds, whether the action has waited
-// too long, and what the gate says. So nothing that another thread has yet to be told can let an action through.
+// too long, and what the gate says. So nothing that another thread has yet to be told can let an action through. A hook that has
+// to wait before it begins asks the first two again: see PendingCall.
 #pragma once
 
 #include "imaging/transform.hpp"
@@ -72,6 +73,7 @@ public:
 
 private:
     enum class Admission { pass, refused, over };
+    class MovingCall;
 
     template <class, class>
     friend class HookThread;
@@ -103,8 +105,13 @@ private:
     Turns::Turn request_turn(const ReplyTicket& ticket);
     static bool is_over(const Lease& lease, TimePoint now) noexcept;
     bool is_late(const QueuedAction& job, TimePoint now) const noexcept;
-    Admission admit(QueuedAction& job, std::string& reason) noexcept;
+    Duration longest_wait() const noexcept;
+    template <class Judge>
+    Admission judged(QueuedAction& job, Judge&& judge) noexcept;
     Admission judge(QueuedAction& job, std::string& reason);
+    Admission judge_time(QueuedAction& job, TimePoint now, std::string& reason);
+    template <class Call>
+    Admission execute(QueuedAction& job, const char* hook, std::string& problem, Call&& call) noexcept;
     template <class Words>
     void say(Words&& words) noexcept;
     void say_objection(const char* verdict, std::atomic<std::uint64_t>& counter, const std::string& reason);
@@ -115,6 +122,8 @@ private:
     void forget(QueuedAction& job) noexcept;
     template <class Call>
     std::string call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept;
+    template <class Call>
+    bool call_moving(const MovingCall& pending, const char* hook, std::string& problem, Call&& body) noexcept;
 
     PolicyServer& robot_;
     const ServerOptions& options_;
