@@ -7,6 +7,8 @@
 #include "net/log.hpp"
 #include "raw_http.hpp"
 
+#include <chiral/client.hpp>
+
 #include <malloc.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -191,6 +193,53 @@ TEST(ShortMemory, OfTheHooksLosesClientsAndNeverTheServer) {
         EXPECT_TRUE(eventually([&] { return served->stats().action_timeouts > timeouts; })) << "the watchdog was not called";
         next.close();
     }
+}
+
+TEST(ShortMemory, OfTheEncodersLosesObservationsAndNeverTheServer) {
+    Served<HookedServer> served({camera("wrist", 24, 32, 3, true)});
+    const std::vector<float> depth(24 * 32, 1.2344f);
+    const auto publish = [&](unsigned number) {
+        const std::vector<std::uint8_t> image(24 * 32 * 3, static_cast<std::uint8_t>(number));
+        EXPECT_TRUE(served->update_image(0, image.data(), image.size()));
+        EXPECT_TRUE(
+            served->update_depth(0, reinterpret_cast<const std::uint8_t*>(depth.data()), depth.size() * sizeof(float)));
+    };
+    ClientOptions options;
+    options.log = [](const std::string&) {};
+    options.connect_timeout = options.request_timeout = kDeadline;
+    PolicyClient client("ws://127.0.0.1:" + std::to_string(served->port()), options);
+    Want want;
+    const auto look = [&] {
+        client.connect();
+        return client.get_obs(want);
+    };
+    const std::uint64_t before = failed;
+    memory_is_short_on = "chiral-encode";
+    for (unsigned every = 1; every <= 12; ++every)
+        for (const ImageEncoding encoding :
+             {ImageEncoding::raw, ImageEncoding::jpeg, ImageEncoding::png, ImageEncoding::zstd}) {
+            SCOPED_TRACE(every);
+            want.all = {{12, 12}, Fit::crop, encoding, 90, ColourOrder::rgb, DepthEncoding::millimetres};
+            publish(2 * every);
+            fails_every = every;
+            attempt(look);
+            fails_every = 0;
+            publish(2 * every + 1);  // so that all of it is made again
+            Observation obs;
+            ASSERT_TRUE(eventually([&] {
+                try {
+                    obs = look();
+                    return true;
+                } catch (const std::exception&) {
+                    return false;  // of the connection that was lost before
+                }
+            }));
+            ASSERT_EQ(obs["wrist"].image.size(), 12u * 12 * 3);
+            EXPECT_NEAR(obs["wrist"].image[0], 2 * every + 1, 2);
+            EXPECT_EQ(obs["wrist"].depth_data.size(), 12u * 12 * sizeof(float));
+        }
+    memory_is_short_on = nullptr;
+    EXPECT_GT(failed, before + 12);
 }
 
 TEST(ShortMemory, OfWhoeverFindsAClientGoneTellsTheRobotAllTheSame) {

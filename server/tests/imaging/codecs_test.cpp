@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -165,6 +167,21 @@ TEST(Millimetres, RoundToTheNearestAndMarkWhatWasNotMeasured) {
     float back = 0;
     to_metres(&millimetres[7], 1, &back);
     EXPECT_FLOAT_EQ(back, 1.234f);
+}
+
+// Of one float in so many of all there are. Half-way is half-way as far as a float can tell.
+TEST(Millimetres, AreThoseOfEveryFloat) {
+    std::vector<float> metres;
+    for (std::uint64_t bits = 0; bits < std::uint64_t{1} << 32; bits += 65'521)
+        metres.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
+    for (int half = 1; half < 200; half += 2) metres.push_back(static_cast<float>(half) / 2000.f);
+    std::vector<std::uint16_t> millimetres(metres.size());
+    to_millimetres(metres.data(), metres.size(), millimetres.data());
+    for (std::size_t i = 0; i < metres.size(); ++i) {
+        const double exact = std::isfinite(metres[i]) ? std::max(0.0, double{metres[i]} * 1000.0) : 0.0;
+        ASSERT_NEAR(millimetres[i], std::min(exact, 65535.0), 0.5 + exact * std::numeric_limits<float>::epsilon())
+            << metres[i];
+    }
 }
 
 TEST(Planes, JoinToWhatWasSplit) {
