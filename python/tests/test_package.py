@@ -85,7 +85,8 @@ RENAMED = {
     "LocalAccess": {"users": "local_users", "max_connections_per_user": "local_connections_per_user", "max_observers": "local_observers",
                     "only": "local_only", "direct_readers": "local_direct_readers"},
 }
-NOT_HERE = {"engine", "access", "local", "handle_signals", "quiesce", "readers", "memory", "now", "slots", "guests", "guest_memory"}
+NOT_HERE = {"engine", "access", "local", "handle_signals", "hooks_one_at_a_time", "quiesce", "readers", "memory", "now", "slots", "guests",
+            "guest_memory"}
 
 
 def known_options(make: Callable[[], object]) -> set[str]:
