@@ -351,7 +351,7 @@ TEST(Zenoh, ADocumentedClientIsNotHeardWhileAnotherControls) {
     client.connect();
     Documented nameless;
     nameless.say(apply_action(9));
-    nameless.say(request(wire::RequestType::obs_request));
+    nameless.say(request(wire::RequestType::metadata));
     EXPECT_TRUE(robot.log.wait_for("without a name: a client is connected already"));
     static_cast<void>(client.get_obs());
     EXPECT_EQ(robot->stats().actions_received, 0U);
@@ -399,12 +399,13 @@ void expect_that_no_action_begins(Robot& robot, Documented& client) {
     const std::uint64_t received = robot->stats().actions_received, refused = robot->stats().refused;
     // Again: what came while the one before ended was cleared away with the rest.
     EXPECT_TRUE(eventually([&] {
+        client.say(request(wire::RequestType::obs_request));  // as it does all the time
         client.say(apply_action(50));
         return robot->stats().refused > refused;
     }));
-    EXPECT_TRUE(robot.log.wait_for("it acts, and has asked for nothing"));
+    EXPECT_TRUE(robot.log.wait_for("it has asked for neither metadata nor a reset"));
     EXPECT_EQ(robot->stats().actions_received, received);
-    // Who asks begins, with what comes behind that.
+    // Who begins an episode begins, with what comes behind that.
     client.say(request(wire::RequestType::reset));
     client.say(apply_action(51));
     EXPECT_TRUE(robot.saw("action 51"));
@@ -442,6 +443,21 @@ TEST(Zenoh, ADocumentedClientThatWasTakenOverFromBeginsWithNoActionWhenTheTakerL
         PolicyClient taker(std::string(kAddress) + "?takeover=1", impatient());
         taker.connect();
         ASSERT_TRUE(robot.saw("disconnect: another client has taken over"));
+    }
+    ASSERT_TRUE(robot.saw("disconnect: closed by the client"));
+    expect_that_no_action_begins(robot, client);
+}
+
+TEST(Zenoh, ADocumentedClientThatPausedWhileAnotherControlledBeginsWithNoAction) {
+    Robot robot([](ServerOptions& options) { options.zenoh->silence = 40ms; });
+    Documented client;
+    client.say(request(wire::RequestType::metadata));
+    client.say(apply_action(1));
+    ASSERT_TRUE(robot.saw("disconnect: said nothing for too long"));
+    {
+        PolicyClient other(kAddress, impatient());
+        other.connect();
+        static_cast<void>(other.get_obs());
     }
     ASSERT_TRUE(robot.saw("disconnect: closed by the client"));
     expect_that_no_action_begins(robot, client);

@@ -28,6 +28,7 @@ bool Control::begin(const std::shared_ptr<Lease>& lease, const std::string& peer
     Holder holder{peer, Clock::now()};  // before anybody is told: what has begun is ended, and that told, too
     hooks_.push(ActionJob(Connected{lease, peer}));
     holder_ = std::move(holder);
+    ++begun_;
     return true;
 }
 
@@ -70,6 +71,11 @@ void Control::stop() noexcept {
 std::optional<Control::Holder> Control::holder() const {
     const std::lock_guard lock(mutex_);
     return holder_;
+}
+
+std::uint64_t Control::begun() const {
+    const std::lock_guard lock(mutex_);
+    return begun_;
 }
 
 }  // namespace chiral::robot

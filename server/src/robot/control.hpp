@@ -10,6 +10,7 @@
 
 #include <chiral/options.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,6 +40,8 @@ public:
     };
     /// Who is in control.
     std::optional<Holder> holder() const;
+    /// How many clients have begun.
+    std::uint64_t begun() const;
 
 private:
     void end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::string& reason, TimePoint now);
@@ -50,6 +53,7 @@ private:
     std::shared_ptr<Lease> current_;
     std::optional<Holder> holder_;  // once it has begun
     std::weak_ptr<Lease> last_begun_;
+    std::uint64_t begun_{0};
     std::vector<std::weak_ptr<Lease>> former_;  // of clients that left in order: what they sent may still be waiting
     bool stopped_{false};
 };

@@ -69,8 +69,9 @@ public:
         bytes_ -= first->bytes.size();
         return first;
     }
-    /// Drops actions, and what cannot be read, until a request is the first. Whether there is one.
-    bool drop_until_a_request() {
+    /// Drops all until a request is the first that a documented client makes only when it begins, anew or an episode. Whether there is
+    /// one. Observations it asks for all the time, whether or not it knows that it has lost control.
+    bool drop_until_it_begins() {
         wire::Request request;
         while (std::optional<Message> message = take()) {
             try {
@@ -78,7 +79,7 @@ public:
             } catch (const wire::DecodeError&) {
                 continue;
             }
-            if (request.type == wire::RequestType::apply_action || request.type == wire::RequestType::action) continue;
+            if (request.type != wire::RequestType::metadata && request.type != wire::RequestType::reset) continue;
             const std::lock_guard lock(mutex_);
             bytes_ += message->bytes.size();
             waiting_.push_front(std::move(*message));

@@ -366,8 +366,10 @@ void Service::documented_arrived() {
     if (!options.access.bearer_token.empty()) return turn_away("this robot asks for a token");
     if (!others_.empty()) return turn_away(kAnotherRobot);
     if (robot.hooks.busy()) return turn_away("the hooks are busy with former clients");
-    if (!may_act_first_ && !inbox->drop_until_a_request())
-        return turn_away("it acts, and has asked for nothing since the robot began to serve or the one before lost control");
+    if (may_act_first_ != robot.control.begun() && !inbox->drop_until_it_begins())
+        return turn_away(
+            "it has asked for neither metadata nor a reset since the robot began to serve, the one before lost control or "
+            "another had it");
     const auto session = std::make_shared<Session>(*this, "", inbox, nullptr);
     if (!session->take_control(false)) return turn_away("a client is connected already");
     sessions_.emplace("", session);
@@ -377,7 +379,7 @@ void Service::documented_arrived() {
 
 void Service::leave(const std::string& client, bool went) {
     sessions_.erase(client);
-    if (client.empty()) may_act_first_ = went;
+    if (client.empty()) may_act_first_ = went ? std::optional(robot.control.begun()) : std::nullopt;
     const std::lock_guard lock(door_->mutex);
     if (!client.empty()) door_->inboxes.erase(client);
     else door_->inboxes.find("")->second->clear();  // nobody is to act on what it left

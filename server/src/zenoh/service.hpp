@@ -126,7 +126,7 @@ private:
     std::set<std::string> others_;                              // robots under the same prefix
     robot::RateLimit stranger_lines_;
     bool stopping_{false};
-    bool may_act_first_{false};  // a documented client
+    std::optional<std::uint64_t> may_act_first_;  // a documented client: while so many clients have begun
     Timer beat_, force_;
     net::HandlerMemory beat_memory_;
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
