@@ -10,6 +10,11 @@
 #include <random>
 #include <thread>
 
+#ifdef __SANITIZE_THREAD__
+// Clients here are forked by a program that has threads, and have threads of their own.
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+#endif
+
 namespace chiral::test {
 namespace {
 
