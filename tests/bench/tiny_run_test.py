@@ -55,10 +55,14 @@ class ATinyRun(unittest.TestCase):
             with self.subTest(key):
                 self.assertFigure(summary[key])
         for key in ("rtt_over_floor_p50", "rtt_over_floor_p99", "rtt_plain_over_floor_p50", "server_cpu_us_per_obs",
-                    "server_user_cpu_us_per_obs", "server_cpu_by_ticks_us_per_obs", "bare_tcp_cpu_us_per_obs"):
+                    "server_user_cpu_us_per_obs", "server_cpu_by_ticks_us_per_obs"):
             for cameras in ("1", "4", "8"):
                 with self.subTest(key, cameras=cameras):
                     self.assertFigure(summary[key][cameras])
+        # Of a loop that does next to nothing outside of its calls: a small difference of two measurements, which a few samples on a
+        # busy machine may turn round.
+        for cameras in ("1", "4", "8"):
+            self.assertTrue(math.isfinite(summary["bare_tcp_cpu_us_per_obs"][cameras]), cameras)
         self.assertEqual(set(summary["update_over_memcpy_p50_by_bytes"]), {"64", str(640 * 480 * 3)})
         for size, value in summary["update_over_memcpy_p50_by_bytes"].items():
             with self.subTest(size):
