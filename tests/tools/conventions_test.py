@@ -73,7 +73,7 @@ class EveryScript(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
-        for name in (*SCRIPTS, "tools/arguments.sh", "CMakePresets.json", "CMakeLists.txt"):
+        for name in (*SCRIPTS, "bench/setup", "tools/arguments.sh", "CMakePresets.json", "CMakeLists.txt"):
             (self.folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.folder / name)
         for name in ("setup", "build"):

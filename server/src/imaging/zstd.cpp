@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <string>
 
-// Compiled for AVX2, too, and the loader chooses. Not with sanitizers, which are not there yet when it does.
+// Compiled for AVX2, too, and the loader chooses; of functions that nobody else sees, for it has names for its choices. Not with sanitizers, which are not there yet when it does.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
 #define CHIRAL_DEPTH_ROW __attribute__((target_clones("avx2", "default")))
@@ -63,9 +63,11 @@ void Zstd::decode(wire::Bytes stream, std::uint8_t* plain, std::size_t size) {
 
 // ---- depth ----
 
+namespace {
+
 // In integers where there would be branches, which are not vectorised. In floats, whose product with 1000 is rounded: what lies half-way
 // between two millimetres but for that is taken for the larger one.
-CHIRAL_DEPTH_ROW void to_millimetres(const float* metres, std::size_t count, std::uint16_t* millimetres) {
+CHIRAL_DEPTH_ROW void round_row(const float* metres, std::size_t count, std::uint16_t* millimetres) noexcept {
     constexpr std::int32_t infinity = 0x7f80'0000, far = 0x4284'0000;  // as floats are stored; far: 66 m
     for (std::size_t i = 0; i < count; ++i) {
         const auto bits = std::bit_cast<std::int32_t>(metres[i]);
@@ -75,6 +77,23 @@ CHIRAL_DEPTH_ROW void to_millimetres(const float* metres, std::size_t count, std
         const std::int32_t more = static_cast<std::int32_t>(bounded * 1000.f + 0.5f) - 65535;
         millimetres[i] = static_cast<std::uint16_t>(65535 + (more & more >> 31));
     }
+}
+
+CHIRAL_DEPTH_ROW void split_row(const std::uint16_t* values, std::size_t width, std::uint8_t* low,
+                                std::uint8_t* high) noexcept {
+    low[0] = static_cast<std::uint8_t>(values[0]);
+    high[0] = static_cast<std::uint8_t>(values[0] >> 8);
+    for (std::size_t x = 1; x < width; ++x) {
+        const auto difference = static_cast<std::uint16_t>(values[x] - values[x - 1]);
+        low[x] = static_cast<std::uint8_t>(difference);
+        high[x] = static_cast<std::uint8_t>(difference >> 8);
+    }
+}
+
+}  // namespace
+
+void to_millimetres(const float* metres, std::size_t count, std::uint16_t* millimetres) {
+    round_row(metres, count, millimetres);
 }
 
 void to_metres(const std::uint16_t* millimetres, std::size_t count, float* metres) {
@@ -97,19 +116,9 @@ void join_planes(const std::uint8_t* planes, std::size_t count, float* values) {
     }
 }
 
-CHIRAL_DEPTH_ROW void split_planes(const std::uint16_t* values, ImageSize size, std::uint8_t* planes) {
+void split_planes(const std::uint16_t* values, ImageSize size, std::uint8_t* planes) {
     const std::size_t width = static_cast<std::size_t>(size.width), count = width * static_cast<std::size_t>(size.height);
-    std::uint8_t* low = planes;
-    std::uint8_t* high = planes + count;
-    for (const std::uint16_t* const end = values + count; values != end; values += width, low += width, high += width) {
-        low[0] = static_cast<std::uint8_t>(values[0]);
-        high[0] = static_cast<std::uint8_t>(values[0] >> 8);
-        for (std::size_t x = 1; x < width; ++x) {
-            const auto difference = static_cast<std::uint16_t>(values[x] - values[x - 1]);
-            low[x] = static_cast<std::uint8_t>(difference);
-            high[x] = static_cast<std::uint8_t>(difference >> 8);
-        }
-    }
+    for (std::size_t i = 0; i < count; i += width) split_row(values + i, width, planes + i, planes + count + i);
 }
 
 void join_planes(const std::uint8_t* planes, ImageSize size, std::uint16_t* values) {
