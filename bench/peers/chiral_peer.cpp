@@ -59,8 +59,8 @@ std::vector<CameraConfig> cameras_of(std::size_t bytes, bool one) {
 
 class Robot : public PolicyServer {
 public:
-    Robot(const std::string& name, std::size_t bytes, double hz, bool one)
-        : PolicyServer(cameras_of(bytes, one), {{"joint_pos", 7}}, "127.0.0.1", 0, options(name)),
+    Robot(const std::string& name, std::size_t bytes, double hz, bool one, int followers = 1)
+        : PolicyServer(cameras_of(bytes, one), {{"joint_pos", 7}}, "127.0.0.1", 0, options(name, followers)),
           next_only_(name == "ws" && hz > 0) {
         publish();
         if (hz > 0) sensor_ = std::thread([this, hz] { publish_for_ever(hz); });
@@ -82,14 +82,15 @@ public:
     using PolicyServer::update_image;
 
 private:
-    static ServerOptions options(const std::string& name) {
+    static ServerOptions options(const std::string& name, int followers) {
         ServerOptions options;
         if (name != "ws") {
             options.local_socket = name;
             options.access.local.only = true;
         }
-        options.access.local.max_observers = kFollowers - 1;
-        options.access.local.max_connections_per_user = kFollowers + 1;
+        options.access.local.max_observers = followers - 1;
+        options.access.local.max_connections_per_user = static_cast<std::size_t>(followers) + 1;
+        options.access.local.direct_readers = followers == 1 ? 1 : 0;  // there are no readers left for more
         options.max_observers = 0;
         options.max_observer_hz = 10'000;
         options.log = [](const std::string&) {};
@@ -138,7 +139,7 @@ void give(const std::string& name, std::size_t bytes, double hz) {
 // The sensor thread is alone on the first core; the robot's others, and all readers, share the rest.
 void sense(const std::string& name, std::size_t bytes, double hz, int count) {
     bench::pin_reader(0);
-    Robot robot(name, bytes, 0.0, true);
+    Robot robot(name, bytes, 0.0, true, kFollowers);
     robot.serve();
     fmt::print("ready unix://{}\n", name);
     std::fflush(stdout);
@@ -182,9 +183,9 @@ void follow(const std::string& address) {
     }
 }
 
-std::int64_t stamp_of(const Observation& obs) {
+std::int64_t stamp_of(const CameraInfo& camera) {
     std::int64_t stamp = 0;
-    std::memcpy(&stamp, obs.cameras.front().image.data(), sizeof stamp);
+    std::memcpy(&stamp, camera.image.data(), sizeof stamp);
     return stamp;
 }
 
@@ -201,13 +202,13 @@ public:
             if (number_ == 0) throw std::runtime_error("no image came for five seconds");
         }
         client_.get_obs(obs_);
-        return now_ns() - stamp_of(obs_);
+        return now_ns() - stamp_of(obs_.cameras.front());
     }
     /// How long it takes to get at the newest image, at a time of one's own.
     std::int64_t newest() {
         const std::int64_t began = now_ns();
-        client_.get_obs(obs_);
-        newest_ = stamp_of(obs_);  // looked at
+        client_.get_camera("camera_0", camera_);
+        newest_ = stamp_of(camera_);  // looked at
         const std::int64_t ended = now_ns();
         while (now_ns() < ended + 8'000'000) {  // a policy that computes
         }
@@ -228,6 +229,7 @@ private:
     const bool local_;
     PolicyClient client_;
     Observation obs_;
+    CameraInfo camera_;
     std::uint64_t number_{0};
     volatile std::int64_t newest_{0};
 };

@@ -23,7 +23,7 @@ class Taker(chiral.PolicyClient):
         return peer.timed_look(self._look)
 
     def _look(self):
-        with self.observe() as obs:
+        with self.observe("camera_0") as obs:
             return obs.cameras[0].image[0, 0, 0]
 
     def asked(self):

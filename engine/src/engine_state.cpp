@@ -140,9 +140,9 @@ void check(const std::vector<CameraConfig>& cameras, const std::vector<ProprioCo
     if (options.readers < 1 || options.readers > core::kMaxReaders)
         refuse("options",
                "readers is " + std::to_string(options.readers) + ", expected 1 to " + std::to_string(core::kMaxReaders));
-    if (options.guests < 0 || options.guests > core::kMaxGuests)
-        refuse("options",
-               "guests is " + std::to_string(options.guests) + ", expected 0 to " + std::to_string(core::kMaxGuests));
+    static_assert(kMostGuests == core::kMaxGuests);
+    if (options.guests < 0 || options.guests > kMostGuests)
+        refuse("options", "guests is " + std::to_string(options.guests) + ", expected 0 to " + std::to_string(kMostGuests));
     if (options.guests > 0 && !options.guest_memory) refuse("options", "there may be guests, but no guest_memory is given");
     if (const int all = options.readers + kGuestPins * options.guests; all > core::kMaxReaders)
         refuse("options", "readers and " + std::to_string(kGuestPins) + " for each of the guests are " +

@@ -16,6 +16,7 @@ import dis
 import functools
 import inspect
 import logging
+import math
 import threading
 import time
 import types
@@ -32,8 +33,9 @@ log = logging.getLogger("chiral")
 
 # Hooks that stop the robot: they are waited for, however long they take.
 _STOPPING_HOOKS = {"on_disconnect", "on_action_timeout"}
-# For how long what comes after super()._handle() may go on once the server stops, in seconds.
-HANDLE_PATIENCE = 10.0
+# For how long what comes after super()._handle() may go on once the server stops, in seconds; and what was cancelled, before it is
+# cancelled again: a hook may have taken that for something else.
+PATIENCE = 10.0
 
 # What `await`, `async for` and `async with` compile to, from Python 3.10 on.
 _SUSPENDING = {"GET_AWAITABLE", "GET_ANEXT", "GET_AITER", "SEND", "YIELD_FROM", "BEFORE_ASYNC_WITH", "YIELD_VALUE"}
@@ -97,7 +99,7 @@ class _OnLoop:
         self._call = call
         self._task: asyncio.Task[Any] | None = None  # from its first step on
         self._begun = False
-        self._cancelled = False
+        self._cancelled_at = -math.inf  # time.monotonic()
         self._future = asyncio.run_coroutine_threadsafe(self._begin(run), loop)
 
     async def _begin(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -120,10 +122,10 @@ class _OnLoop:
                 raise _NotCalled from None
             raise RuntimeError("cancelled, because the server stops") from None
 
-    def cancel(self) -> None:
-        """On the loop: cancels it, once."""
-        if self._task is not None and not self._cancelled:
-            self._cancelled = True
+    def cancel(self, now: float) -> None:
+        """On the loop, now and then: cancels it, and leaves it time to wind down."""
+        if self._task is not None and now - self._cancelled_at > PATIENCE:
+            self._cancelled_at = now
             self._task.cancel()
 
     def let_go(self) -> None:
@@ -145,6 +147,8 @@ class Hooks:
     # ---- the loop ----
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:  # whose hooks would be let go of
+            raise RuntimeError("the server is being served already")
         self._loop = loop
         self._resting = {asyncio.current_task()}
         self._stops_since = None
@@ -169,14 +173,14 @@ class Hooks:
             self._stops_since = now
         for waiting, name in self._running.copy().items():
             if name not in _STOPPING_HOOKS:
-                waiting.cancel()
+                waiting.cancel(now)
         held = self._handling
         if held is not None:
             connection, handling = held
             closed_at = connection.closed_at
-            patience_over = closed_at is not None and now - max(closed_at, self._stops_since) > HANDLE_PATIENCE
+            patience_over = closed_at is not None and now - max(closed_at, self._stops_since) > PATIENCE
             if not connection.reached or patience_over:
-                handling.cancel()
+                handling.cancel(now)
 
     def detach(self) -> None:
         """The loop ends: nobody is to wait for it any more."""

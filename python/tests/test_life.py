@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import chiral
@@ -247,7 +248,13 @@ def test_a_signal_that_raises_nothing_is_handled_while_a_call_waits_and_the_call
     assert out == "(720, 1280, 3)\n"
 
 
-def test_a_request_makes_no_thread() -> None:
+def _look(env: chiral.PolicyClient) -> None:
+    with env.observe("wrist"):  # which this server does not lend, and so is asked for
+        pass
+
+
+@pytest.mark.parametrize("ask", [chiral.PolicyClient.get_obs, _look])
+def test_a_request_makes_no_thread(ask: Callable[[chiral.PolicyClient], object]) -> None:
     class Robot(SmallRobot):
         threads: set[str] = set()
 
@@ -258,23 +265,7 @@ def test_a_request_makes_no_thread() -> None:
     with Robot() as server, client_of(server) as env:
         env.get_obs()
         before = set(os.listdir("/proc/self/task"))
-        env.get_obs()
-        assert server.threads <= before
-
-
-def test_a_look_at_one_camera_makes_no_thread() -> None:
-    class Robot(SmallRobot):
-        threads: set[str] = set()
-
-        def get_obs(self) -> chiral.Observation:
-            self.threads = set(os.listdir("/proc/self/task"))
-            return self._make_obs()
-
-    with Robot() as server, client_of(server) as env:
-        env.get_obs()
-        before = set(os.listdir("/proc/self/task"))
-        with env.observe("wrist"):  # which this server does not lend, and so is asked for
-            pass
+        ask(env)
         assert server.threads <= before
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import chiral
@@ -434,7 +435,7 @@ def test_hooks_do_not_run_beside_a_handle_that_has_not_reached_its_base() -> Non
 
 
 def test_a_handle_that_does_not_end_is_cancelled_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chiral._hooks, "HANDLE_PATIENCE", 0.05)
+    monkeypatch.setattr(chiral._hooks, "PATIENCE", 1.0)
 
     class Robot(SmallRobot):
         told: list[str] = []
@@ -452,6 +453,45 @@ def test_a_handle_that_does_not_end_is_cancelled_after_a_while(monkeypatch: pyte
         server.stop()
         server.wait()
         assert server.told == ["wound down"]
+
+
+def test_a_hook_that_takes_its_cancellation_for_something_else_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chiral._hooks, "PATIENCE", 0.05)
+    begun = threading.Event()
+
+    class Robot(SmallRobot):
+        cancelled = 0
+
+        async def get_obs(self) -> chiral.Observation:
+            while True:
+                try:
+                    begun.set()
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    self.cancelled += 1
+                    if self.cancelled == 3:
+                        raise
+
+    with Robot() as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client_of(server).connect().get_obs)
+        assert begun.wait(DEADLINE)
+        server.stop()
+        server.wait()
+        assert server.cancelled == 3
+        with pytest.raises(chiral.ConnectionError):
+            asked.result(DEADLINE)
+
+
+def test_a_second_serving_is_refused_and_takes_nothing_from_the_first() -> None:
+    class Robot(SmallRobot):
+        async def reset(self) -> tuple[chiral.Observation, dict[str, Any]]:
+            await asyncio.sleep(0)
+            return self._make_obs(), {}
+
+    with Robot() as server, client_of(server) as env:
+        with pytest.raises(RuntimeError, match="served already"):
+            server.run()
+        env.reset()  # on the first one's loop
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,30 @@ void expect_left(PolicyClient& client, const std::function<void()>& wait) {
     expect_throw<ConnectionError>([&] { client.get_obs(); }, {"a call that waited was interrupted"});
 }
 
+struct ServerThatDoesNotRead {
+    Happening done;
+    ScriptedServer server{[this](Peer& peer) {
+        peer.accept();
+        done.wait();
+    }};
+    ~ServerThatDoesNotRead() { done.happen(); }
+    std::string uri() { return server.uri(); }
+};
+
+Action large_action() {
+    Action action;
+    action.N = 1;
+    action.D = 1 << 18;
+    action.data.resize(1 << 18);
+    return action;
+}
+
+// More than queue and socket hold.
+void fill(PolicyClient& client) {
+    const Action action = large_action();
+    for (int i = 0; i < 1000; ++i) client.apply_action(action);
+}
+
 TEST(ClientLookout, ThatThrowsEndsTheConnectionAndTheNextOneWorks) {
     Robot robot;
     int connections = 0;
@@ -97,21 +121,10 @@ TEST(ClientLookout, MayLeaveWhileAnotherThreadHasItsTurn) {
 }
 
 TEST(ClientLookout, MayLeaveWhileTheServerDoesNotRead) {
-    Happening done;
-    ScriptedServer server([&](Peer& peer) {
-        peer.accept();
-        done.wait();
-    });
+    ServerThatDoesNotRead server;
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
-    Action action;
-    action.N = 1;
-    action.D = 1 << 18;
-    action.data.resize(1 << 18);
-    expect_left(client, [&] {
-        for (int i = 0; i < 1000; ++i) client.apply_action(action);
-    });
-    done.happen();
+    expect_left(client, [&] { fill(client); });
 }
 
 TEST(ClientLookout, MaySendActionsButNotAskWhatItsThreadWaitsFor) {
@@ -129,10 +142,12 @@ TEST(ClientLookout, MaySendActionsButNotAskWhatItsThreadWaitsFor) {
         if (std::exchange(looked, true)) return;
         EXPECT_THROW(client.get_obs(), std::logic_error);
         EXPECT_THROW(client.get_obs(Want{}), std::logic_error);
-        EXPECT_THROW(client.reset(), std::logic_error);
         Action action;
         action.N = action.D = 1;
         action.data = {1.0f};
+        client.put_action(action);
+        EXPECT_THROW(client.reset(), std::logic_error);
+        EXPECT_EQ(client.queued_actions(), 1u) << "what was refused has dropped nothing";
         EXPECT_THROW(client.step(action), std::logic_error);
         client.apply_action(action);
     });
@@ -141,31 +156,18 @@ TEST(ClientLookout, MaySendActionsButNotAskWhatItsThreadWaitsFor) {
 }
 
 TEST(ClientLookout, MaySendAnActionWhileOneWaitsForRoom) {
-    Happening done;
-    ScriptedServer server([&](Peer& peer) {
-        peer.accept();
-        done.wait();
-    });
+    ServerThatDoesNotRead server;
     PolicyClient client(server.uri(), quiet_options());
     client.connect();
-    Action action;
-    action.N = 1;
-    action.D = 1 << 18;
-    action.data.resize(1 << 18);
     int looks = 0;
     {
         const Lookout lookout([&] {
             if (++looks == 2) throw Enough{};  // in the one below, which waits for room like the one that it interrupts
-            client.apply_action(action);
+            client.apply_action(large_action());
         });
-        EXPECT_THROW(
-            {
-                for (int i = 0; i < 1000; ++i) client.apply_action(action);
-            },
-            Enough);
+        EXPECT_THROW(fill(client), Enough);
     }
     EXPECT_EQ(looks, 2);
-    done.happen();
 }
 
 }  // namespace

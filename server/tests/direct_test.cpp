@@ -140,6 +140,12 @@ TEST(DirectReading, JudgesACameraWhoseClockIsAheadAsTheServerDoes) {
         EXPECT_EQ(camera.status, expected);
         EXPECT_EQ(client->get_obs()["wrist"].status, expected);
     }
+    // So long ago that the time since does not fit.
+    ASSERT_TRUE(robot.server.update_image(0, pixels.data(), pixels.size(), TimePoint::min()).ok());
+    CameraInfo camera;
+    client->get_camera("wrist", camera);
+    EXPECT_EQ(camera.status, SourceStatus::stale);
+    EXPECT_EQ(client->get_obs()["wrist"].status, SourceStatus::stale);
 }
 
 TEST(DirectReading, BeginsThoughTheQueueOfActionsIsFull) {

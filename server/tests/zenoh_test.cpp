@@ -448,12 +448,18 @@ TEST(Zenoh, ADocumentedClientThatWasTakenOverFromBeginsWithNoActionWhenTheTakerL
     expect_that_no_action_begins(robot, client);
 }
 
-TEST(Zenoh, ADocumentedClientThatPausedWhileAnotherControlledBeginsWithNoAction) {
-    Robot robot([](ServerOptions& options) { options.zenoh->silence = 40ms; });
-    Documented client;
+void soon_silent(ServerOptions& options) { options.zenoh->silence = 40ms; }
+
+void act_and_pause(Robot& robot, Documented& client) {
     client.say(request(wire::RequestType::metadata));
     client.say(apply_action(1));
     ASSERT_TRUE(robot.saw("disconnect: said nothing for too long"));
+}
+
+TEST(Zenoh, ADocumentedClientThatPausedWhileAnotherControlledBeginsWithNoAction) {
+    Robot robot(soon_silent);
+    Documented client;
+    act_and_pause(robot, client);
     {
         PolicyClient other(kAddress, impatient());
         other.connect();
@@ -464,11 +470,9 @@ TEST(Zenoh, ADocumentedClientThatPausedWhileAnotherControlledBeginsWithNoAction)
 }
 
 TEST(Zenoh, ADocumentedClientThatMerelyPausedBeginsWithAnAction) {
-    Robot robot([](ServerOptions& options) { options.zenoh->silence = 40ms; });
+    Robot robot(soon_silent);
     Documented client;
-    client.say(request(wire::RequestType::metadata));
-    client.say(apply_action(1));
-    ASSERT_TRUE(robot.saw("disconnect: said nothing for too long"));
+    act_and_pause(robot, client);
     EXPECT_TRUE(eventually([&] {
         client.say(apply_action(2));
         return robot->stats().actions_received >= 2;
@@ -603,7 +607,7 @@ public:
         web_.emplace(port_);
         web_->send_bytes(bytes_of(RawClient::handshake_request()));
         local_.emplace(folder_);
-        local_->say(net::PacketKind::hello, "version=1\nwants=control\n");
+        local_->say(net::PacketKind::hello, "version=" + std::to_string(net::kLocalVersion) + "\nwants=control\n");
         local_->apply(action_of(1));
         pollfd answer{local_->socket(), POLLIN, 0};
         EXPECT_EQ(::poll(&answer, 1, 50), 0) << "it is heard before all has begun";

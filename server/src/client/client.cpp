@@ -147,6 +147,7 @@ InfoMap PolicyClient::get_metadata() { return client::ask_metadata(*impl_->conne
 
 std::pair<Observation, InfoMap> PolicyClient::reset() {
     const std::shared_ptr<client::Connection> connection = impl_->connector.current();
+    connection->require_not_asking();  // before anything that is queued is dropped
     const client::ActionDispatch::Interval interval(impl_->actions);
     std::pair<Observation, InfoMap> result;
     client::ask_reset(*connection, result.first, result.second);

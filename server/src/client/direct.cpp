@@ -25,11 +25,11 @@ double seconds(std::int64_t nanoseconds) noexcept { return static_cast<double>(n
 SourceStatus judge(std::uint64_t sequence, std::int64_t captured, std::int64_t published,
                    const net::DirectCamera& limits) noexcept {
     if (sequence == 0) return SourceStatus::never;
-    const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
-    if (now - std::min(captured, published) > limits.stale_after) return SourceStatus::stale;
-    // The driver may have said any time: their difference need not fit.
-    const bool ahead = captured > published && static_cast<std::uint64_t>(captured) - static_cast<std::uint64_t>(published) >
-                                                   static_cast<std::uint64_t>(limits.ahead_tolerance);
+    // The driver may have said any time: differences need not fit.
+    const auto time = [](std::int64_t nanoseconds) { return TimePoint(Duration(nanoseconds)); };
+    if (difference(Clock::now(), time(std::min(captured, published))) > Duration(limits.stale_after))
+        return SourceStatus::stale;
+    const bool ahead = difference(time(captured), time(published)) > Duration(limits.ahead_tolerance);
     return ahead ? SourceStatus::ahead : SourceStatus::fresh;
 }
 

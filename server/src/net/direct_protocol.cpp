@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/direct_protocol.hpp"
 
+#include "net/little_endian.hpp"
+
 #include <chiral/core/hazard.hpp>
 
 #include <algorithm>
@@ -12,44 +14,22 @@
 namespace chiral::net {
 namespace {
 
-class Layer {
-public:
-    template <class Number>
-    void number(Number number) {
-        for (std::size_t i = 0; i < sizeof number; ++i) bytes.push_back(static_cast<std::uint8_t>(number >> 8 * i));
-    }
-    void text(std::string_view text) {
-        number(static_cast<std::uint16_t>(text.size()));
-        bytes.insert(bytes.end(), text.begin(), text.end());
-    }
-    std::vector<std::uint8_t> bytes;
-};
+constexpr const char* kLayout = "the layout for direct reading";
 
-class Taker {
-public:
-    explicit Taker(LocalBytes bytes) noexcept : left_(bytes) {}
-    template <class Number>
-    Number number() {
-        Number value = 0;
-        for (std::size_t i = 0; const std::uint8_t byte : take(sizeof value))
-            value |= static_cast<Number>(Number{byte} << 8 * i++);
-        return value;
-    }
-    std::string text() {
-        const LocalBytes bytes = take(number<std::uint16_t>());
-        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    }
-    bool empty() const noexcept { return left_.empty(); }
+template <class Number>
+Number number(Taker& from) {
+    return from.number<Number>(kLayout);
+}
 
-private:
-    LocalBytes take(std::size_t bytes) {
-        if (bytes > left_.size()) throw std::runtime_error("the layout for direct reading ends too early");
-        const LocalBytes taken = left_.first(bytes);
-        left_ = left_.subspan(bytes);
-        return taken;
-    }
-    LocalBytes left_;
-};
+std::string text(Taker& from) {
+    const LocalBytes bytes = from.take(number<std::uint16_t>(from), kLayout);
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void append_text(std::vector<std::uint8_t>& out, std::string_view text) {
+    append(out, static_cast<std::uint16_t>(text.size()));
+    out.insert(out.end(), text.begin(), text.end());
+}
 
 [[noreturn]] void refuse(const std::string& camera, const std::string& what) {
     throw std::runtime_error("the layout of camera '" + camera + "' for direct reading has " + what);
@@ -67,7 +47,7 @@ DType dtype_of(const std::string& camera, const std::string& name) {
 }
 
 int side(Taker& from, const std::string& camera) {
-    const auto side = from.number<std::uint32_t>();
+    const auto side = number<std::uint32_t>(from);
     constexpr std::uint32_t most = 1 << 16;
     if (side < 1 || side > most)
         refuse(camera, "a side of " + std::to_string(side) + ", expected 1 to " + std::to_string(most));
@@ -76,8 +56,8 @@ int side(Taker& from, const std::string& camera) {
 
 GuestCamera::Buffer buffer(Taker& from, const std::string& camera, std::uint64_t memory) {
     GuestCamera::Buffer b;
-    for (std::uint64_t* number : {&b.slots, &b.stride, &b.count, &b.spare, &b.bytes, &b.stamps})
-        *number = from.number<std::uint64_t>();
+    for (std::uint64_t* field : {&b.slots, &b.stride, &b.count, &b.spare, &b.bytes, &b.stamps})
+        *field = number<std::uint64_t>(from);
     constexpr std::uint64_t most_slots = core::kMaxSlots - core::kSpareSlots;
     if (b.count < 1 || b.count > most_slots) refuse(camera, std::to_string(b.count) + " slots");
     if (!lies_in(b.stamps, kStampStride * (b.count + 1), memory, kStampStride)) refuse(camera, "stamps outside the memory");
@@ -91,16 +71,16 @@ GuestCamera::Buffer buffer(Taker& from, const std::string& camera, std::uint64_t
 
 DirectCamera camera(Taker& from, std::uint64_t memory, std::uint64_t page) {
     DirectCamera c;
-    c.name = from.text();
-    for (int* number : {&c.height, &c.width, &c.channels}) *number = side(from, c.name);
-    c.two_dimensional = from.number<std::uint8_t>() != 0;
-    c.image_dtype = dtype_of(c.name, from.text());
-    c.depth_dtype = dtype_of(c.name, from.text());
-    c.depth_unit = std::bit_cast<double>(from.number<std::uint64_t>());
-    for (std::int64_t* number : {&c.stale_after, &c.ahead_tolerance})
-        *number = static_cast<std::int64_t>(from.number<std::uint64_t>());
-    c.place.view = from.number<std::uint64_t>();
-    c.place.hazards = from.number<std::uint64_t>();
+    c.name = text(from);
+    for (int* length : {&c.height, &c.width, &c.channels}) *length = side(from, c.name);
+    c.two_dimensional = number<std::uint8_t>(from) != 0;
+    c.image_dtype = dtype_of(c.name, text(from));
+    c.depth_dtype = dtype_of(c.name, text(from));
+    c.depth_unit = std::bit_cast<double>(number<std::uint64_t>(from));
+    for (std::int64_t* limit : {&c.stale_after, &c.ahead_tolerance})
+        *limit = static_cast<std::int64_t>(number<std::uint64_t>(from));
+    c.place.view = number<std::uint64_t>(from);
+    c.place.hazards = number<std::uint64_t>(from);
     constexpr std::uint64_t word = sizeof(std::uint64_t);
     if (!lies_in(c.place.view, word, memory, word) || !lies_in(c.place.hazards, kGuestPins * word, page, word))
         refuse(c.name, "words outside the memory");
@@ -117,29 +97,29 @@ DirectCamera camera(Taker& from, std::uint64_t memory, std::uint64_t page) {
 }  // namespace
 
 std::vector<std::uint8_t> direct_layout(const DirectLayout& layout) {
-    Layer out;
-    out.number(layout.page_bytes);
-    out.number(static_cast<std::uint32_t>(layout.cameras.size()));
+    std::vector<std::uint8_t> out;
+    append(out, layout.page_bytes);
+    append(out, static_cast<std::uint32_t>(layout.cameras.size()));
     for (const DirectCamera& c : layout.cameras) {
-        out.text(c.name);
-        for (const int number : {c.height, c.width, c.channels}) out.number(static_cast<std::uint32_t>(number));
-        out.number(static_cast<std::uint8_t>(c.two_dimensional ? 1 : 0));
-        out.text(to_string(c.image_dtype));
-        out.text(to_string(c.depth_dtype));
-        out.number(std::bit_cast<std::uint64_t>(c.depth_unit));
-        for (const std::int64_t number : {c.stale_after, c.ahead_tolerance}) out.number(static_cast<std::uint64_t>(number));
-        out.number(c.place.view);
-        out.number(c.place.hazards);
+        append_text(out, c.name);
+        for (const int length : {c.height, c.width, c.channels}) append(out, static_cast<std::uint32_t>(length));
+        append(out, static_cast<std::uint8_t>(c.two_dimensional ? 1 : 0));
+        append_text(out, to_string(c.image_dtype));
+        append_text(out, to_string(c.depth_dtype));
+        append(out, std::bit_cast<std::uint64_t>(c.depth_unit));
+        for (const std::int64_t limit : {c.stale_after, c.ahead_tolerance}) append(out, static_cast<std::uint64_t>(limit));
+        append(out, c.place.view);
+        append(out, c.place.hazards);
         for (const GuestCamera::Buffer& b : c.place.buffers)
-            for (const std::uint64_t number : {b.slots, b.stride, b.count, b.spare, b.bytes, b.stamps}) out.number(number);
+            for (const std::uint64_t field : {b.slots, b.stride, b.count, b.spare, b.bytes, b.stamps}) append(out, field);
     }
-    return std::move(out.bytes);
+    return out;
 }
 
 std::vector<std::uint8_t> occupant(std::uint64_t number) {
-    Layer out;
-    out.number(number);
-    return std::move(out.bytes);
+    std::vector<std::uint8_t> out;
+    append(out, number);
+    return out;
 }
 
 std::optional<std::uint64_t> read_occupant(LocalBytes body) noexcept {
@@ -150,14 +130,14 @@ std::optional<std::uint64_t> read_occupant(LocalBytes body) noexcept {
 DirectLayout read_direct_layout(LocalBytes body, std::uint64_t memory_bytes) {
     Taker from(body);
     DirectLayout layout;
-    layout.page_bytes = from.number<std::uint64_t>();
+    layout.page_bytes = number<std::uint64_t>(from);
     constexpr std::uint64_t most = 1 << 20;
     if (layout.page_bytes < 1 || layout.page_bytes > most)
         throw std::runtime_error("a page for direct reading has " + std::to_string(layout.page_bytes) +
                                  " bytes, expected 1 to " + std::to_string(most));
-    for (auto left = from.number<std::uint32_t>(); left > 0; --left)
+    for (auto left = number<std::uint32_t>(from); left > 0; --left)
         layout.cameras.push_back(camera(from, memory_bytes, layout.page_bytes));
-    if (!from.empty()) throw std::runtime_error("the layout for direct reading goes on behind its last camera");
+    if (from.left() > 0) throw std::runtime_error("the layout for direct reading goes on behind its last camera");
     return layout;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/local_protocol.hpp"
 
+#include "net/little_endian.hpp"
+
 #include <algorithm>
 #include <charconv>
 
@@ -10,47 +12,10 @@ namespace {
 // As many as an observation may have: an image and a depth of each camera, and the proprios.
 constexpr std::uint32_t kMostPieces = 1024;
 
-template <class Number>
-void append(std::vector<std::uint8_t>& out, Number number) {
-    for (std::size_t i = 0; i < sizeof number; ++i) out.push_back(static_cast<std::uint8_t>(number >> 8 * i));
-}
-
-/// Takes numbers and bytes from the front of a message, each checked against what is left of it.
-class Taker {
-public:
-    explicit Taker(LocalBytes bytes) noexcept : left_(bytes) {}
-
-    template <class Number>
-    Number number() {
-        Number value = 0;
-        const LocalBytes bytes = take(sizeof value, "its table");
-        for (std::size_t i = 0; i < sizeof value; ++i) value |= static_cast<Number>(Number{bytes[i]} << 8 * i);
-        return value;
-    }
-    LocalBytes take(std::uint64_t bytes, const char* what) {
-        if (bytes > left_.size())
-            throw std::runtime_error("a message ends within " + std::string(what) + ": " + std::to_string(left_.size()) +
-                                     " bytes are left, expected " + std::to_string(bytes));
-        const LocalBytes taken = left_.first(static_cast<std::size_t>(bytes));
-        left_ = left_.subspan(taken.size());
-        return taken;
-    }
-    std::size_t left() const noexcept { return left_.size(); }
-
-private:
-    LocalBytes left_;
-};
-
 std::uint64_t require_number(std::string_view lines, std::string_view key) {
     const std::optional<std::uint64_t> number = number_field(lines, key);
     if (!number) throw std::runtime_error("the server's welcome has no number " + std::string(key));
     return *number;
-}
-
-std::uint64_t number_at(LocalBytes bytes, std::size_t at) noexcept {
-    std::uint64_t number = 0;
-    for (std::size_t i = 0; i < 8; ++i) number |= std::uint64_t{bytes[at + i]} << 8 * i;
-    return number;
 }
 
 }  // namespace
@@ -111,8 +76,10 @@ std::vector<std::uint8_t> bell_wish(const BellWish& wish) {
 
 std::optional<BellWish> read_bell_wish(LocalBytes body) noexcept {
     if (body.size() < 16) return std::nullopt;
-    const LocalBytes name = body.subspan(16);
-    return BellWish{{reinterpret_cast<const char*>(name.data()), name.size()}, number_at(body, 0), number_at(body, 8)};
+    Taker from(body);
+    const auto after = from.number<std::uint64_t>(), number = from.number<std::uint64_t>();
+    const LocalBytes name = from.take(from.left(), "the name");
+    return BellWish{{reinterpret_cast<const char*>(name.data()), name.size()}, after, number};
 }
 
 std::array<std::uint8_t, 16> bell_answer(const BellAnswer& answer) noexcept {
@@ -126,7 +93,9 @@ std::array<std::uint8_t, 16> bell_answer(const BellAnswer& answer) noexcept {
 
 std::optional<BellAnswer> read_bell_answer(LocalBytes body) noexcept {
     if (body.size() != 16) return std::nullopt;
-    return BellAnswer{number_at(body, 0), number_at(body, 8)};
+    Taker from(body);
+    const auto newest = from.number<std::uint64_t>();
+    return BellAnswer{newest, from.number<std::uint64_t>()};
 }
 
 void write_table(std::uint32_t loan, std::size_t head_bytes, std::span<const PiecePlace> pieces,
