@@ -2,6 +2,7 @@
 // The observation stream and the action dispatch: what they deliver, at which rate, and how they end.
 #include "client/observation_pool.hpp"
 #include "client/paced_thread.hpp"
+#include "client/streams.hpp"
 #include "client_scripted_server.hpp"
 
 #include <cmath>
@@ -289,9 +290,37 @@ TEST(ActionDispatch, SendsQueuedActionsInOrder) {
     client.start_action_dispatch(5000);
     for (int i = count / 2; i < count; ++i) EXPECT_TRUE(client.put_action(sample_action(static_cast<float>(i))));
     ASSERT_TRUE(robot.action.wait(count));
-    EXPECT_EQ(client.queued_actions(), 0u);
+    EXPECT_TRUE(eventually([&] { return client.queued_actions() == 0; }));
     const std::vector<Action> actions = robot.actions();
     for (int i = 0; i < count; ++i) EXPECT_EQ(actions[static_cast<std::size_t>(i)].data[0], static_cast<float>(i));
+}
+
+// Who waits until all is sent, and then closes the client, would otherwise cut off the last one.
+TEST(ActionDispatch, CountsTheOneThatIsBeingSent) {
+    client::ActionDispatch dispatch(2, {});
+    Happening sending, on;
+    dispatch.start(1000, [&](client::ActionDispatch::Message&) {
+        sending.happen();
+        on.wait();
+    });
+    dispatch.put({1});
+    ASSERT_TRUE(sending.wait());
+    EXPECT_EQ(dispatch.size(), 1u);
+    EXPECT_TRUE(dispatch.put({2}) && dispatch.put({3})) << "its place in the queue is free";
+    EXPECT_EQ(dispatch.size(), 3u);
+    dispatch.clear();
+    EXPECT_EQ(dispatch.size(), 1u) << "is sent, whatever becomes of the queue";
+    on.happen();
+    EXPECT_TRUE(eventually([&] { return dispatch.size() == 0; }));
+    dispatch.stop();
+}
+
+TEST(ActionDispatch, CountsNoMoreWhatCouldNotBeSent) {
+    client::ActionDispatch dispatch(2, [](const std::string&) {});
+    dispatch.start(1000, [](client::ActionDispatch::Message&) { throw ConnectionError("gone"); });
+    dispatch.put({1});
+    EXPECT_TRUE(eventually([&] { return dispatch.size() == 0; }));
+    dispatch.stop();
 }
 
 TEST(ActionDispatch, RefusesMoreThanItsLimitAndKeepsWhatItHas) {

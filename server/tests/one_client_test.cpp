@@ -180,7 +180,11 @@ TEST(OneClient, AClientThatTakesNoAnswersIsDropped) {
     Served<HookedServer> control(one_small_camera(), {}, short_idle);
     const OpensAtEnd opener(gate);
     RawClient stuck = served.connect(4096);
-    for (int i = 0; i < 20; ++i) stuck.send(RequestType::obs_request);
+    try {
+        for (int i = 0; i < 20; ++i) stuck.send(RequestType::obs_request);
+    } catch (const std::system_error&) {
+        // Dropped between two of them: this machine is busy.
+    }
     ASSERT_TRUE(gate.reached());
     // By the time a silent client of the control is dropped, the server has read as many requests as it takes.
     RawClient silent = control.connect();

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 
 DEADLINE = 60.0
 ACTIONS = 5
@@ -25,6 +27,18 @@ def count(text, what):
     return int(found[1])
 
 
+def wait_until_applied(port):
+    """The policy has sent them, and is gone: a robot that is stopped now would drop those whose turn has not come."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE) as answer:
+            applied = re.search(r"^chiral_actions_applied_total ([0-9]+)$", answer.read().decode(), re.MULTILINE)
+        if int(applied[1]) == ACTIONS:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"the robot has applied {applied[1]} actions in a minute, expected {ACTIONS}")
+
+
 def main(robot_program, policy_program):
     port = free_port()  # the client waits until the robot has opened it
     robot = subprocess.Popen([robot_program, str(port)], stdout=subprocess.PIPE, text=True)
@@ -34,6 +48,7 @@ def main(robot_program, policy_program):
         assert policy.returncode == 0, policy.stderr
         assert count(policy.stdout, "actions") == ACTIONS, policy.stdout
         assert count(policy.stdout, "observations") >= 1, policy.stdout
+        wait_until_applied(port)
         robot.send_signal(signal.SIGINT)
         output, _ = robot.communicate(timeout=DEADLINE)
         assert robot.returncode == 0, robot.returncode

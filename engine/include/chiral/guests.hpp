@@ -3,6 +3,8 @@
 // engine's process maps as well. See core/guest_seats.hpp for why a guest that writes anything there harms itself alone.
 #pragma once
 
+#include <chiral/api.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>

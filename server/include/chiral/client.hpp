@@ -183,6 +183,7 @@ public:
     void start_action_dispatch(double hz);
     /// What is queued stays, for the next dispatch.
     void stop_action_dispatch();
+    /// Actions that wait for dispatch, and one that is just being sent. close() drops them; what was sent before comes before it.
     std::size_t queued_actions() const noexcept;
 
     ClientStats stats() const noexcept;

@@ -83,17 +83,37 @@ ObservationStream::Latest ObservationStream::wait(const std::shared_ptr<const Ob
 
 // ---- actions ----
 
+// The first of the queue. Until it is sent, or has failed, it still counts as queued: who waits until nothing is queued any more, and
+// then closes the client, must not cut it off.
+class ActionDispatch::Taken {
+public:
+    Taken(ActionDispatch& dispatch, Message& message) : dispatch_(dispatch) {
+        std::lock_guard lock(dispatch_.mutex_);
+        if (dispatch_.queue_.empty()) return;
+        message = std::move(dispatch_.queue_.front());
+        dispatch_.queue_.pop_front();
+        dispatch_.taken_ = 1;
+    }
+    ~Taken() {
+        std::lock_guard lock(dispatch_.mutex_);
+        dispatch_.taken_ = 0;
+    }
+    Taken(const Taken&) = delete;
+    Taken& operator=(const Taken&) = delete;
+
+    explicit operator bool() const { return dispatch_.taken_ > 0; }  // written by this thread alone
+
+private:
+    ActionDispatch& dispatch_;
+};
+
 void ActionDispatch::start(double hz, Send send) {
     auto turn = [this, send = std::move(send)] {
         std::lock_guard sending(sending_);
         if (intervals_ > 0) return;
         Message message;
-        {
-            std::lock_guard lock(mutex_);
-            if (queue_.empty()) return;
-            message = std::move(queue_.front());
-            queue_.pop_front();
-        }
+        const Taken taken(*this, message);
+        if (!taken) return;
         send(message);
     };
     thread_.start(hz, std::move(turn), [this] { ended(); });
@@ -137,7 +157,7 @@ void ActionDispatch::clear() {
 
 std::size_t ActionDispatch::size() const {
     std::lock_guard lock(mutex_);
-    return queue_.size();
+    return queue_.size() + taken_;
 }
 
 }  // namespace chiral::client

@@ -71,6 +71,7 @@ public:
     /// are too many: nothing has changed then. Throws like put().
     bool replace(std::deque<Message> messages);
     void clear();
+    /// What is not sent yet: with the message that is just being sent.
     std::size_t size() const;
 
     /// Between two episodes: nothing is sent, and what is queued or comes meanwhile is dropped.
@@ -87,6 +88,7 @@ public:
     };
 
 private:
+    class Taken;
     void ended();
     void throw_error() const;
     void hold(int by);
@@ -99,6 +101,7 @@ private:
 
     mutable std::mutex mutex_;
     std::deque<Message> queue_;
+    std::size_t taken_{0};  // out of the queue, and not sent yet: 0 or 1
 
     PacedThread thread_{"the action dispatch"};  // last: its thread uses what is above
 };

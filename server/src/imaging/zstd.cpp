@@ -71,7 +71,8 @@ CHIRAL_DEPTH_ROW void round_row(const float* metres, std::size_t count, std::uin
     constexpr std::int32_t infinity = 0x7f80'0000, far = 0x4284'0000;  // as floats are stored; far: 66 m
     for (std::size_t i = 0; i < count; ++i) {
         const auto bits = std::bit_cast<std::int32_t>(metres[i]);
-        const std::int32_t measured = bits & (bits - infinity) >> 31 & ~(bits >> 31);  // or 0
+        const std::int32_t positive = bits & ~(bits >> 31);                    // or 0
+        const std::int32_t measured = positive & (positive - infinity) >> 31;  // or 0
         const std::int32_t beyond = measured - far;
         const float bounded = std::bit_cast<float>(far + (beyond & beyond >> 31));
         const std::int32_t more = static_cast<std::int32_t>(bounded * 1000.f + 0.5f) - 65535;
