@@ -148,6 +148,12 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
                    "Path of a socket for clients on this machine, which copy no image: unix://PATH")
         ->type_name("PATH")
         ->group("Control");
+    app.add_option("--direct-readers", access.local.direct_readers,
+                   "Clients of --local-socket that may look at the newest images without asking;\neach takes the memory of "
+                   "two more images [0]")
+        ->check(in_range(0, kMostGuests))
+        ->type_name("N")
+        ->group("Control");
     app.add_option("--observers", server.max_observers, "Clients that may look on at /observe [2]")
         ->check(in_range(0, 11))
         ->type_name("N")
@@ -235,6 +241,8 @@ bool parse(int argc, char** argv, ServeOptions& options, int& exit_code) {
                 throw std::invalid_argument(option->get_name() + " needs --zenoh");
         zenoh.listen = options.host;
         if (options.zenoh) server.zenoh = zenoh;
+        if (access.local.direct_readers > 0 && server.local_socket.empty())
+            throw std::invalid_argument("--direct-readers needs --local-socket");
         if (gate != "off") server.gate = arm_gate(robot, gate == "clamp" ? GatePolicy::clamp : GatePolicy::reject);
         parse_size(size, robot.width, robot.height);
         for (const std::string& command : commands) {
@@ -344,6 +352,7 @@ int serve(const ServeOptions& options) {
     const TimePoint start = Clock::now();
     fmt::print("listening on {}://{}\n", options.server.access.tls_certificate_file.empty() ? "ws" : "wss",
                address(options.host, robot->port()));
+    if (!options.server.local_socket.empty()) fmt::print("and on unix://{}\n", options.server.local_socket);
     if (options.zenoh)
         fmt::print("and on zenoh://{}/{}\n", address(options.host, robot->zenoh_port()), options.server.zenoh->prefix);
     print_sources(options);

@@ -120,6 +120,7 @@ def serve(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         max_observers=arguments.observers,
         local_socket=arguments.local_socket,
+        local_direct_readers=arguments.direct_readers,
         allow_takeover=arguments.takeover,
         control_rate_hz=arguments.control_hz,
         wants={"threads": arguments.want_threads, "max_bytes": arguments.want_mb * 1_000_000},
@@ -128,6 +129,8 @@ def serve(arguments: argparse.Namespace) -> int:
     )
     with robot:
         print(f"listening on {'wss' if arguments.tls_cert else 'ws'}://{robot.host}:{robot.port}", flush=True)
+        if arguments.local_socket:
+            print(f"and on unix://{arguments.local_socket}", flush=True)
         deadline = time.monotonic() + arguments.seconds if arguments.seconds > 0 else float("inf")
         try:
             while (left := deadline - time.monotonic()) > 0:
@@ -200,6 +203,8 @@ def parser() -> argparse.ArgumentParser:
     serving.add_argument("--port", type=int, default=8765, help="port to listen on; 0: any free one [8765]")
     serving.add_argument("--local-socket", default="", metavar="PATH",
                          help="socket for clients on this machine, which copy no image: unix://PATH")
+    serving.add_argument("--direct-readers", type=int, default=0, metavar="N",
+                         help="clients of --local-socket that may look at the newest images without asking [0]")
     serving.add_argument("--observers", type=int, default=2, metavar="N", help="clients that may look on at /observe [2]")
     serving.add_argument("--takeover", action="store_true", help="a client that asks for ?takeover=1 replaces the one in control")
     serving.add_argument("--token", metavar="TOKEN", help="clients must know this token; --token-file keeps it secret from other "

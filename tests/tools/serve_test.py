@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -58,6 +59,28 @@ class ServeTest(unittest.TestCase):
         self.assertEqual((second.returncode, second.stdout), (1, ""))
         self.assertIn(f"{path} is in use by another program; choose another path with --local-socket", second.stderr)
 
+    def test_as_many_local_clients_as_asked_for_may_read_directly(self):
+        def offered(path):
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.addCleanup(client.close)
+            client.settimeout(programs.DEADLINE)
+            client.connect(path)
+            client.send(b"Hversion=2\nwants=control\ndirect=1\n" if not clients else b"Hversion=2\nwants=observe\ndirect=1\n")
+            clients.append(client)
+            welcome, descriptors, _, _ = socket.recv_fds(client, 65536, 4)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self.assertEqual(welcome[:1], b"W", welcome)
+            return b"\ndirect=1\n" in welcome
+
+        for readers, expected in (((), [False, False]), (("--direct-readers", "1"), [True, False])):
+            clients = []
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, "robot")
+                with programs.serve(*SMALL, "--local-socket", path, *readers) as (server, _):
+                    self.assertEqual(server.wait_line("unix://"), f"and on unix://{path}")
+                    self.assertEqual([offered(path), offered(path)], expected)
+
     def test_mistakes_in_the_options_are_told_and_end_with_2(self):
         for arguments, wanted in (
                 (["--size", "big"], "expected WIDTHxHEIGHT"),
@@ -66,6 +89,8 @@ class ServeTest(unittest.TestCase):
                 (["--joints", "0"], "--joints"),
                 (["--cameras", "-1"], "--cameras"),
                 (["--frobnicate"], "--frobnicate"),
+                (["--direct-readers", "1"], "--direct-readers needs --local-socket"),
+                (["--direct-readers", "5", "--local-socket", "/nowhere"], "--direct-readers"),
                 (["--zenoh-prefix", "foo"], "--zenoh-prefix needs --zenoh"),
                 (["--zenoh-port", "0"], "--zenoh-port needs --zenoh"),
                 (["--camera", "twice,4x4,cmd:true", "--camera", "twice,4x4,cmd:true"], "twice")):
