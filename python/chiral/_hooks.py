@@ -10,13 +10,11 @@ so that it never runs beside them.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dis
 import functools
 import inspect
 import logging
-import math
 import threading
 import time
 import types
@@ -25,13 +23,14 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from . import _native, _wire
+from ._on_loop import Executor, Kept, NotCalled, OnLoop, Stopping
 
 if TYPE_CHECKING:
     from .server import PolicyServer
 
 log = logging.getLogger("chiral")
 
-# Hooks that stop the robot: they are waited for, however long they take.
+# Hooks that stop the robot: they are waited for, however long they take, and begin whatever becomes of the loop.
 _STOPPING_HOOKS = {"on_disconnect", "on_action_timeout"}
 # For how long what comes after super()._handle() may go on once the server stops, in seconds; and what was cancelled, before it is
 # cancelled again: a hook may have taken that for something else.
@@ -52,10 +51,6 @@ def cannot_suspend(function: Any) -> bool:
         known = not any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(code))
         _cannot_suspend[code] = known
     return known
-
-
-class _NotCalled(Exception):
-    """The client has lost control, or the action has waited too long, before the hook could begin."""
 
 
 class Connection:
@@ -91,48 +86,6 @@ class Connection:
         self._loop.call_soon_threadsafe(close)
 
 
-class _OnLoop:
-    """A coroutine on the event loop, which a thread of the native server waits for."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, run: Callable[[], Coroutine[Any, Any, Any]],
-                 call: _native.PendingCall | None = None) -> None:
-        self._call = call
-        self._task: asyncio.Task[Any] | None = None  # from its first step on
-        self._begun = False
-        self._cancelled_at = -math.inf  # time.monotonic()
-        self._future = asyncio.run_coroutine_threadsafe(self._begin(run), loop)
-
-    async def _begin(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        self._task = asyncio.current_task()
-        if self._call is not None and not self._call.counts():  # other tasks may have kept the loop for any time
-            raise _NotCalled
-        self._begun = True
-        return await run()
-
-    @property
-    def done(self) -> bool:
-        return self._future.done()
-
-    def result(self) -> Any:
-        """Returns when it has ended: one that was cancelled has wound down by then."""
-        try:
-            return self._future.result()
-        except concurrent.futures.CancelledError:
-            if self._call is not None and not self._begun:
-                raise _NotCalled from None
-            raise RuntimeError("cancelled, because the server stops") from None
-
-    def cancel(self, now: float) -> None:
-        """On the loop, now and then: cancels it, and leaves it time to wind down."""
-        if self._task is not None and now - self._cancelled_at > PATIENCE:
-            self._cancelled_at = now
-            self._task.cancel()
-
-    def let_go(self) -> None:
-        """Any thread: the loop has ended, and nobody waits any more."""
-        self._future.cancel()
-
-
 class Hooks:
     """What the native server calls; every method runs on one of its threads."""
 
@@ -140,9 +93,10 @@ class Hooks:
         self._server = weakref.ref(server)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resting: set[asyncio.Task[Any] | None] = set()  # that only wait: serve(), and _handle() in its base
-        self._running: dict[_OnLoop, str] = {}  # with the names of the hooks
-        self._handling: tuple[Connection, _OnLoop] | None = None
+        self._running: set[OnLoop] = set()
+        self._handling: tuple[Connection, Kept] | None = None
         self._stops_since: float | None = None
+        self.has_client = False  # from the beginning of on_connect() to the end of on_disconnect()
 
     # ---- the loop ----
 
@@ -150,6 +104,7 @@ class Hooks:
         if self._loop is not None:  # whose hooks would be let go of
             raise RuntimeError("the server is being served already")
         self._loop = loop
+        Executor.give(loop)
         self._resting = {asyncio.current_task()}
         self._stops_since = None
         self.stopping: asyncio.Future[None] = loop.create_future()
@@ -171,19 +126,31 @@ class Hooks:
         now = time.monotonic()
         if self._stops_since is None:
             self._stops_since = now
-        for waiting, name in self._running.copy().items():
-            if name not in _STOPPING_HOOKS:
-                waiting.cancel(now)
+        for waiting in self._running.copy():
+            waiting.cancel(now, PATIENCE)
         held = self._handling
         if held is not None:
             connection, handling = held
             closed_at = connection.closed_at
             patience_over = closed_at is not None and now - max(closed_at, self._stops_since) > PATIENCE
             if not connection.reached or patience_over:
-                handling.cancel(now)
+                handling.cancel(now, PATIENCE)
+
+    async def wind_down(self, ended: asyncio.Future[None]) -> None:
+        """On the loop, until the server that stops has ended. Who cancels this once more, or again and again as anyio does, waits for
+        what stops the robot and for nothing else."""
+        cancelled: asyncio.CancelledError | None = None
+        while not ended.done() and (cancelled is None or self.has_client):
+            self.cancel()
+            try:
+                await asyncio.wait([ended], timeout=0.1)
+            except asyncio.CancelledError as again:
+                cancelled = again
+        if cancelled is not None:
+            raise cancelled
 
     def detach(self) -> None:
-        """The loop ends: nobody is to wait for it any more."""
+        """The loop ends: nobody is to wait for it any more, but for what stops the robot."""
         self._loop = None
         for waiting in self._running.copy():
             waiting.let_go()
@@ -192,17 +159,40 @@ class Hooks:
             handling[1].let_go()
 
     def _on_loop(self, name: str, run: Callable[[], Coroutine[Any, Any, Any]], call: _native.PendingCall | None) -> Any:
+        if name in _STOPPING_HOOKS:
+            return self._on_any_loop(name, run)
         loop = self._loop
         if loop is None:
             raise RuntimeError("the server's event loop has ended")
-        waiting = _OnLoop(loop, run, call)
-        self._running[waiting] = name
+        return self._wait_for(OnLoop(loop, run, call))
+
+    def _on_any_loop(self, name: str, run: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """On a loop of its own, if the server's has ended or does not run."""
+        loop = self._loop
+        if loop is not None:
+            try:
+                waiting = Stopping(loop, run)
+            except RuntimeError:
+                pass  # it is closed
+            else:
+                with contextlib.suppress(NotCalled):
+                    return self._wait_for(waiting)
+        log.warning("%s() runs on an event loop of its own: that of serve() does not run", name)
+        loop = asyncio.new_event_loop()
+        try:
+            Executor.give(loop)
+            return loop.run_until_complete(run())
+        finally:
+            loop.close()
+
+    def _wait_for(self, waiting: OnLoop) -> Any:
+        self._running.add(waiting)
         try:
             if self._loop is None:
                 waiting.let_go()
             return waiting.result()
         finally:
-            del self._running[waiting]
+            self._running.discard(waiting)
 
     def _drive(self, name: str, hook: Callable[..., Any], arguments: tuple[Any, ...], call: _native.PendingCall | None) -> Any:
         loop = self._loop
@@ -212,25 +202,25 @@ class Hooks:
         asyncio._set_running_loop(loop)
         try:
             if call is not None and not call.counts():  # others may have kept the GIL for any time
-                raise _NotCalled
+                raise NotCalled
             result = hook(*arguments)
             if not inspect.iscoroutine(result):
                 return result
-            if not cannot_suspend(function):  # a plain function that returned a coroutine
+            if cannot_suspend(function):
                 try:
-                    return self._on_loop(name, lambda: result, call)
-                finally:
-                    if inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
-                        result.close()
-            try:
-                result.send(None)
-            except StopIteration as returned:
-                return returned.value
-            raise RuntimeError(f"{function.__qualname__} was suspended without an await")
+                    result.send(None)
+                except StopIteration as returned:
+                    return returned.value
+                raise RuntimeError(f"{function.__qualname__} was suspended without an await")
         finally:
             asyncio._set_running_loop(None)
             if loop is not None and (getattr(loop, "_ready", True) or getattr(loop, "_scheduled", True)):
                 self._wake(loop)  # for what the hook has left there
+        try:  # a plain function that returned a coroutine
+            return self._on_loop(name, lambda: result, call)
+        finally:
+            if inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
+                result.close()
 
     @staticmethod
     def _wake(loop: asyncio.AbstractEventLoop) -> None:
@@ -240,16 +230,21 @@ class Hooks:
             log.debug("the event loop was closed while a hook ran")
 
     def _may_drive(self, function: Any, loop: asyncio.AbstractEventLoop) -> bool:
-        return cannot_suspend(function) and not loop.get_debug() and asyncio.all_tasks(loop) <= self._resting
+        if not cannot_suspend(function) or self._running or loop.get_debug():
+            return False
+        handling = self._handling
+        rests = handling is None or handling[1].rests(self._resting)
+        return rests and asyncio.all_tasks(loop) <= self._resting
 
     def _call(self, name: str, *arguments: Any, call: _native.PendingCall | None = None) -> Any:
-        """One hook, if `call` still counts when it can begin: else _NotCalled; an exception goes to the log with its traceback, and to the native server, which closes the connection."""
+        """One hook, if `call` still counts when it can begin: else NotCalled; an exception goes to the log with its traceback, and to the
+        native server, which closes the connection."""
         server = self._server()
         if server is None:
             raise RuntimeError("the PolicyServer object is gone")
         try:
             return self._drive(name, getattr(server, name), arguments, call)
-        except _NotCalled:
+        except NotCalled:
             raise
         except BaseException:  # also of sys.exit(): this thread is the server's
             log.exception("%s() of %s failed", name, type(server).__name__)
@@ -275,7 +270,7 @@ class Hooks:
         self._require_handling()
         try:
             result = self._call("reset", call=call)
-        except _NotCalled:
+        except NotCalled:
             return None
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"reset() returned {type(result).__name__}, expected a tuple of Observation and dict")
@@ -285,7 +280,7 @@ class Hooks:
         self._require_handling()
         try:
             self._call("apply_action", action, call=call)
-        except _NotCalled:
+        except NotCalled:
             return False
         return True
 
@@ -295,6 +290,7 @@ class Hooks:
     # These come in their place among the actions. They wait for no other hook: a get_obs() that blocks is no reason not to stop.
 
     def on_connect(self, peer: str) -> None:
+        self.has_client = True
         if self._overridden("_handle") and self._loop is not None:
             self._begin_handling(peer, self._loop)
         if self._overridden("on_connect"):
@@ -308,6 +304,7 @@ class Hooks:
                 self.on_action_timeout()
         finally:
             self._end_handling()
+            self.has_client = False
 
     def on_action_timeout(self) -> None:
         if self._overridden("on_action_timeout"):
@@ -328,7 +325,7 @@ class Hooks:
             finally:
                 connection.entered.set()
 
-        handling = _OnLoop(loop, handle)
+        handling = Kept(loop, handle)
         self._handling = (connection, handling)
         while not connection.entered.wait(0.1):  # what comes before super()._handle() comes before the first action
             if self._loop is None:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextvars
+import inspect
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -139,16 +140,27 @@ class PolicyServer(abc.ABC):
         """What the client sees. May wait until there is something worth sending. Default: _make_obs()."""
         return self._make_obs()
 
+    # What these return may be a coroutine, and a plain function may return one. Their defaults can be awaited, whatever they call.
+
     def on_connect(self, peer: str) -> Any:
         """A client is in control now. May be a coroutine, like those below. Default: nothing."""
+        return _DONE
 
     def on_disconnect(self, reason: str) -> Any:
-        """It no longer is; called after its last action. Default: on_action_timeout(), as no action will come."""
-        return self.on_action_timeout()
+        """It no longer is; called after its last action, whatever becomes of the event loop. Default: what on_action_timeout()
+        does, as no action will come. An override that wants that as well awaits `super().on_disconnect(reason)`, or, as a plain
+        function, returns it: it is a coroutine where on_action_timeout() is, and does nothing if it is dropped."""
+        stopping = self.on_action_timeout()
+        return stopping if inspect.isawaitable(stopping) else _DONE
 
     def on_action_timeout(self) -> Any:
         """The client in control has sent no action for action_timeout: stop, hold, or slow down. Called once until the next
-        action; also while another hook waits, and by the default on_disconnect(). Default: nothing."""
+        action; also while another hook waits, and by the default on_disconnect(). Default: nothing.
+
+        What stops the robot, here or in on_disconnect(), may use asyncio.to_thread() or loop.run_in_executor(None, ...) also while
+        the interpreter ends: what is given to them then holds up the loop. An executor of the program's own takes nothing any
+        more by then, which is so from the moment that the main thread has come to its end."""
+        return _DONE
 
     async def _handle(self, ws: Connection) -> None:
         """Lasts as long as the connection of the client in control, which ends with it. Override it around
@@ -164,7 +176,8 @@ class PolicyServer(abc.ABC):
         asyncio.run(self.serve())
 
     async def serve(self) -> None:
-        """Serves on the running event loop until stop(), or until the task is cancelled. Raises like run()."""
+        """Serves on the running event loop until stop(), or until the task is cancelled. Raises like run(). Returns when the robot has
+        been stopped: on_disconnect() and what comes after super()._handle(ws) have ended by then, however often it is cancelled."""
         loop = asyncio.get_running_loop()
         native, hooks = self._chiral_native, self._chiral_hooks
         hooks.attach(loop)
@@ -183,10 +196,8 @@ class PolicyServer(abc.ABC):
         finally:
             native.stop()
             try:
-                while not ended.done():  # hooks that wait on this loop are ended, those that compute are waited for
-                    hooks.cancel()
-                    await asyncio.wait([ended], timeout=0.1)
-            finally:  # also if it is cancelled once more
+                await hooks.wind_down(ended)
+            finally:
                 hooks.detach()
 
     def start(self) -> PolicyServer:
@@ -439,6 +450,16 @@ class Frame:
         if self._native is None:
             raise RuntimeError("this frame is not open: use it in `with self.frame(name) as frame`")
         return self._native
+
+
+class _Done:
+    """What may be awaited, and need not be."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+_DONE = _Done()
 
 
 def _tell_end(native: _native.Server, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:

@@ -206,6 +206,105 @@ def test_a_program_that_ends_by_an_exception_stops_its_robot() -> None:
     assert child.returncode == 1 and out == "stopped\n" and "a bug" in err and "Fatal" not in err, out + err
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit(0)"])
+@pytest.mark.parametrize("when", ["before on_disconnect() begins", "while it waits"])
+def test_an_exception_that_leaves_the_loop_cancels_nothing_that_stops_the_robot(when: str, error: str) -> None:
+    """As Ctrl-C is one with Python 3.10, and sys.exit() in a task with all: asyncio.run() then cancels every task that there is."""
+    child = process(f"""
+        class Arm(Robot):
+            async def on_disconnect(self, reason):
+                if {when == "while it waits"}:
+                    asyncio.get_running_loop().call_soon(leave)
+                for _ in range(3):
+                    await asyncio.sleep(0.01)
+                print("on_disconnect ended", flush=True)
+            async def _handle(self, ws):
+                await super()._handle(ws)
+                await asyncio.sleep(0.01)
+                print("_handle ended", flush=True)
+        server = Arm()
+        def leave():
+            raise {error}
+        def leave_behind_its_task():
+            use.env.close()
+            while not server._chiral_hooks._running:
+                time.sleep(0.001)
+            asyncio.get_running_loop().call_soon(leave)
+        def use():
+            while server.port == 0:
+                time.sleep(0.001)
+            use.env = client(server).connect()
+            use.env.reset()
+            if {when == "while it waits"}:
+                use.env.close()
+            else:
+                server._chiral_hooks._loop.call_soon_threadsafe(leave_behind_its_task)
+        threading.Thread(target=use).start()
+        try:
+            server.run()
+        except {error.partition("(")[0]}:
+            print("left", flush=True)
+    """)
+    out, err = child.communicate(timeout=DEADLINE)
+    assert child.returncode == 0 and out == "on_disconnect ended\n_handle ended\nleft\n", out + err
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_stops_the_robot_has_a_loop_of_its_own_where_the_servers_runs_no_more(closed: bool) -> None:
+    child = process(f"""
+        chiral._on_loop.WAIT_FOR_LOOP = 0.1
+        class Arm(Robot):
+            async def on_disconnect(self, reason):
+                await asyncio.sleep(0.01)
+                print("stopped", flush=True)
+        server = Arm()
+        def use():
+            while server.port == 0:
+                time.sleep(0.001)
+            use.env = client(server).connect()
+            use.env.reset()
+            print("ready", flush=True)
+        threading.Thread(target=use).start()
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(server.serve())
+        except KeyboardInterrupt:  # and serve() is neither cancelled nor waited for
+            server.stop()
+            if {closed}:
+                loop.close()
+            server.wait()
+            print("ended", flush=True)
+    """)
+    out, err = interrupt(child)
+    assert child.returncode == 0 and out == "stopped\nended\n", out + err
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_stops_the_robot_may_use_a_thread_though_the_interpreter_ends(begun: bool) -> None:
+    child = process(f"""
+        import concurrent.futures.thread
+        begun = threading.Event()
+        class Arm(Robot):
+            async def on_disconnect(self, reason):
+                begun.set()
+                if {begun}:
+                    await asyncio.to_thread(int)
+                    while not concurrent.futures.thread._shutdown:
+                        await asyncio.sleep(0.001)
+                await asyncio.to_thread(time.sleep, 0.01)
+                await asyncio.get_running_loop().run_in_executor(None, print, "stopped")
+                sys.stdout.flush()
+        server = Arm().start()
+        env = client(server).connect()
+        env.reset()
+        if {begun}:
+            env.close()
+            assert begun.wait(60)
+    """)
+    out, err = child.communicate(timeout=DEADLINE)
+    assert child.returncode == 0 and out == "stopped\n", out + err
+
+
 @pytest.mark.parametrize(
     "waiting",
     [

@@ -743,6 +743,68 @@ def test_a_serve_that_is_cancelled_twice_leaves_no_hook_to_wait_for_its_loop() -
     server.wait()
 
 
+def test_a_serve_that_is_cancelled_again_and_again_stops_its_robot_first() -> None:
+    """As anyio's cancel scopes do until the task has ended."""
+
+    class Arm(SmallRobot):
+        stopped: list[str] = []
+
+        async def on_disconnect(self, reason: str) -> None:
+            for _ in range(10):
+                await asyncio.sleep(0.001)
+            self.stopped.append("on_disconnect")
+
+        async def _handle(self, ws: Any) -> None:
+            await super()._handle(ws)
+            await asyncio.sleep(0.01)
+            self.stopped.append("_handle")
+
+    server = Arm()
+
+    async def main() -> None:
+        serving = asyncio.create_task(server.serve())
+        while server._chiral_native.port == 0:
+            await asyncio.sleep(0.001)
+        server.port = server._chiral_native.port
+        env = client_of(server)
+        await asyncio.to_thread(env.connect)
+        await asyncio.to_thread(env.reset)
+        while not serving.done():
+            serving.cancel()
+            await asyncio.sleep(0)
+        assert serving.cancelled() and server.stopped == ["on_disconnect", "_handle"]
+        env.close()
+
+    asyncio.run(main())
+    server.wait()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_a_hook_does_by_default_may_be_awaited(waits: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Arm(SmallRobot):
+        told: list[str] = []
+
+        async def on_connect(self, peer: str) -> None:
+            await super().on_connect(peer)
+            self.told.append("on_connect")
+
+        async def on_disconnect(self, reason: str) -> None:
+            await super().on_disconnect(reason)
+            self.told.append("on_disconnect")
+
+    if waits:
+
+        async def stop(self: Arm) -> None:
+            await super(Arm, self).on_action_timeout()
+            self.told.append("stop")
+
+        Arm.on_action_timeout = stop  # type: ignore[method-assign]
+    with Arm() as server, client_of(server) as env:
+        env.reset()
+    assert server.told == ["on_connect", *(["stop"] if waits else []), "on_disconnect"]
+    assert "failed" not in caplog.text
+
+
 def test_start_tells_each_time_that_the_port_is_taken(robot: SmallRobot) -> None:
     for _ in range(20):
         with pytest.raises(OSError, match=str(robot.port)):
