@@ -357,9 +357,10 @@ std::string why_not_resumed(FaultSite& site) {
     checker.check(reader->look(), floor, true);
     if (!reader->release()) checker.lent_slot_was_written();
     if (checker.tally().violations() > 0) return checker.tally().examples.front();
-    if (site.port() == 0) return {};
-    const std::uint64_t observations = site.ws.looks;
-    if (!await(site, [&] { return site.ws.looks > observations; })) return "the ws client gets no observation any more";
+    if (!site.served()) return {};
+    const std::uint64_t observations = site.own_client.looks;
+    if (!await(site, [&] { return site.own_client.looks > observations; }))
+        return "the run's own client gets no observation any more";
     return {};
 }
 
@@ -377,19 +378,21 @@ void occur_until(Fault& fault, FaultSite& site, SteadyTime end, FaultOutcome& ou
 
 }  // namespace
 
-int FaultSite::port() const { return store.server() ? store.server()->port() : 0; }
+int FaultSite::port() const { return store.server()->port(); }
 
 std::vector<FaultEntry> faults() {
     std::vector<FaultEntry> all{
-        {"stopped_reader", "a reader stops for good with everything pinned", false, true, make<StoppedReader>},
-        {"dead_writer", "a writer dies in the middle of a frame, and is revoked", false, true, make<DeadWriter>},
-        {"late_writer", "a writer is revoked in the middle of a frame, and comes back", false, true, make<LateWriter>},
-        {"fork", "the process forks", false, true, make<Fork>},
-        {"second_writer", "a second thread writes a camera that has a writer", false, true, make<SecondWriter>},
-        {"extra_readers", "more readers than were configured", false, false, make<ExtraReaders>},
-        {"clock_steps", "capture times jump by an hour, forwards and back", false, true, make<ClockSteps>},
+        {"stopped_reader", "a reader stops for good with everything pinned", Needs::nothing, true, make<StoppedReader>},
+        {"dead_writer", "a writer dies in the middle of a frame, and is revoked", Needs::nothing, true, make<DeadWriter>},
+        {"late_writer", "a writer is revoked in the middle of a frame, and comes back", Needs::nothing, true,
+         make<LateWriter>},
+        {"fork", "the process forks", Needs::nothing, true, make<Fork>},
+        {"second_writer", "a second thread writes a camera that has a writer", Needs::nothing, true, make<SecondWriter>},
+        {"extra_readers", "more readers than were configured", Needs::nothing, false, make<ExtraReaders>},
+        {"clock_steps", "capture times jump by an hour, forwards and back", Needs::nothing, true, make<ClockSteps>},
     };
-    all.insert(all.end(), network_faults().begin(), network_faults().end());
+    for (const std::span<const FaultEntry> more : {network_faults(), local_faults()})
+        all.insert(all.end(), more.begin(), more.end());
     return all;
 }
 

@@ -22,6 +22,8 @@
 
 namespace chiral::stress {
 
+class LocalClients;
+
 /// Where a fault happens. All of it outlives the fault.
 struct FaultSite {
     SensorStore& store;
@@ -30,11 +32,13 @@ struct FaultSite {
     const Progress& progress;
     WriterFaults& writers;
     ConnectionTurn& turn;
-    const LiveCounts& ws;  ///< of the harness' own client
+    const LiveCounts& own_client;
+    LocalClients* local;  ///< null without a local socket
     const std::atomic<bool>& stop;
 
     Engine& engine() const { return *store.engine(); }
-    int port() const;  ///< 0: nobody is served
+    bool served() const { return store.server() != nullptr; }
+    int port() const;  ///< of a server
 };
 
 struct FaultOutcome {
@@ -62,20 +66,24 @@ public:
     virtual void tell(FaultOutcome& outcome) const = 0;  ///< `happened` and `measured`
 };
 
+/// Whose clients a fault is about.
+enum class Needs : std::uint8_t { nothing, ws, local };
+
 struct FaultEntry {
     std::string_view name;
     std::string_view what;
-    bool needs_server;
+    Needs needs;
     bool needs_camera;
     std::unique_ptr<Fault> (*make)();
 };
 
 std::vector<FaultEntry> faults();
-/// Those of the network: they need a server. Part of faults().
+// Parts of faults():
 std::span<const FaultEntry> network_faults() noexcept;
+std::span<const FaultEntry> local_faults() noexcept;
 
-/// Readers beyond those of the run that faults need at once.
-inline constexpr int kFaultReaders = 3;
+/// Readers beyond those of the run that faults need at once: one that is stopped for good, and a newcomer.
+inline constexpr int kFaultReaders = 2;
 /// A client that takes nothing is dropped after this in a run with faults, so that the next one is served in time.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
 inline constexpr std::chrono::seconds kFaultIdleTimeout{10};  // a well-behaved client must never be so slow

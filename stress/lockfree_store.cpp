@@ -2,6 +2,7 @@
 // chiral::Engine as a store under stress. Served, it is the engine inside a PolicyServer.
 #include "engines.hpp"
 
+#include <chiral/guests.hpp>
 #include <chiral/server.hpp>
 
 #include <algorithm>
@@ -84,7 +85,8 @@ ServerOptions server_options(const StoreSetup& setup) {
     options.quiesce = {};                         // the harness joins its writers before it destroys the store
     options.log = [](const std::string&) {};
     options.local_socket = setup.local_socket;
-    options.access.local.max_observers = 0;
+    options.access.local.max_observers = setup.local_observers;
+    options.access.local.direct_readers = setup.direct_readers;
     options.max_observers = setup.listen ? kObservers : 0;
     if (setup.listen) options.handshake_timeout = setup.idle_timeout;
     return options;
@@ -129,7 +131,9 @@ public:
 
     std::uint32_t last_camera_steps(std::size_t camera) const override { return cameras_[camera].steps; }
     std::uint32_t last_proprio_steps(std::size_t stream) const override { return proprio_steps_[stream].value; }
-    std::size_t slots_per_field() const override { return static_cast<std::size_t>(engine_.options().readers) + 2; }
+    std::size_t slots_per_field() const override {
+        return static_cast<std::size_t>(engine_.options().readers + kGuestPins * engine_.options().guests) + 2;
+    }
     std::uint32_t writer_step_bound() const override { return engine_.writer_step_bound(); }
     std::uint32_t reader_step_bound() const override { return engine_.reader_step_bound(); }
     std::unique_ptr<StoreReader> make_reader() override { return std::make_unique<LockfreeReader>(engine_); }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clients that misbehave, on plain sockets: a well-behaved library would not let them.
+#include "descriptor.hpp"
 #include "faults.hpp"
 #include "ws_reader.hpp"
 
@@ -31,26 +32,6 @@ namespace chiral::stress {
 namespace {
 
 using std::chrono::steady_clock;
-
-[[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
-
-class Descriptor {
-public:
-    explicit Descriptor(int number = -1) noexcept : number_(number) {}
-    Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        std::swap(number_, other.number_);
-        return *this;
-    }
-    ~Descriptor() { close(); }
-    void close() noexcept {
-        if (number_ >= 0) ::close(std::exchange(number_, -1));
-    }
-    int number() const noexcept { return number_; }
-
-private:
-    int number_;
-};
 
 // A TCP connection to the server and as much WebSocket as asking takes. Everything that has to come has kFaultDeadline.
 class Connection {
@@ -303,9 +284,10 @@ std::unique_ptr<Fault> make() {
 
 std::span<const FaultEntry> network_faults() noexcept {
     static constexpr FaultEntry entries[] = {
-        {"stalled_client", "a client stops reading in the middle of an observation", true, true, make<StalledClient>},
-        {"killed_client", "a client's process is killed in the middle of an observation", true, true, make<KilledClient>},
-        {"reconnect_storm", "clients come and go without end and without a goodbye", true, false, make<ReconnectStorm>},
+        {"stalled_client", "a client stops reading in the middle of an observation", Needs::ws, true, make<StalledClient>},
+        {"killed_client", "a client's process is killed in the middle of an observation", Needs::ws, true,
+         make<KilledClient>},
+        {"reconnect_storm", "clients come and go without end and without a goodbye", Needs::ws, false, make<ReconnectStorm>},
     };
     return entries;
 }

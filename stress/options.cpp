@@ -4,6 +4,9 @@
 #include "command_line.hpp"
 #include "verdict.hpp"
 
+#include <chiral/core/hazard.hpp>
+#include <chiral/guests.hpp>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -62,10 +65,25 @@ std::string describe_engines(std::span<const EngineEntry> engines) {
     return all;
 }
 
+std::string needed(const FaultEntry& fault) {
+    switch (fault.needs) {
+        case Needs::ws: return "--transport ws";
+        case Needs::local: return "--transport local";
+        case Needs::nothing: break;
+    }
+    return {};
+}
+
+bool happens_over(Transport transport, Needs needs) noexcept {
+    return needs == Needs::nothing || (needs == Needs::ws && transport == Transport::ws) ||
+           (needs == Needs::local && transport == Transport::local);
+}
+
 std::string describe_faults() {
     std::string all;
     for (const FaultEntry& fault : faults())
-        all += fmt::format("  {:<16}{}{}\n", fault.name, fault.what, fault.needs_server ? " (--transport ws)" : "");
+        all += fmt::format("  {:<16}{}{}\n", fault.name, fault.what,
+                           fault.needs == Needs::nothing ? "" : fmt::format(" ({})", needed(fault)));
     return all;
 }
 
@@ -83,12 +101,12 @@ std::vector<std::string> known_faults() {
     return names;
 }
 
-// Names that there are none of are left out.
-std::vector<FaultEntry> chosen_faults(const std::vector<std::string>& names) {
+// Names that there are none of are left out. All are those that may happen over that transport.
+std::vector<FaultEntry> chosen_faults(const std::vector<std::string>& names, Transport transport) {
     std::vector<FaultEntry> chosen;
     for (const std::string& name : names)
         for (const FaultEntry& fault : faults())
-            if (name == "all" || name == fault.name) chosen.push_back(fault);
+            if (name == fault.name || (name == "all" && happens_over(transport, fault.needs))) chosen.push_back(fault);
     return chosen;
 }
 
@@ -111,6 +129,7 @@ std::string details() {
         "  chiral-stress --engine mutex                           what the documented design gives instead\n"
         "  chiral-stress --writes fields                          update_image, update_depth, ... one by one\n"
         "  chiral-stress --transport ws --seconds 60 --fault all  all that may go wrong, one after the other\n"
+        "  chiral-stress --transport local --fault all            the same with clients that share the memory\n"
         "  chiral-stress --transport ws --listen 8765             the server's clients are yours, whatever they do\n"
         "  chiral-stress --depth-dtype uint16 --transport ws      depth as a RealSense has it\n"
         "  chiral-stress --rt --seconds 60                        as a real-time robot: how late do writers wake?\n"
@@ -120,6 +139,23 @@ std::string details() {
 }
 
 }  // namespace
+
+bool Options::has_local_faults() const noexcept {
+    return std::ranges::any_of(faults, [](const FaultEntry& fault) { return fault.needs == Needs::local; });
+}
+
+int Options::direct_readers() const noexcept {
+    if (transport != Transport::local || !is_lockfree()) return 0;
+    return has_local_faults() ? 2 : 1;
+}
+
+int Options::most_readers() const noexcept {
+    constexpr int of_a_server = 3, of_a_local_client = 2;
+    int others = faults.empty() ? 0 : kFaultReaders;
+    if (serves(transport)) others += of_a_server + (listen ? kObservers : 0);
+    if (transport == Transport::local) others += of_a_local_client * (has_local_faults() ? 2 : 1);
+    return core::kMaxReaders - others - kGuestPins * direct_readers();
+}
 
 std::optional<Options> parse_options(int argc, const char* const* argv, int& exit_code) {
     CLI::App app{"Puts the sensor buffers under load and checks every look: no tearing, no stalls, or where they are."};
@@ -171,7 +207,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
     app.add_option(
            "--transport", options.transport,
            "inproc: readers in this process only; ws: a server and a client over the loopback as well; local: the same "
-           "over a local socket, where the client looks at the pixels in the server's memory")
+           "over a local socket, with a client that is a process of its own, looks at the pixels in the server's memory, "
+           "and pins some by itself")
         ->transform(CLI::Transformer(transports))
         ->transform(CLI::IsMember(transports))
         ->default_str("inproc")
@@ -194,9 +231,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         ->default_str("frame")
         ->option_text("frame|fields");
     app.add_option("--engine", engine, "What to put under stress, see below; list: print the names")->capture_default_str();
-    app.add_option("--fault", fault_names,
-                   "Do this while it runs, see below; may be repeated. all: one after the other; list: "
-                   "print the names")
+    app.add_option(
+           "--fault", fault_names,
+           "Do this while it runs, see below; may be repeated. all: one after the other, those of the transport; list: "
+           "print the names")
         ->allow_extra_args(false)
         ->option_text("NAME");
     app.add_option("--json", options.json, "Write the results to this file");
@@ -223,7 +261,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
                    tools::did_you_mean(engine, known_engines()), fmt::join(known_engines(), ", "));
         return std::nullopt;
     }
-    options.faults = chosen_faults(fault_names);
+    options.faults = chosen_faults(fault_names, options.transport);
     const std::vector<std::string> known = known_faults();
     for (const std::string& name : fault_names)
         if (std::ranges::find(known, name) == known.end()) {
@@ -240,20 +278,15 @@ std::optional<Options> parse_options(int argc, const char* const* argv, int& exi
         return std::nullopt;
     }
     for (const FaultEntry& fault : options.faults)
-        if (fault.needs_server && options.transport != Transport::ws) {
-            fmt::print(stderr, "--fault {}: needs --transport ws\n", fault.name);
+        if (!happens_over(options.transport, fault.needs)) {
+            fmt::print(stderr, "--fault {}: needs {}\n", fault.name, needed(fault));
             return std::nullopt;
         }
-    if (!options.faults.empty() && options.readers > 11 - kFaultReaders) {
-        fmt::print(stderr, "--readers: with --fault at most {}\n", 11 - kFaultReaders);
-        return std::nullopt;
-    }
-    constexpr int held_by_a_local_client = 2;
-    const int most_readers =
-        11 - (options.listen ? kObservers : 0) - (options.transport == Transport::local ? held_by_a_local_client : 0);
-    if (serves(options.transport) && options.readers > most_readers) {
-        fmt::print(stderr, "--readers: with --{} at most {}, because the server needs some of the engine's 14\n",
-                   options.listen ? "listen" : fmt::format("transport {}", to_string(options.transport)), most_readers);
+    if (options.readers > options.most_readers()) {
+        fmt::print(
+            stderr,
+            "--readers: {}, here at most {}, because the server, its clients and faults need some of the engine's {}\n",
+            options.readers, options.most_readers(), core::kMaxReaders);
         return std::nullopt;
     }
     std::optional<Size> size;

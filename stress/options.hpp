@@ -32,6 +32,13 @@ struct Options {
     std::string json;                ///< empty: none
     /// A thread that has not ended this long after it was told to is stuck. Not on the command line.
     std::chrono::seconds stop_timeout{30};
+
+    bool is_lockfree() const noexcept { return engine->name == "lockfree"; }
+    bool has_local_faults() const noexcept;
+    /// Clients of the local socket that read directly: the run's own, and one of a fault.
+    int direct_readers() const noexcept;
+    /// The most --readers that leave enough of the engine's for everybody else.
+    int most_readers() const noexcept;
 };
 
 constexpr const char* to_string(Transport transport) noexcept {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What has been published: the least that a reader who starts to look now must see.
+// What has been published: the least that a reader who starts to look now must see. Forked processes see it, too.
 #pragma once
+
+#include "shared.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -53,8 +55,8 @@ private:
     struct alignas(64) Count {
         std::atomic<std::uint64_t> number{0};
     };
-    std::vector<Count> cameras_;
-    std::vector<Count> proprios_;
+    Shared<Count> cameras_;
+    Shared<Count> proprios_;
 };
 
 }  // namespace chiral::stress

@@ -95,6 +95,14 @@ Json client(const RunResult& result) {
             {"images_older_than_3_periods", result.ws.old_images}};
 }
 
+Json direct(const RunResult& result) {
+    if (!result.direct) return nullptr;
+    return {{"looks", result.direct->looks},
+            {"checked_in_full", result.direct->full_looks},
+            {"held", result.direct_times.holds},
+            {"look_us", quantiles(result.direct_times.look, 1e3)}};
+}
+
 Json server(const RunResult& result) {
     if (!result.server) return nullptr;
     const ServerStats& server = *result.server;
@@ -163,6 +171,7 @@ std::string timings(const Options& options, const RunResult& result) {
     if (!options.cameras.empty()) kind("camera", result.cameras);
     if (!options.proprios.empty()) kind("proprio", result.proprios);
     row("taking a snapshot", result.readers.look);
+    if (result.direct) row("a direct look at all", result.direct_times.look);
     if (result.observations) {
         row(fmt::format("{} round trip", to_string(options.transport)), result.ws.round_trip);
         row(fmt::format("age of an image over {}", to_string(options.transport)), result.ws.age);
@@ -214,7 +223,8 @@ std::string table(const Options& options, const RunResult& result, const Verdict
 
 std::string json(const Options& options, const RunResult& result, const Verdict& verdict) {
     const Tally nothing;
-    const Tally& observed = result.observations ? *result.observations : nothing;
+    Tally observed = result.observations ? *result.observations : nothing;
+    if (result.direct) observed.merge(*result.direct);
     Json root = {
         {"verdict", verdict.pass() ? "pass" : "fail"},
         {"failures", verdict.failures},
@@ -239,6 +249,7 @@ std::string json(const Options& options, const RunResult& result, const Verdict&
         {"snapshot_us", quantiles(result.readers.look, 1e3)},
         {"rtt_ms", result.observations ? quantiles(result.ws.round_trip, 1e6) : Json(nullptr)},
         {"ws", client(result)},
+        {"direct", direct(result)},
         {"server", server(result)},
         {"sources", sources(result)},
         {"faults", faults(result)},

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run.hpp"
 
+#include "ending_signals.hpp"
+#include "local_clients.hpp"
 #include "private_store.hpp"
 #include "real_time.hpp"
 #include "store_server.hpp"
@@ -8,14 +10,11 @@
 
 #include <fmt/format.h>
 
-#include <signal.h>
 #include <unistd.h>
-
-#include <cstdio>
-#include <ctime>
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -26,39 +25,6 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr auto kStartTimeout = std::chrono::seconds(30);
-
-sigset_t ending_signals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    return signals;
-}
-
-// Threads that are started afterwards inherit it, so that the signals wait for wait_for_signal().
-void block_signals() {
-    const sigset_t signals = ending_signals();
-    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-}
-
-// True if the user wants an end, false at `until`.
-bool wait_for_signal(SteadyTime until) {
-    const sigset_t signals = ending_signals();
-    for (;;) {
-        const auto left = std::max<Nanoseconds>(until - steady_clock::now(), Nanoseconds(0)).count();
-        const timespec timeout{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
-        if (::sigtimedwait(&signals, nullptr, &timeout) > 0) return true;
-        if (steady_clock::now() >= until) return false;
-    }
-}
-
-// From here on the next Ctrl-C ends the process at once. timeout(1) and shells may deliver the first one twice: to the
-// process and to its group.
-void let_signals_kill(bool had_one) {
-    if (had_one) wait_for_signal(steady_clock::now() + std::chrono::milliseconds(50));
-    const sigset_t signals = ending_signals();
-    ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-}
 
 // The writers of one store with what they measured.
 struct WriterSet {
@@ -85,11 +51,12 @@ public:
     explicit Run(const Options& options)
         : options_(options),
           least_clock_step_(least_clock_step(options)),
+          writers_(options),
+          canaries_(options),
+          local_(make_local_clients()),
           store_(options.engine->make(setup(options, serves(options.transport)))),
           canary_store_(make_private_store(
               setup(options, false), std::max(store_->slots_per_field(), static_cast<std::size_t>(options.readers) + 2))),
-          writers_(options),
-          canaries_(options),
           readers_(static_cast<std::size_t>(options.readers)),
           writer_faults_(options.cameras.size()) {
         for (std::size_t i = 0; i < readers_.size(); ++i) {
@@ -99,13 +66,12 @@ public:
         }
         if (!options.faults.empty() && !store_->engine())
             throw std::invalid_argument(fmt::format("engine {} has no faults", options.engine->name));
-        if (serves(options.transport)) {
+        if (options.transport == Transport::ws)
             ws_checker_ = std::make_unique<LookChecker>(client_name(), options_.cameras, options_.proprios, options_.writes,
                                                         writers_.progress);
-            if (!store_->server())
-                store_server_ =
-                    std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios, local_socket(options_));
-        }
+        if (serves(options.transport) && !store_->server())
+            store_server_ =
+                std::make_unique<StoreServer>(*store_, options_.cameras, options_.proprios, local_socket(options_));
         if (least_clock_step_ < Nanoseconds::max()) {
             for (ReaderSlot& slot : readers_) slot.checker->allow_clock_steps(least_clock_step_);
             if (ws_checker_) ws_checker_->allow_clock_steps(least_clock_step_);
@@ -114,7 +80,7 @@ public:
 
     // The threads that are still there, because something threw, are joined as the last members.
     ~Run() {
-        stop_readers_ = true;
+        *stop_readers_ = true;
         stop_writers_ = true;
     }
 
@@ -162,7 +128,11 @@ private:
             setup.readers += kFaultReaders;
             setup.idle_timeout = kFaultIdleTimeout;
         }
-        if (served) setup.local_socket = local_socket(options);
+        if (served) {
+            setup.local_socket = local_socket(options);
+            setup.local_observers = options.has_local_faults() ? 1 : 0;
+            setup.direct_readers = options.direct_readers();
+        }
         if (options.listen) {
             setup.listen = options.listen;
             setup.idle_timeout = kFaultIdleTimeout;
@@ -177,10 +147,25 @@ private:
     }
     std::string client_name() const { return fmt::format("{} client", to_string(options_.transport)); }
     std::string client_uri() {
-        if (options_.transport == Transport::local) return "unix://" + local_socket(options_);
         return fmt::format("ws://127.0.0.1:{}{}", server()->port(), options_.listen ? "/observe" : "");
     }
+    WsPlan asking_plan() const {
+        return {options_.obs_hz, Nanoseconds(static_cast<std::int64_t>(3e9 / options_.camera_hz)), least_clock_step_};
+    }
+    ReaderPlan reading_plan() const {
+        return {options_.reader_hz, Nanoseconds(static_cast<std::int64_t>(options_.hold_ms * 1e6)),
+                std::chrono::milliseconds(500)};
+    }
+    // Before there are threads.
+    std::unique_ptr<LocalClients> make_local_clients() const {
+        if (options_.transport != Transport::local) return nullptr;
+        const LocalPlan plan{
+            options_.cameras,   options_.proprios, options_.writes, local_socket(options_), options_.direct_readers() > 0,
+            options_.real_time, asking_plan(),     reading_plan(),  least_clock_step_};
+        return std::make_unique<LocalClients>(plan, writers_.progress, *stop_readers_);
+    }
 
+    const LiveCounts& own_client() const noexcept { return local_ ? local_->room().asking_live : ws_live_; }
     PolicyServer* server() { return store_->server() ? store_->server() : store_server_.get(); }
 
     void start_writers(SensorStore& store, WriterSet& set, const char* prefix, int half) {
@@ -227,18 +212,17 @@ private:
         reading_.emplace_back("faults", [this, end] {
             outcomes_ = inject(options_.faults,
                                FaultSite{*store_, options_.cameras, options_.proprios, writers_.progress, writer_faults_,
-                                         turn_, ws_live_, stop_readers_},
+                                         turn_, own_client(), local_.get(), *stop_readers_},
                                end, faults_done_);
         });
     }
 
     void start_readers() {
-        const ReaderPlan plan{options_.reader_hz, Nanoseconds(static_cast<std::int64_t>(options_.hold_ms * 1e6)),
-                              std::chrono::milliseconds(500)};
+        const ReaderPlan plan = reading_plan();
         for (std::size_t i = 0; i < readers_.size(); ++i)
             reading_.emplace_back(fmt::format("reader {}", i), [this, i, plan] {
                 ReaderSlot& slot = readers_[i];
-                read_store(*slot.reader, *slot.checker, writers_.progress, plan, stop_readers_, slot.live, slot.times);
+                read_store(*slot.reader, *slot.checker, writers_.progress, plan, *stop_readers_, slot.live, slot.times);
             });
         if (serves(options_.transport)) {
             server()->serve();
@@ -246,12 +230,22 @@ private:
                 fmt::print("listening on ws://127.0.0.1:{}\n", server()->port());
                 std::fflush(stdout);
             }
-            const Nanoseconds three_periods(static_cast<std::int64_t>(3e9 / options_.camera_hz));
-            const WsPlan ws{client_uri(), options_.obs_hz, three_periods, least_clock_step_};
-            reading_.emplace_back(client_name(), [this, ws] {
-                read_over_ws(*ws_checker_, writers_.progress, ws, turn_, stop_readers_, ws_live_, ws_times_);
-            });
+            reading_.emplace_back(client_name(), [this] { local_ ? watch_local_client() : be_ws_client(); });
         }
+    }
+
+    void be_ws_client() {
+        PolicyClient client(client_uri(), patient_client_options());
+        client.connect();
+        read_over_ws(client, *ws_checker_, writers_.progress, asking_plan(), turn_, *stop_readers_, ws_live_, ws_times_);
+        client.close();
+    }
+
+    // It ends by itself when it is told to; if not, this thread counts as stuck.
+    void watch_local_client() {
+        Nursery::Child client = local_->start_own();
+        const std::optional<std::string> end = client.ended_by(SteadyTime::max());
+        if (!end->empty()) throw std::runtime_error("its process: " + *end);
     }
 
     // True if interrupted.
@@ -278,13 +272,15 @@ private:
                 looks += slot.live.looks.load(std::memory_order_relaxed);
                 add(slot.live);
             }
-            add(ws_live_);
+            add(own_client());
+            if (local_) add(local_->room().reading_live);
             const std::uint64_t frames = total_frames();
             // Fits 80 columns, so that it can be overwritten.
             std::string line =
                 fmt::format("{:5.0f} s  {} snapshots, {:.0f}/s, {} full", std::chrono::duration<double>(now - began).count(),
                             looks, static_cast<double>(looks - looks_before) / took, full);
-            if (serves(options_.transport)) line += fmt::format(", {} obs", ws_live_.looks.load(std::memory_order_relaxed));
+            if (serves(options_.transport))
+                line += fmt::format(", {} obs", own_client().looks.load(std::memory_order_relaxed));
             line +=
                 fmt::format(", {:.0f} fps, {} violations", static_cast<double>(frames - frames_before) / took, violations);
             fmt::print("{}{}{}", tty ? "\r" : "", line, tty ? "\x1b[K" : "\n");
@@ -316,7 +312,7 @@ private:
                 }
             }
         };
-        stop_readers_ = true;
+        *stop_readers_ = true;
         join(reading_);
         if (serves(options_.transport)) {
             closing_.emplace_back("server", [this] {
@@ -366,6 +362,7 @@ private:
         }
         if (ws_checker_) result.observations = ws_checker_->tally();
         result.ws = ws_times_;
+        if (local_) gather_local(result);
         result.faults = outcomes_;
         if (options_.listen) result.server = server()->stats();
         for (std::size_t i = 0; i < result.camera_sources.size(); ++i) {
@@ -378,14 +375,26 @@ private:
         }
     }
 
+    void gather_local(RunResult& result) const {
+        const LocalRoom& room = local_->room();
+        result.observations = room.asking.load();
+        result.observations->missed_cameras.resize(options_.cameras.size());  // a process that was lost has left none
+        result.observations->missed_proprios.resize(options_.proprios.size());
+        result.ws = room.asking_times;
+        if (options_.direct_readers() == 0) return;
+        result.direct = room.reading.load();
+        result.direct_times = room.reading_times;
+    }
+
     const Options options_;
     const Nanoseconds least_clock_step_;
-    std::atomic<bool> stop_readers_{false};
+    const Shared<std::atomic<bool>> stop_readers_;
     std::atomic<bool> stop_writers_{false};
-    const std::unique_ptr<SensorStore> store_;
-    const std::unique_ptr<SensorStore> canary_store_;
     WriterSet writers_;
     WriterSet canaries_;
+    const std::unique_ptr<LocalClients> local_;  // before what has threads
+    const std::unique_ptr<SensorStore> store_;
+    const std::unique_ptr<SensorStore> canary_store_;
     std::vector<ReaderSlot> readers_;
     std::unique_ptr<StoreServer> store_server_;
     std::unique_ptr<LookChecker> ws_checker_;

@@ -48,8 +48,10 @@ struct RunResult {
     Tally looks;  ///< of all readers in this process
     ReaderTimes readers;
     bool every_reader_checked{false};   ///< each reader made at least one full check
-    std::optional<Tally> observations;  ///< what came over ws
+    std::optional<Tally> observations;  ///< what came over ws, or to a local client
     WsTimes ws;
+    std::optional<Tally> direct;  ///< what a local client looked at without asking
+    ReaderTimes direct_times;
     std::vector<FaultOutcome> faults;
     std::optional<ServerStats> server;  ///< where clients from outside were let in
 

@@ -116,6 +116,8 @@ struct StoreSetup {
     bool served{false};  ///< a server will send what the store holds
     Writes writes{Writes::frame};
     std::string local_socket{};                                        ///< of that server; empty: none
+    int local_observers{0};                                            ///< seats there, beside the one in control
+    int direct_readers{0};                                             ///< of clients there
     std::optional<int> listen{};                                       ///< the port, where clients from outside are let in
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds(20);  ///< a client that takes nothing is dropped after it
 };

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace chiral::stress {
 namespace {
@@ -59,8 +60,8 @@ public:
         if (!options_.proprios.empty()) kind("proprio", options_.proprio_hz, result_.proprios, result_.proprio_sources);
         for (const FaultOutcome& outcome : result_.faults) fault(outcome);
         if (result_.server) half_open(*result_.server);
-        for (const Tally* tally : {&result_.looks, result_.observations ? &*result_.observations : nullptr})
-            if (tally) verdict_.failures.insert(verdict_.failures.end(), tally->examples.begin(), tally->examples.end());
+        for (const Tally* tally : tallies())
+            verdict_.failures.insert(verdict_.failures.end(), tally->examples.begin(), tally->examples.end());
         return std::move(verdict_);
     }
 
@@ -70,8 +71,17 @@ private:
         verdict_.promises.push_back({std::move(promise), std::move(measured), kept});
     }
 
+    // Of all who looked, in whatever way and process.
+    std::vector<const Tally*> tallies() const {
+        std::vector<const Tally*> all{&result_.looks};
+        for (const std::optional<Tally>* of_a_client : {&result_.observations, &result_.direct})
+            if (*of_a_client) all.push_back(&**of_a_client);
+        return all;
+    }
     std::uint64_t total(std::uint64_t Tally::*count) const {
-        return result_.looks.*count + (result_.observations ? (*result_.observations).*count : 0);
+        std::uint64_t sum = 0;
+        for (const Tally* tally : tallies()) sum += tally->*count;
+        return sum;
     }
 
     void checked_something() {
@@ -85,6 +95,12 @@ private:
             fmt::format("{}, all checked in full; {:.0f} MB, {} images older than 3 periods", result_.observations->looks,
                         static_cast<double>(result_.ws.bytes) / 1e6, result_.ws.old_images),
             result_.observations->looks > 0);
+        if (!result_.direct) return;
+        add("a client in another process reads directly",
+            fmt::format("{} looks ({:.0f}/s), {} of them checked in full, {} after being held", result_.direct->looks,
+                        static_cast<double>(result_.direct->looks) / std::max(result_.seconds, 1e-9),
+                        result_.direct->full_looks, result_.direct_times.holds),
+            result_.direct->full_looks > 0);
     }
 
     void fault(const FaultOutcome& outcome) {
@@ -114,10 +130,9 @@ private:
 
     void sources_move() {
         std::string frozen;
-        for (const Tally* tally : {&result_.looks, result_.observations ? &*result_.observations : nullptr})
-            if (tally)
-                for (const std::string& source : tally->frozen_sources)
-                    if (frozen.find(source) == std::string::npos) (frozen += frozen.empty() ? "" : ", ") += source;
+        for (const Tally* tally : tallies())
+            for (const std::string& source : tally->frozen_sources)
+                if (frozen.find(source) == std::string::npos) (frozen += frozen.empty() ? "" : ", ") += source;
         add("no source is frozen", frozen.empty() ? "all move on" : frozen + " shows the same content for ever",
             total(&Tally::frozen) == 0);
     }

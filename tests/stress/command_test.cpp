@@ -103,6 +103,9 @@ TEST(StressCommand, LockfreePassesOverALocalSocket) {
     EXPECT_EQ(r.json["config"]["transport"], "local");
     EXPECT_GT(r.json["ws"]["observations"], 0);
     expect_quantiles(r.json["rtt_ms"]);
+    EXPECT_GT(r.json["direct"]["looks"], 0);
+    EXPECT_GT(r.json["direct"]["checked_in_full"], 0);
+    expect_quantiles(r.json["direct"]["look_us"]);
 }
 
 TEST(StressCommand, LockfreePassesWhenFieldsArePublishedOneByOne) {
@@ -226,9 +229,10 @@ TEST(StressCommand, AFaultThatCannotBeIsAUsageErrorThatSaysWhy) {
     expect("--fault dead_writer --engine mutex", "--fault: needs --engine lockfree and --writes frame");
     expect("--fault dead_writer --writes fields", "--fault: needs --engine lockfree and --writes frame");
     expect("--fault killed_client", "--fault killed_client: needs --transport ws");
-    expect("--fault all", "needs --transport ws");
+    expect("--fault local_lies --transport ws", "--fault local_lies: needs --transport local");
     expect("--fault dead_writer --cameras 0", "--fault dead_writer: needs a camera");
-    expect("--fault extra_readers --readers 9", "--readers: with --fault at most 8");
+    expect("--fault extra_readers --readers 13", "--readers: 13, here at most 12");
+    expect("--transport local --fault local_lies --readers 2", "--readers: 2, here at most 1");
 }
 
 TEST(StressCommand, APortForOthersThatCannotBeIsAUsageErrorThatSaysWhy) {
@@ -240,7 +244,7 @@ TEST(StressCommand, APortForOthersThatCannotBeIsAUsageErrorThatSaysWhy) {
         EXPECT_NE(r.output.find("--listen: needs --transport ws and --engine lockfree, and no --fault"), std::string::npos)
             << r.output;
     }
-    EXPECT_NE(stress("--listen 0 --transport ws --readers 9").output.find("--readers: with --listen at most 8"),
+    EXPECT_NE(stress("--listen 0 --transport ws --readers 9").output.find("--readers: 9, here at most 8"),
               std::string::npos);
 }
 

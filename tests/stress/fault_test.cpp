@@ -45,6 +45,7 @@ TEST_P(EveryFault, HarmsNobodyElse) {
 }
 
 constexpr const char* kSmall = "--size 64x48 --seconds 2";
+constexpr const char* kLocal = "--cameras 2 --size 320x240 --seconds 2 --transport local";
 constexpr const char* kServed = "--cameras 2 --size 320x240 --seconds 2 --transport ws";
 
 // More than the kernel's buffers hold.
@@ -61,14 +62,17 @@ INSTANTIATE_TEST_SUITE_P(, EveryFault,
                                            Case{"extra_readers", kSmall}, Case{"clock_steps", kSmall},
                                            // 17 MB, or 11: more than the kernel takes for a client that does not read.
                                            Case{"stalled_client", kManyPixels}, Case{"killed_client", kServed},
-                                           Case{"reconnect_storm", kServed}),
+                                           Case{"reconnect_storm", kServed}, Case{"local_killed", kLocal},
+                                           Case{"local_stopped", kLocal}, Case{"local_forked", kLocal},
+                                           Case{"local_lies", kLocal}, Case{"local_flood", kLocal},
+                                           Case{"local_restart", kLocal}),
                          [](const auto& test) { return std::string(test.param.fault); });
 
 TEST(Faults, AreAllAmongTheCasesAbove) {
     EXPECT_EQ(stress("--fault list").output,
               "stopped_reader\ndead_writer\nlate_writer\nfork\nsecond_writer\nextra_readers\nclock_steps\nstalled_"
               "client\nkilled_client\n"
-              "reconnect_storm\n");
+              "reconnect_storm\nlocal_killed\nlocal_stopped\nlocal_forked\nlocal_lies\nlocal_flood\nlocal_restart\n");
 }
 
 TEST(Faults, MayComeOneAfterTheOther) {
