@@ -31,9 +31,15 @@ SteadyTime patience() { return steady_clock::now() + 2 * kFaultDeadline; }
 
 class LocalFault : public Fault {
 public:
+    // The run's own client is there before there is a crowd that leaves it no connection.
     void begin(FaultSite& site) override {
         room(site).look_again = false;
         room(site).orphans_end = false;
+        const SteadyTime deadline = patience();
+        while (site.own_client.looks == 0 && !site.stop) {
+            if (steady_clock::now() > deadline) throw std::runtime_error("the run's own client gets no observation");
+            sleep_until(steady_clock::now() + std::chrono::milliseconds(2), site.stop);
+        }
     }
     /// A new client is served, in both ways.
     void end(FaultSite& site) override {
