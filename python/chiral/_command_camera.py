@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ._native import MjpegSplitter
 from .server import PolicyServer
 from .testing import SimulatedRobot
 from .types import Array, CameraConfig
@@ -48,82 +49,6 @@ class Command:
 
     def config(self) -> CameraConfig:
         return CameraConfig(self.name, self.height, self.width, encoding="jpeg" if self.jpeg else "raw")
-
-
-class PictureSplitter:
-    """Finds the pictures in a stream of JPEGs. Markers are followed as ITU-T T.81 says, so that a thumbnail inside a picture does not
-    end it. What lies between pictures is passed over, and a picture of more than `most` bytes dropped."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._bytes = bytearray()
-        self._at = 0  # of the next marker, or inside a scan; 0 between pictures
-        self._in_scan = False
-
-    @property
-    def unfinished(self) -> int:
-        return len(self._bytes) if self._at > 0 else 0
-
-    def take(self, received: bytes) -> list[bytes]:
-        """The pictures that have ended with these bytes."""
-        self._bytes += received
-        pictures: list[bytes] = []
-        while True:
-            if self._at == 0 and not self._find_start():
-                return pictures
-            end = self._follow()
-            if end is None:
-                if len(self._bytes) >= self._most:
-                    self._restart(2)
-                    continue
-                return pictures
-            if end > 0:
-                pictures.append(bytes(self._bytes[:end]))
-            self._restart(max(end, 2))
-
-    def _find_start(self) -> bool:
-        start = self._bytes.find(b"\xff\xd8")
-        del self._bytes[: start if start >= 0 else max(0, len(self._bytes) - 1)]
-        self._at = 2 if start >= 0 else 0
-        return start >= 0
-
-    def _restart(self, behind: int) -> None:
-        del self._bytes[:behind]
-        self._at, self._in_scan = 0, False
-
-    def _follow(self) -> int | None:
-        """Where the picture ends; 0: it is broken; None: it goes on behind what has come."""
-        data = self._bytes
-        while True:
-            if self._in_scan:
-                self._at = data.find(b"\xff", self._at)
-                if self._at < 0:
-                    self._at = len(data)
-            code = self._at + 1
-            while code < len(data) and data[self._at] == 0xFF and data[code] == 0xFF:  # fill bytes
-                self._at, code = code, code + 1
-            if code >= len(data):
-                return None
-            marker = data[code]
-            if data[self._at] != 0xFF:
-                return 0
-            if marker == 0xD9:
-                return code + 1
-            if 0xD0 <= marker <= 0xD7 or marker == (0x00 if self._in_scan else 0x01):  # restarts, stuffing
-                self._at += 2
-                continue
-            if marker in (0x00, 0xD8):
-                return 0
-            if self._at + 4 > len(data):
-                return None
-            length = int.from_bytes(data[self._at + 2 : self._at + 4], "big")
-            if length < 2:
-                return 0
-            if self._at + 2 + length > len(data):
-                self._in_scan = False
-                return None
-            self._in_scan = marker == 0xDA
-            self._at += 2 + length
 
 
 class _Unfinished(Exception):
@@ -208,7 +133,7 @@ class CommandCamera:
 
     def _take_pictures(self, child: subprocess.Popen[bytes]) -> int:
         output: Any = child.stdout
-        splitter = PictureSplitter(self._command.height * self._command.width * 3)
+        splitter = MjpegSplitter(self._command.height * self._command.width * 3)
         captured = None
         while received := output.read(1 << 16):
             now = time.monotonic()

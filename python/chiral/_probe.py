@@ -9,6 +9,7 @@ import json
 import math
 import pathlib
 import re
+import statistics
 import sys
 import threading
 import time
@@ -16,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from . import ConnectionError, LoanError, PolicyClient
-from ._measured import Measured, quantiles, slots_in, text_of
-from ._save import save
-from ._terminal import progress, table
-from .types import Array, Observation
+from . import ConnectionError, LoanError, PolicyClient, _native, _wire
+from ._terminal import printable, progress, table
+from .client import _action
+from .types import Array
+from .want import request_for
 
 
-def zero_action(metadata: dict[Any, Any], obs: Observation) -> Array:
+def zero_action(metadata: dict[Any, Any], received: _native.ReceivedObservation) -> Array:
     """Zeros in the shape that the server's metadata asks for; without it, one value for each of its first stream."""
 
     def number(otherwise: int, *keys: str) -> int:
@@ -33,7 +34,7 @@ def zero_action(metadata: dict[Any, Any], obs: Observation) -> Array:
                     return value
         return otherwise
 
-    first = next(iter(obs.proprios.values()), np.zeros(7))
+    first = next(iter(_wire.observation(received.values()).proprios.values()), np.zeros(7))
     return np.zeros((number(1, "action_N"), number(max(1, first.size), "action_D", "action_dim")), np.float32)
 
 
@@ -57,24 +58,23 @@ class Actor:
         threading.Thread(target=send, daemon=True).start()
 
 
-def cost_as_documented(env: PolicyClient) -> dict[str, float]:
+def add_cost_as_documented(run: _native.ProbeRun, env: PolicyClient, words: str) -> None:
     """What a few observations cost of which nothing special is wanted."""
     before, looks, round_trips = env.stats()["bytes_received"], 20, []
     for _ in range(looks):
         asked = time.monotonic()
         env.get_obs()
         round_trips.append(time.monotonic() - asked)
-    told = quantiles(round_trips)
-    assert told is not None
-    return {"documented_bytes": (env.stats()["bytes_received"] - before) / looks, "documented_round_trip_ms": told["p50"]}
+    run.wanted(words, (env.stats()["bytes_received"] - before) / looks, statistics.median_low(round_trips))
 
 
-def measure(env: PolicyClient, arguments: argparse.Namespace, measured: Measured) -> None:
-    """Asks until the count or the time is over. What has come until an error stays in `measured`."""
+def measure(env: PolicyClient, arguments: argparse.Namespace, metadata: dict[Any, Any], run: _native.ProbeRun) -> None:
+    """Asks until the count or the time is over. What has come until an error stays in `run`."""
     period = 1.0 / arguments.hz if arguments.hz > 0 else 0.0
     bytes_before = env.stats()["bytes_received"]
-    want = None if arguments.want is None else arguments.want[1]
+    request = request_for(None if arguments.want is None else arguments.want[1])
     actor = None
+    actions = 0
     due = began = time.monotonic()
     end = began + arguments.seconds if arguments.seconds > 0 else math.inf
     zeros = np.zeros((1, 1), np.float32)
@@ -85,59 +85,60 @@ def measure(env: PolicyClient, arguments: argparse.Namespace, measured: Measured
         due += period
         asked = time.monotonic()
         if arguments.legacy and i > 0:
-            obs = env.step(zeros)[0]
-            measured.actions += 1
+            received = env._native.step(*_action(zeros), None)[0]
+            actions += 1
         elif arguments.legacy:
-            obs, _ = env.reset()
+            received, _ = env._native.reset()
         else:
-            obs = env.get_obs(want)
+            received = env._native.get_obs(request)
         now = time.monotonic()
-        measured.add(obs, now - asked)
-        measured.seconds = now - began
-        measured.bytes = env.stats()["bytes_received"] - bytes_before
-        if i == 0:
-            zeros = zero_action(measured.metadata, obs)
-            if arguments.act:
-                actor = Actor(env, zeros, measured.metadata)
         if actor is not None:
-            measured.actions = actor.sent
+            actions = actor.sent
+        run.add(received, now - asked, now - began, env.stats()["bytes_received"] - bytes_before, actions)
+        if i == 0:
+            zeros = zero_action(metadata, received)
+            if arguments.act:
+                actor = Actor(env, zeros, metadata)
 
 
-def tell(measured: Measured) -> None:
-    if measured.metadata:
-        table("metadata", ("key", "value"), [(key, text_of(value)) for key, value in measured.metadata.items()])
-    count = len(measured.round_trips)
-    if measured.last is None or count == 0:
+def text_of(value: Any) -> str:
+    """A value of MessagePack as C++ clients get it: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def tell(told: dict[str, Any]) -> None:
+    """The numbers of a run for people; the fields are those of its JSON."""
+    if told["metadata"]:
+        table("metadata", ("key", "value"), told["metadata"].items())
+    trip = told["round_trip_ms"]
+    if trip is None:
         return
-    obs = measured.last
-    shapes: dict[str, tuple[str, str]] = {}
-    for camera in obs.cameras:
-        depth = "-" if camera.depth is None else f"{camera.depth.shape} {camera.depth.dtype}"
-        shapes[camera.name] = (f"{camera.image.shape} {camera.image.dtype}", depth)
-    shapes |= {name: (f"{values.shape} float32", "-") for name, values in obs.proprios.items()}
-    shapes |= {slot.name: (f"{tuple(slot.shape)} {slot.dtype}", "-") for slot in slots_in(obs.extra)}
+
+    def array(shape: list[int] | None, dtype: str) -> str:
+        return "-" if shape is None else f"{tuple(shape)} {dtype}"
+
     rows = []
-    for track in (*measured.cameras, *measured.proprios, *measured.slots):
-        told = track.json()
-        rate = "-" if told["rate_hz"] is None else f"{told['rate_hz']:.1f}"
-        age = "-" if told["age_ms"] is None else f"{told['age_ms']['p50']:.1f} / {told['age_ms']['max']:.1f}"
-        rows.append((track.name, *shapes[track.name], rate, age, told["seen"], told["missed"], told["status"]))
+    for source in (*told["cameras"], *told["proprios"], *told["slots"]):
+        if "image_shape" in source:
+            shapes = array(source["image_shape"], source["image_dtype"]), array(source["depth_shape"], source["depth_dtype"])
+        else:
+            shapes = array(source.get("shape", [source.get("size")]), source["dtype"]), "-"
+        rate = None if source["rate_hz"] is None else f"{source['rate_hz']:.1f}"
+        age = None if source["age_ms"] is None else f"{source['age_ms']['p50']:.1f} / {source['age_ms']['max']:.1f}"
+        rows.append((source["name"], *shapes, rate, age, source["seen"], source["missed"], source["status"]))
     table("sources", ("name", "shape", "depth", "Hz", "age p50 / max, ms", "seen", "missed", "status"),
           [["-" if cell is None else cell for cell in row] for row in rows])
-    trip = quantiles(measured.round_trips)
-    assert trip is not None
     table(
-        f"{count} observations in {measured.seconds:.2f} s",
+        f"{told['observations']} observations in {told['seconds']:.2f} s",
         ("round trip p50", "p99", "max", "MB/s", "actions"),
-        [(*(f"{trip[part]:.2f} ms" for part in ("p50", "p99", "max")), f"{measured.bytes / measured.seconds / 1e6:.1f}", measured.actions)],
+        [(*(f"{trip[part]:.2f} ms" for part in ("p50", "p99", "max")), f"{told['megabytes_per_s']:.1f}", told["actions"])],
     )
-    if measured.want is not None:
-        wanted = measured.bytes / count
+    if (want := told["want"]) is not None:
         table(
             "an observation",
             ("", "kB", "round trip p50"),
-            [("as documented", f"{measured.want['documented_bytes'] / 1e3:.1f}", f"{measured.want['documented_round_trip_ms']:.2f} ms"),
-             ("as wanted", f"{wanted / 1e3:.1f}", f"{trip['p50']:.2f} ms")],
+            [("as documented", f"{want['documented_bytes'] / 1e3:.1f}", f"{want['documented_round_trip_ms']:.2f} ms"),
+             ("as wanted", f"{told['bytes'] / told['observations'] / 1e3:.1f}", f"{trip['p50']:.2f} ms")],
         )
 
 
@@ -150,35 +151,36 @@ def probe(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
         options["zenoh_config_file"] = arguments.zenoh_config
     if arguments.count is None:
         arguments.count = 0 if arguments.seconds > 0 else 100
-    measured = Measured(re.sub(r"access_token=[^&]*", "access_token=...", arguments.uri), arguments.legacy)
+    run = _native.ProbeRun(re.sub(r"access_token=[^&]*", "access_token=...", arguments.uri), arguments.legacy)
     began = time.monotonic()
     env = PolicyClient(arguments.uri, connect_timeout=arguments.timeout, **options)
-    interrupted = False
+    interrupted = failed = False
     try:
         try:
             env.connect()
         except ValueError as error:
             print(f"python -m chiral: {error}", file=sys.stderr)
             return 2
-        measured.connect_seconds = time.monotonic() - began
-        measured.metadata = env.get_metadata()
+        connected = time.monotonic() - began
+        metadata = env.get_metadata()
+        run.connected(connected, {str(key): text_of(value) for key, value in metadata.items()})
         if arguments.want is not None:
-            measured.want = {"words": arguments.want[0], **cost_as_documented(env)}
-        measure(env, arguments, measured)
+            add_cost_as_documented(run, env, arguments.want[0])
+        measure(env, arguments, metadata, run)
     except (ConnectionError, LoanError) as error:
-        measured.error = str(error)
-        print(f"python -m chiral: {error}", file=sys.stderr)
+        failed = True
+        run.failed(str(error))
+        print(f"python -m chiral: {printable(str(error))}", file=sys.stderr)
     except KeyboardInterrupt:
         interrupted = True
     env.close()
-    tell(measured)
+    numbers = run.json()
+    tell(json.loads(numbers))
     if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps(measured.json(), indent=2) + "\n", encoding="utf-8")
+        pathlib.Path(arguments.json).write_text(numbers, encoding="utf-8")
     if arguments.save:
-        if measured.last is None:
-            raise ValueError("nothing to save: no observation came")
-        print("saved the last observation:", *save(measured.last, pathlib.Path(arguments.save)), sep="\n  ")
-    if measured.error is not None:
+        print("saved the last observation:", *run.save(pathlib.Path(arguments.save)), sep="\n  ")
+    if failed:
         return 1
     # Without a limit, Ctrl-C is how it is done.
     return 130 if interrupted and (arguments.count > 0 or arguments.seconds > 0) else 0

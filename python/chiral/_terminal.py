@@ -8,20 +8,25 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ._native import printable
+
+__all__ = ["printable", "progress", "table"]
+
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table: of rich where it is installed and a terminal is there, in plain columns elsewhere."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]  # much of it is what a server says
     if sys.stdout.isatty():
         try:
             from rich.console import Console
             from rich.table import Table
+            from rich.text import Text
         except ImportError:
             pass
         else:
             pretty = Table(*columns, title=title, title_justify="left")
             for row in cells:
-                pretty.add_row(*row)
+                pretty.add_row(*map(Text, row))
             Console().print(pretty)
             return
     widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]

@@ -67,11 +67,6 @@ private:
     std::shared_ptr<HeldClient> held_;
 };
 
-/// An observation in the memory it was received in, for as long as an array shows a part of it.
-struct ReceivedObservation {
-    std::shared_ptr<const Observation> observation;
-};
-
 nb::object received(std::shared_ptr<const Observation> observation) {
     if (!observation) return nb::none();
     return nb::cast(ReceivedObservation{std::move(observation)});

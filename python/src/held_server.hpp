@@ -145,5 +145,6 @@ void require(const Status& status);
 void bind_server(nb::module_& module);
 void bind_views(nb::module_& module);
 void bind_client(nb::module_& module);
+void bind_probe(nb::module_& module);
 
 }  // namespace chiral::python

@@ -29,6 +29,7 @@ NB_MODULE(_native, module) {
     chiral::python::bind_server(module);
     chiral::python::bind_views(module);
     chiral::python::bind_client(module);
+    chiral::python::bind_probe(module);
     module.def("shut_down", &chiral::python::shut_down);
     module.def("after_fork_in_child", &chiral::python::after_fork_in_child);
     module.def("drop_buried", &chiral::python::drop_buried);

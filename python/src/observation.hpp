@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -58,6 +59,11 @@ Eigen::Matrix<double, N, N> to_matrix(nb::handle array) {
     std::memcpy(rows.data(), bytes.data(), bytes.size());
     return rows;
 }
+
+/// An observation in the memory it was received in, for as long as an array shows a part of it.
+struct ReceivedObservation {
+    std::shared_ptr<const Observation> observation;
+};
 
 /// What one of numpy's names means to DLPack. Throws std::runtime_error for a name that is none of ours.
 nb::dlpack::dtype dtype_named(const std::string& name);

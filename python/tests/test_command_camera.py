@@ -8,7 +8,8 @@ import shlex
 
 import numpy as np
 import pytest
-from chiral._command_camera import Command, PictureSplitter, RobotWithCommands
+from chiral._command_camera import Command, RobotWithCommands
+from chiral._native import MjpegSplitter
 
 from conftest import eventually
 
@@ -19,7 +20,7 @@ WITH_THUMBNAIL = b"\xff\xd8" + b"\xff\xe1\x00\x1f" + PICTURE[:29].ljust(29, b"."
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
 def test_pictures_are_found_however_their_bytes_come(step: int) -> None:
-    splitter = PictureSplitter(1000)
+    splitter = MjpegSplitter(1000)
     stream = b"\x00\xff" + PICTURE + b"between\xff" + WITH_THUMBNAIL + PICTURE + PICTURE[:-1]
     found = [picture for at in range(0, len(stream), step) for picture in splitter.take(stream[at : at + step])]
     assert found == [PICTURE, WITH_THUMBNAIL, PICTURE]
@@ -27,7 +28,7 @@ def test_pictures_are_found_however_their_bytes_come(step: int) -> None:
 
 
 def test_a_picture_that_is_broken_or_too_large_is_passed_over() -> None:
-    splitter = PictureSplitter(100)
+    splitter = MjpegSplitter(100)
     assert splitter.take(b"\xff\xd8\xff\xe0\x00\x01" + PICTURE) == [PICTURE], "a segment's length counts its own two bytes"
     assert splitter.take(b"\xff\xd8\xff\xda\x00\x02" + b"x" * 200) == [] and splitter.unfinished == 0
     assert splitter.take(PICTURE) == [PICTURE]

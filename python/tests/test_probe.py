@@ -16,7 +16,7 @@ from typing import Any
 import chiral.testing
 import numpy as np
 import pytest
-from chiral._save import png
+from chiral._terminal import table
 from chiral.types import Array
 
 from conftest import DEADLINE
@@ -120,17 +120,59 @@ def test_the_saved_observation_is_the_same(written: dict[str, pathlib.Path]) -> 
     assert ours == theirs
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4)])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_pictures_of_every_kind_that_a_png_holds(shape: tuple[int, ...], dtype: str) -> None:
-    pixels = (np.arange(np.prod(shape)) * 4099).astype(dtype).reshape(shape)
-    assert np.array_equal(pixels_of(png(pixels)), pixels.reshape(3, 5, -1))
+class Pictures(chiral.PolicyServer):
+    """A camera for each array, which it shows."""
+
+    def __init__(self, pictures: dict[str, Array]) -> None:
+        self._pictures = pictures
+        super().__init__("127.0.0.1", 0)
+        for name, pixels in pictures.items():
+            self.update_image(name, pixels)
+
+    def camera_configs(self) -> list[chiral.CameraConfig]:
+        return [chiral.CameraConfig(name, *pixels.shape[:2], channels=1 if pixels.ndim == 2 else pixels.shape[2], image_dtype=pixels.dtype,
+                                    two_dimensional=pixels.ndim == 2) for name, pixels in self._pictures.items()]
+
+    async def reset(self) -> tuple[chiral.Observation, dict[str, Any]]:
+        return self._make_obs(), {}
+
+    async def apply_action(self, action: Array) -> None:
+        pass
+
+
+def saved(pictures: dict[str, Array], folder: pathlib.Path) -> list[pathlib.Path]:
+    with Pictures(pictures) as robot, chiral.PolicyClient(f"ws://127.0.0.1:{robot.port}") as env:
+        run = chiral._native.ProbeRun("", False)
+        run.add(env._native.get_obs(None), 0.0, 0.0, 0, 0)
+        return run.save(folder)
+
+
+def test_pictures_of_every_kind_that_a_png_holds(tmp_path: pathlib.Path) -> None:
+    pictures = {}
+    for dtype in (np.uint8, np.uint16):
+        for shape in ((3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4)):
+            pictures[f"{np.dtype(dtype)}_{len(shape)}_{shape[-1]}"] = (np.arange(np.prod(shape)) * 4099).astype(dtype).reshape(shape)
+    files = {path.stem: path for path in saved(pictures, tmp_path)}
+    assert files.keys() == {*pictures, "observation"}
+    for name, pixels in pictures.items():
+        assert np.array_equal(pixels_of(files[name].read_bytes()), pixels.reshape(3, 5, -1)), name
 
 
 @pytest.mark.parametrize(("pixels", "told"), [(np.zeros((2, 2, 5), np.uint8), "1 to 4 channels"), (np.zeros((2, 2), np.float32), "float32")])
-def test_what_a_png_does_not_hold_is_named(pixels: Array, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        png(pixels)
+def test_what_a_png_does_not_hold_is_named(pixels: Array, told: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=f"odd.png: .*{told}"):
+        saved({"odd": pixels}, tmp_path)
+
+
+def test_nothing_is_saved_where_nothing_came(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="no observation came"):
+        chiral._native.ProbeRun("", False).save(tmp_path)
+
+
+def test_what_a_server_says_moves_no_cursor_and_fills_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    table("metadata", ("value",), [("a\x1b[2Jb\x9bc\n",), ("ä" * 5000,)])
+    told = capsys.readouterr().out
+    assert "a?[2Jb?c?" in told and len(told) < 1000, told
 
 
 def test_the_legacy_dialect_is_spoken(tmp_path: pathlib.Path) -> None:

@@ -37,7 +37,7 @@ ALLOWED = {
     "stress": ["tools", "server/include", "engine/include"],
     "bench": ["tools", "stress", "server/include", "engine/include"],
     "examples": ["server/include", "engine/include"],
-    "python": ["server/include", "engine/include"],
+    "python": ["tools", "server/include", "engine/include"],
     "tests/support": ["server/include", "engine/include"],
     "tests": ["tests/support", "tools", "stress", "bench", "engine/src", "server/include", "engine/include"],
 }
