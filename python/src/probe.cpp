@@ -53,7 +53,6 @@ public:
     }
     void failed(std::string error) { result_.error = std::move(error); }
 
-    std::uint64_t observations() const { return result_.statistics.observations(); }
     std::string json() {
         if (last_) result_.last = *last_;
         return tools::to_json(result_);
@@ -98,7 +97,6 @@ void bind_probe(nb::module_& module) {
         .def("add", &ProbeRun::add, nb::arg("received"), nb::arg("round_trip"), nb::arg("seconds"), nb::arg("bytes"),
              nb::arg("actions"))
         .def("failed", &ProbeRun::failed, nb::arg("error"))
-        .def_prop_ro("observations", &ProbeRun::observations)
         .def("json", &ProbeRun::json)
         .def("save", &ProbeRun::save, nb::arg("folder"));
     module.def("printable", &printable, nb::arg("text"));
