@@ -37,6 +37,6 @@ private:
 
 std::string hello(unsigned version, std::string_view wants, bool direct);
 /// Of the local transport.
-inline constexpr unsigned kLocalVersion = 2;
+inline constexpr unsigned kLocalVersion = 3;
 
 }  // namespace chiral::stress

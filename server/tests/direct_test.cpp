@@ -203,6 +203,57 @@ TEST(DirectReading, IsNotOfferedUnlessItIsAskedForOnBothSides) {
     expect_image(camera, 1);
 }
 
+TEST(DirectReading, WaitingForAFrameEndsWithTheNextImage) {
+    LocalRobot robot(two_may_read_directly);
+    robot.publish(1);
+    const auto client = robot.connect();
+    ASSERT_TRUE(client->reads_directly());
+    CameraInfo camera;
+    EXPECT_EQ(client->wait_frame("wrist", 0, kDeadline), 1u) << "what is there already is not waited for";
+    for (std::uint8_t value = 2; value < 60; ++value) {
+        // Its answer may come while the next wish is under way, and is not that one's.
+        EXPECT_EQ(client->wait_frame("wrist", value - 1u, Duration::zero()), 0u);
+        std::thread sensor([&] { robot.publish(value); });
+        EXPECT_EQ(client->wait_frame("wrist", value - 1u, kDeadline), value);
+        sensor.join();
+        client->get_camera("wrist", camera);
+        expect_image(camera, value);
+        EXPECT_THROW(client->wait_frame("nose", 0, kDeadline), std::out_of_range);
+    }
+    EXPECT_EQ(client->wait_frame("wrist", 59, std::chrono::milliseconds(5)), 0u) << "there is no 60th";
+    std::thread ending([&] { robot.server.stop(); });
+    EXPECT_THROW(client->wait_frame("wrist", 59, kDeadline), ConnectionError);
+    ending.join();
+}
+
+TEST(DirectPage, HasTheAnswerToAWishAndNothingComesBesideIt) {
+    LocalRobot robot(two_may_read_directly);
+    robot.publish(1);
+    RawDirect client(robot.folder);
+    client.map();
+    ASSERT_GT(client.sit_down(), 0u);
+    std::atomic<std::uint64_t>* const bell = client.words + client.layout.bell / sizeof *client.words;
+    const auto wish = [&](std::string_view camera, std::uint64_t after, std::uint64_t number) {
+        const std::vector<std::uint8_t> body = net::bell_wish({camera, after, number});
+        client.say(net::PacketKind::bell, std::string_view(reinterpret_cast<const char*>(body.data()), body.size()));
+    };
+    wish("wrist", 0, 7);
+    ASSERT_TRUE(eventually([&] { return bell[0] == 7; }));
+    EXPECT_EQ(bell[1], 1u);
+    wish("nose", 0, 8);
+    ASSERT_TRUE(eventually([&] { return bell[0] == 8; }));
+    EXPECT_EQ(bell[1], net::kNoSuchCamera);
+    wish("wrist", 1, 9);  // what a client writes there is its own loss
+    bell[0] = ~std::uint64_t{0};
+    bell[1] = ~std::uint64_t{0};
+    robot.publish(2);
+    ASSERT_TRUE(eventually([&] { return static_cast<std::uint32_t>(bell[0]) == 9; }));
+    EXPECT_EQ(bell[1], 2u);
+    client.ask(wire::RequestType::obs_request);
+    ASSERT_TRUE(client.next());
+    EXPECT_EQ(client.packet().kind(), net::PacketKind::message);
+}
+
 TEST(DirectPage, IsSealedBeforeTheServerLooksAtIt) {
     LocalRobot robot(two_may_read_directly);
     robot.publish(1);
@@ -385,7 +436,7 @@ TEST(DirectReading, KeepsWhatItHoldsWhenAForkedChildLetsGoOfIt) {
 TEST(DirectLayout, ThatPointsOutsideTheMemoryIsRefused) {
     Engine engine(one_camera(), {});
     net::DirectLayout good{
-        4096, {{"wrist", kHeight, kWidth, 3, false, DType::uint8, DType::float32, 0.0, 1, 1, engine.guest_camera(0)}}};
+        4096, 4080, {{"wrist", kHeight, kWidth, 3, false, DType::uint8, DType::float32, 0.0, 1, 1, engine.guest_camera(0)}}};
     const std::uint64_t memory = engine.arena().bytes + (std::uint64_t{1} << 20);
     const auto refused = [&](const net::DirectLayout& layout) {
         try {
@@ -414,6 +465,11 @@ TEST(DirectLayout, ThatPointsOutsideTheMemoryIsRefused) {
         net::DirectLayout bad = good;
         spoil(bad.cameras.front().place);
         EXPECT_TRUE(refused(bad)) << "number " << &spoil - breaks;
+    }
+    for (const std::uint64_t place : {std::uint64_t{4084}, std::uint64_t{4088}, std::uint64_t{4096}, ~std::uint64_t{7}}) {
+        net::DirectLayout bad = good;
+        bad.bell = place;
+        EXPECT_TRUE(refused(bad)) << "a bell at " << place;
     }
     std::vector<std::uint8_t> bytes = net::direct_layout(good);
     while (!bytes.empty()) {

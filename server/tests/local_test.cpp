@@ -341,7 +341,8 @@ TEST(Local, AnotherVersionIsToldSo) {
     client.say(net::PacketKind::hello, "version=99\nwants=control\n");
     ASSERT_TRUE(client.next());
     EXPECT_EQ(client.packet().kind(), net::PacketKind::refusal);
-    EXPECT_EQ(client.packet().text(), "this server speaks version 2 of the local transport, the client version 99");
+    EXPECT_EQ(client.packet().text(), "this server speaks version " + std::to_string(net::kLocalVersion) +
+                                          " of the local transport, the client version 99");
     EXPECT_FALSE(client.next());
 }
 

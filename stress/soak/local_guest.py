@@ -20,7 +20,7 @@ class _Layout:
 
     def __init__(self, packet):
         self._left = packet
-        self.page_bytes, cameras = self._take("<QI")
+        self.page_bytes, self.bell, cameras = self._take("<QQI")
         self.cameras = [self._camera() for _ in range(cameras)]
 
     def _take(self, layout):
@@ -60,6 +60,7 @@ class Guest:
         if packet[:1] != b"D" or self.occupant == 0:
             raise NoSeat(f"the page was not admitted: {packet[:80]!r}")
         self._words = (ctypes.c_uint64 * (layout.page_bytes // 8)).from_buffer(self._page)
+        self._bell = layout.bell // 8
         self._cameras = layout.cameras
         self._attempts = 0
 
@@ -72,6 +73,10 @@ class Guest:
                 if not pending_only:
                     (now,) = struct.unpack_from("<Q", self._memory, view)
                     self._words[hazards // 8 + i] = now << 2 & _WORD | 2
+
+    def answer_to(self, wish):
+        """The newest image, once the server has answered that wish for a newer one; None before."""
+        return self._words[self._bell + 1] if self._words[self._bell] & 0xFFFFFFFF == wish else None
 
     def lie(self, rng):
         """Anything, in every word of its page."""

@@ -65,7 +65,7 @@ class ServeTest(unittest.TestCase):
             self.addCleanup(client.close)
             client.settimeout(programs.DEADLINE)
             client.connect(path)
-            client.send(b"Hversion=2\nwants=control\ndirect=1\n" if not clients else b"Hversion=2\nwants=observe\ndirect=1\n")
+            client.send(b"Hversion=3\nwants=control\ndirect=1\n" if not clients else b"Hversion=3\nwants=observe\ndirect=1\n")
             clients.append(client)
             welcome, descriptors, _, _ = socket.recv_fds(client, 65536, 4)
             for descriptor in descriptors:

@@ -101,7 +101,7 @@ void DirectSeat::Pin::drop_ref() noexcept {
 // ---- showing ----
 
 DirectSeat::DirectSeat(std::shared_ptr<Lender> lender, net::DirectLayout layout, const net::Descriptor& page)
-    : lender_(std::move(lender)), page_(page, layout.page_bytes) {
+    : lender_(std::move(lender)), page_(page, layout.page_bytes), bell_(page_.data() + layout.bell) {
     for (net::DirectCamera& camera : layout.cameras) {
         auto& added = *cameras_.emplace_back(std::make_unique<Camera>());
         added.layout = std::move(camera);

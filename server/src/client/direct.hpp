@@ -12,6 +12,7 @@
 
 #include "client/shared_memory.hpp"
 #include "net/direct_protocol.hpp"
+#include "net/page_bell.hpp"
 
 #include <chiral/core/hazard.hpp>
 #include <chiral/status.hpp>
@@ -63,6 +64,9 @@ public:
     /// server must not have there.
     bool show(const std::string& name, CameraInfo& camera);
 
+    /// By which the server answers wishes for newer images; null in a child of fork().
+    const net::PageBell* bell() const noexcept { return page_.is_ours() ? &bell_ : nullptr; }
+
 private:
     using Policy = core::StdAtomics;
     using Word = core::Hazard<Policy>::Word;
@@ -101,6 +105,7 @@ private:
 
     const std::shared_ptr<Lender> lender_;  // of the memory
     const DirectPage page_;
+    const net::PageBell bell_;
     std::vector<std::unique_ptr<Camera>> cameras_;
     std::uint64_t occupant_{0};
 };

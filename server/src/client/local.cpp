@@ -86,7 +86,7 @@ public:
     bool show(const std::string& camera, CameraInfo& info) override { return direct_ && direct_->show(camera, info); }
     bool reads_directly() const noexcept override { return direct_ != nullptr; }
     std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) override {
-        return bell_.wait(*lender_, camera, after, deadline);
+        return bell_.wait(*lender_, direct_ ? direct_->bell() : nullptr, camera, after, deadline);
     }
     void close(std::uint16_t code, const std::string& reason, bool flush) override {
         asio::post(context_, [this, code, reason, flush] { begin_close(code, reason, flush); });

@@ -21,7 +21,7 @@ Bell::~Bell() {
     for (auto& [camera, thread] : threads_) thread.join();
 }
 
-void Bell::ring(const void* client, int socket, std::size_t camera, std::uint64_t after, std::uint64_t number) {
+void Bell::ring(const void* client, Way way, std::size_t camera, std::uint64_t after, std::uint64_t number) {
     if (!threads_.contains(camera))
         threads_.emplace(camera, [this, camera] {
             net::name_this_thread("chiral-bell");
@@ -29,9 +29,9 @@ void Bell::ring(const void* client, int socket, std::size_t camera, std::uint64_
         });
     {
         const std::lock_guard lock(mutex_);
-        const Wish wish{socket, camera, after, number};
+        const Wish wish{way, camera, after, number};
         wishes_.erase(client);
-        if (const std::uint64_t newest = engine_.newest_frame(camera); newest > after) return tell(wish, newest);
+        if (const std::uint64_t newest = engine_.newest_frame(camera); newest > after) return answer(wish, newest);
         // A thread that sleeps does so until the next image, which is not there yet.
         wishes_.emplace(client, wish);
     }
@@ -53,7 +53,7 @@ void Bell::watch(std::size_t camera) {
         for (auto wish = wishes_.begin(); wish != wishes_.end();) {
             const bool of_camera = wish->second.camera == camera;
             if (of_camera && newest > wish->second.after) {
-                tell(wish->second, newest);
+                answer(wish->second, newest);
                 wish = wishes_.erase(wish);
             } else {
                 waited_for = waited_for || of_camera;
@@ -70,10 +70,16 @@ void Bell::watch(std::size_t camera) {
     }
 }
 
-void Bell::tell(const Wish& wish, std::uint64_t newest) noexcept {
-    const auto answer = net::bell_answer({newest, wish.number});
-    if (net::send_packet(wish.socket, net::PacketKind::bell, answer) == net::PacketOutcome::would_wait)
-        ::shutdown(wish.socket, SHUT_RDWR);
+void Bell::answer(const Wish& wish, std::uint64_t newest) noexcept {
+    if (!tell(wish.way, {newest, wish.number})) ::shutdown(wish.way.socket, SHUT_RDWR);
+}
+
+bool Bell::tell(Way way, const net::BellAnswer& answer) noexcept {
+    if (way.page == nullptr)
+        return net::send_packet(way.socket, net::PacketKind::bell, net::bell_answer(answer)) !=
+               net::PacketOutcome::would_wait;
+    way.page->ring(answer);
+    return true;
 }
 
 }  // namespace chiral::local

@@ -13,7 +13,8 @@ namespace {
 
 net::DirectLayout layout_of(const Engine& engine) {
     net::DirectLayout layout;
-    layout.page_bytes = engine.guest_page_bytes();
+    layout.bell = engine.guest_page_bytes();
+    layout.page_bytes = layout.bell + GuestPages::kBellBytes;
     for (std::size_t i = 0; i < engine.cameras().size(); ++i) {
         const CameraConfig& config = engine.cameras()[i];
         if (config.encoding != FrameEncoding::raw) continue;
@@ -50,7 +51,7 @@ int DirectSeats::Seat::take(std::vector<std::uint8_t>& layout) {
 std::uint64_t DirectSeats::Seat::admit() noexcept {
     const net::Descriptor page = std::move(page_);
     try {
-        seats_.pages_.place(page, seat_, seats_.engine_.guest_page_bytes());
+        bell_ = seats_.pages_.place(page, seat_, seats_.engine_.guest_page_bytes());
     } catch (const std::exception&) {  // the client's doing, or want of memory: it goes on asking
         seats_.taken_[static_cast<std::size_t>(seat_)] = false;
         seat_ = -1;
@@ -58,6 +59,7 @@ std::uint64_t DirectSeats::Seat::admit() noexcept {
     }
     const std::uint64_t occupant = seats_.engine_.admit_guest(seat_);
     admitted_ = true;
+    if (occupant != 0) ring_.emplace(bell_.get());  // else it asks, and is told by packets
     return occupant;
 }
 

@@ -5,12 +5,16 @@
 #pragma once
 
 #include "local/guest_pages.hpp"
+#include "net/page_bell.hpp"
 #include "net/sockets.hpp"
 
 #include <chiral/engine.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace chiral::local {
@@ -30,6 +34,8 @@ public:
         int take(std::vector<std::uint8_t>& layout);
         /// The client has mapped its page: its number, 0 if the page could not be put into its place. Once after take().
         std::uint64_t admit() noexcept;
+        /// Of a client that has been admitted, else null: as long as this.
+        const net::PageBell* bell() const noexcept { return ring_ ? &*ring_ : nullptr; }
         bool offered() const noexcept { return seat_ >= 0 && !admitted_; }
 
     private:
@@ -37,6 +43,8 @@ public:
         int seat_{-1};
         bool admitted_{false};
         net::Descriptor page_;
+        std::shared_ptr<std::byte> bell_;  // mapped
+        std::optional<net::PageBell> ring_;
     };
 
 private:

@@ -22,7 +22,7 @@ constexpr int kLastSeals = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
     throw std::system_error(errno, std::generic_category(), std::string("cannot ") + what);
 }
 
-/// A mapping that goes, unless it was moved.
+/// A mapping that goes, but for what was moved.
 class Mapping {
 public:
     Mapping(std::size_t bytes, int file)
@@ -30,7 +30,7 @@ public:
         if (address_ == MAP_FAILED) fail("map a page for a client");
     }
     ~Mapping() {
-        if (address_ != nullptr) munmap(address_, bytes_);
+        if (getpid() == owner_) munmap(address_, bytes_);  // in a child of fork() something else may lie there
     }
     Mapping(const Mapping&) = delete;
 
@@ -39,19 +39,23 @@ public:
         auto* const words = static_cast<std::atomic<std::uint64_t>*>(address_);
         for (std::size_t i = 0; i < bytes_ / sizeof *words; ++i) words[i].store(0, std::memory_order_relaxed);
     }
-    /// In the place of what is mapped there, in one step for whoever looks; its pages are there already.
-    void move_to(std::byte* place) {
-        if (mremap(address_, bytes_, bytes_, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
-            fail("move a client's page");
-        address_ = nullptr;
+    /// So much of it to the place of what is mapped there, in one step for whoever looks; its pages are there already. The rest
+    /// stays where it is.
+    void move_to(std::byte* place, std::size_t bytes) {
+        if (mremap(address_, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) fail("move a client's page");
+        address_ = static_cast<std::byte*>(address_) + bytes;
+        bytes_ -= bytes;
         // Only cost page faults where they fail: after a fork, and when memory runs short.
-        madvise(place, bytes_, MADV_DONTFORK);
-        mlock(place, bytes_);
+        madvise(place, bytes, MADV_DONTFORK);
+        madvise(address_, bytes_, MADV_DONTFORK);
+        mlock(place, bytes);
     }
+    std::byte* begin() const noexcept { return static_cast<std::byte*>(address_); }
 
 private:
     void* address_;
     std::size_t bytes_;
+    const pid_t owner_ = getpid();
 };
 
 }  // namespace
@@ -69,18 +73,19 @@ std::shared_ptr<std::byte> GuestPages::map(std::size_t bytes) {
 
 net::Descriptor GuestPages::make(std::size_t bytes) {
     net::Descriptor page(memfd_create("chiral-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!page || fallocate(page.get(), 0, 0, static_cast<off_t>(bytes)) != 0 ||
+    if (!page || fallocate(page.get(), 0, 0, static_cast<off_t>(bytes + kBellBytes)) != 0 ||
         fcntl(page.get(), F_ADD_SEALS, kSizeSeals) != 0)
         fail("make a page for a client");
     return page;
 }
 
-void GuestPages::place(const net::Descriptor& page, int seat, std::size_t bytes) const {
-    Mapping mapping(bytes, page.get());
+std::shared_ptr<std::byte> GuestPages::place(const net::Descriptor& page, int seat, std::size_t bytes) const {
+    const auto mapping = std::make_shared<Mapping>(bytes + kBellBytes, page.get());
     // A client that has sealed it itself, in another way, has taken the right to do this from us.
     if (fcntl(page.get(), F_ADD_SEALS, kLastSeals) != 0) fail("seal a client's page");
-    mapping.clear();
-    mapping.move_to(places_ + static_cast<std::size_t>(seat) * bytes);
+    mapping->clear();
+    mapping->move_to(places_ + static_cast<std::size_t>(seat) * bytes, bytes);
+    return {mapping, mapping->begin()};
 }
 
 }  // namespace chiral::local

@@ -255,17 +255,16 @@ void Session::wish_for_bell(net::PacketBytes body) {
     const std::vector<CameraConfig>& cameras = service_.robot.source->engine().cameras();
     const auto camera =
         std::find_if(cameras.begin(), cameras.end(), [&](const CameraConfig& c) { return c.name == wish->camera; });
+    const Bell::Way way{socket_.native_handle(), seat_ ? seat_->bell() : nullptr};
     if (camera != cameras.end()) {
         try {
-            return service_.bell.ring(this, socket_.native_handle(), static_cast<std::size_t>(camera - cameras.begin()),
-                                      wish->after, wish->number);
+            return service_.bell.ring(this, way, static_cast<std::size_t>(camera - cameras.begin()), wish->after,
+                                      wish->number);
         } catch (const std::system_error&) {  // this client's loss, and nobody else's
             return finish(Cause::dropped, "there is no thread to watch that camera for it");
         }
     }
-    if (net::send_packet(socket_.native_handle(), PacketKind::bell, net::bell_answer({net::kNoSuchCamera, wish->number})) ==
-        PacketOutcome::would_wait)
-        finish(Cause::deaf, "it takes nothing of an answer");
+    if (!Bell::tell(way, {net::kNoSuchCamera, wish->number})) finish(Cause::deaf, "it takes nothing of an answer");
 }
 
 // ---- what is answered ----
@@ -402,9 +401,9 @@ void Session::let_go() noexcept {
             service_.robot.source->recycle(std::move(*loan));
             loan.reset();
         }
+    service_.bell.forget(this);  // before its page is gone, and its socket another's
     seat_.reset();
-    service_.bell.forget(this);  // before its socket is another's
-    asio::error_code ignored;    // closing a socket that is broken already is not an event
+    asio::error_code ignored;  // closing a socket that is broken already is not an event
     socket_.close(ignored);
     process_.close(ignored);
     present_.reset();

@@ -2,6 +2,7 @@
 #include "net/direct_protocol.hpp"
 
 #include "net/little_endian.hpp"
+#include "net/page_bell.hpp"
 
 #include <chiral/core/hazard.hpp>
 
@@ -99,6 +100,7 @@ DirectCamera camera(Taker& from, std::uint64_t memory, std::uint64_t page) {
 std::vector<std::uint8_t> direct_layout(const DirectLayout& layout) {
     std::vector<std::uint8_t> out;
     append(out, layout.page_bytes);
+    append(out, layout.bell);
     append(out, static_cast<std::uint32_t>(layout.cameras.size()));
     for (const DirectCamera& c : layout.cameras) {
         append_text(out, c.name);
@@ -135,6 +137,10 @@ DirectLayout read_direct_layout(LocalBytes body, std::uint64_t memory_bytes) {
     if (layout.page_bytes < 1 || layout.page_bytes > most)
         throw std::runtime_error("a page for direct reading has " + std::to_string(layout.page_bytes) +
                                  " bytes, expected 1 to " + std::to_string(most));
+    layout.bell = number<std::uint64_t>(from);
+    if (!lies_in(layout.bell, PageBell::kBytes, layout.page_bytes, sizeof(std::uint64_t)))
+        throw std::runtime_error("the bell for direct reading lies at " + std::to_string(layout.bell) + " of a page of " +
+                                 std::to_string(layout.page_bytes) + " bytes");
     for (auto left = number<std::uint32_t>(from); left > 0; --left)
         layout.cameras.push_back(camera(from, memory_bytes, layout.page_bytes));
     if (from.left() > 0) throw std::runtime_error("the layout for direct reading goes on behind its last camera");

@@ -10,7 +10,7 @@
 //
 // The layout, numbers as in local_protocol.hpp:
 //
-//     u64 bytes of the page | u32 cameras | per camera:
+//     u64 bytes of the page, place of its bell (page_bell.hpp) | u32 cameras | per camera:
 //     u16 length of its name, the name | u32 height, width, channels | u8 two-dimensional | the names of the types of image and
 //     depth, as its own | f64 metres of a unit of depth | i64 nanoseconds after which it is stale, by which a capture
 //     may come after it was published
@@ -43,6 +43,7 @@ struct DirectCamera {
 
 struct DirectLayout {
     std::uint64_t page_bytes{0};
+    std::uint64_t bell{0};  ///< by which the server answers wishes for newer images, from the beginning of the page
     std::vector<DirectCamera> cameras;
 };
 

@@ -22,7 +22,7 @@
 
 namespace chiral::net {
 
-inline constexpr unsigned kLocalVersion = 2;
+inline constexpr unsigned kLocalVersion = 3;
 /// Observations that a client may hold at once.
 inline constexpr unsigned kMostLoans = 2;
 inline constexpr std::uint64_t kComesAlong = ~std::uint64_t{0};
