@@ -66,6 +66,8 @@ class Left:
 def reconnect(robot: chiral.testing.SimulatedRobot, times: int, keep: int = 0) -> Left:
     """Connects so many times. Each time an episode is begun, an action is sent, and the client leaves in order or is dropped."""
     kept: list[object] = []
+    malloc = ctypes.CDLL(None).malloc  # by itself: a free-threaded Python has an allocator of its own, also for what is large
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
 
     def connections(count: int) -> None:
         applied = robot.stats()["actions_applied"]
@@ -76,7 +78,7 @@ def reconnect(robot: chiral.testing.SimulatedRobot, times: int, keep: int = 0) -
             if i % 2 == 0:
                 env.close()
             if keep:
-                kept.append((ctypes.create_string_buffer(keep), [object() for _ in range(10)]))
+                kept.append((malloc(keep), [object() for _ in range(10)]))
             del env
         _eventually(lambda: robot.stats()["actions_applied"] == applied + count)
         robot.actions.clear()
