@@ -6,6 +6,23 @@
 define_property(TARGET PROPERTY CHIRAL_EVERY_PIXEL BRIEF_DOCS "Optimised with sanitizers, too"
   FULL_DOCS "Set on targets whose code loops over pixels or spins, which would be too slow to test with sanitizers at -O0")
 
+# Most of what a source costs the compiler is the same headers again. Precompiled they cost once; compilers behind a launcher that
+# keeps results (ccache) would not find those again. Libraries only with sanitizers: other builds show that each source
+# includes what it needs.
+if(CMAKE_CXX_COMPILER_LAUNCHER OR NOT PROJECT_IS_TOP_LEVEL)
+  set(precompile OFF)
+else()
+  set(precompile ON)
+endif()
+option(CHIRAL_PRECOMPILE_HEADERS "Compile once what all tests include, and with sanitizers what many sources of a library do" ${precompile})
+function(chiral_precompile target)
+  cmake_parse_arguments(PRECOMPILE "" "" "HEADERS;NOT_FOR" ${ARGN})
+  if(CHIRAL_PRECOMPILE_HEADERS AND CHIRAL_SANITIZE)
+    target_precompile_headers(${target} PRIVATE ${PRECOMPILE_HEADERS})
+    set_source_files_properties(${PRECOMPILE_NOT_FOR} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  endif()
+endfunction()
+
 function(chiral_target_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)

@@ -13,15 +13,7 @@ function(chiral_test_effort target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
 
-# Most of what a test costs the compiler is the same headers again. Precompiled they cost once; compilers behind a launcher
-# that keeps results (ccache) would not find those again.
-if(CMAKE_CXX_COMPILER_LAUNCHER)
-  set(precompile OFF)
-else()
-  set(precompile ON)
-endif()
-option(CHIRAL_PRECOMPILE_TEST_HEADERS "Compile what all tests include once" ${precompile})
-if(CHIRAL_PRECOMPILE_TEST_HEADERS)
+if(CHIRAL_PRECOMPILE_HEADERS)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cpp CONTENT "// What all tests include, see cmake/tests.cmake.\n")
   add_library(chiral_test_headers OBJECT ${PROJECT_BINARY_DIR}/test_headers.cpp)
   target_link_libraries(chiral_test_headers PRIVATE GTest::gtest Eigen3::Eigen)
@@ -40,7 +32,7 @@ function(chiral_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)  # support/
   chiral_target_options(${name})
   chiral_test_effort(${name})
-  if(CHIRAL_PRECOMPILE_TEST_HEADERS)
+  if(CHIRAL_PRECOMPILE_HEADERS)
     target_precompile_headers(${name} REUSE_FROM chiral_test_headers)
     # A program with options of its own compiles them again: slower, not wrong.
     target_compile_options(${name} PRIVATE -Wno-error=invalid-pch)

@@ -34,8 +34,14 @@ inline constexpr bool kSanitized = __has_feature(thread_sanitizer) || __has_feat
 inline constexpr bool kSanitized = false;
 #endif
 
-/// `count` in an ordinary build, an eighth of it under a sanitizer: every load is bounded in both.
-constexpr std::uint64_t load(std::uint64_t count) { return kSanitized ? (count + 7) / 8 : count; }
+#if defined(CHIRAL_EMULATED)
+inline constexpr bool kEmulated = true;
+#else
+inline constexpr bool kEmulated = false;
+#endif
+
+/// `count` in an ordinary build, an eighth of it under a sanitizer or an emulator: every load is bounded in all.
+constexpr std::uint64_t load(std::uint64_t count) { return kSanitized || kEmulated ? (count + 7) / 8 : count; }
 
 inline constexpr std::array<Field, 4> kAllFields{Field::image, Field::depth, Field::intrinsics, Field::extrinsics};
 
