@@ -2,9 +2,14 @@
 // Clients on the same machine: the same calls as over a network, and pixels that stay where they are.
 #include "local_robot.hpp"
 
+#include <barrier>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 namespace chiral::test {
 namespace {
@@ -366,6 +371,77 @@ TEST(Local, SocketFileOfADeadServerIsReplacedAndThatOfALivingOneIsNot) {
         server.wait();
     }
     EXPECT_TRUE(folder.empty()) << "a server that ends in order leaves nothing";
+}
+
+TEST(Local, OfServersThatBeginAtOnceOneListensAndNoneTakesAwayItsFile) {
+    constexpr int rounds = 20, together = 4;
+    OwnFolder folder;
+    LogBook log;
+    ServerOptions options = local_options(log, folder);
+    options.access.local.only = true;
+    std::vector<std::unique_ptr<HookedServer>> servers;
+    for (int i = 0; i < together; ++i)
+        servers.push_back(
+            std::make_unique<HookedServer>(one_camera(), std::vector<ProprioConfig>{}, "127.0.0.1", 0, options));
+    for (int round = 0; round < rounds; ++round) {
+        {
+            const net::Descriptor dead = net::open_packet_socket();
+            ASSERT_TRUE(net::bind_packet_socket(dead.get(), folder.socket()));
+        }
+        std::vector<HookedServer*> listening;
+        std::mutex mutex;
+        std::barrier begin(together);
+        std::vector<std::thread> threads;
+        for (const auto& server : servers)
+            threads.emplace_back([&, server = server.get()] {
+                begin.arrive_and_wait();
+                try {
+                    server->serve();
+                    const std::lock_guard lock(mutex);
+                    listening.push_back(server);
+                } catch (const std::system_error& error) {
+                    EXPECT_EQ(error.code(), std::errc::address_in_use) << error.what();
+                }
+            });
+        for (std::thread& thread : threads) thread.join();
+        EXPECT_EQ(listening.size(), 1u) << "round " << round;
+        EXPECT_NO_THROW(RawLocal(folder).hello());
+        for (HookedServer* server : listening) {
+            server->stop();
+            server->wait();
+        }
+        ASSERT_TRUE(folder.empty());
+    }
+}
+
+TEST(Local, AServerThatEndsLeavesTheFileOfTheOneThatBegins) {
+    constexpr int rounds = 50;
+    OwnFolder folder;
+    LogBook log;
+    ServerOptions options = local_options(log, folder);
+    options.access.local.only = true;
+    HookedServer first(one_camera(), {}, "127.0.0.1", 0, options), second(one_camera(), {}, "127.0.0.1", 0, options);
+    HookedServer *ends = &first, *begins = &second;
+    ends->serve();
+    for (int round = 0; round < rounds; ++round) {
+        std::thread end([&] {
+            ends->stop();
+            ends->wait();
+        });
+        EXPECT_TRUE(eventually([&] {
+            try {
+                begins->serve();
+                return true;
+            } catch (const std::system_error&) {
+                return false;  // the other one listens
+            }
+        }));
+        end.join();
+        ASSERT_NO_THROW(RawLocal(folder).hello()) << "round " << round;
+        std::swap(ends, begins);
+    }
+    ends->stop();
+    ends->wait();
 }
 
 }  // namespace

@@ -76,6 +76,8 @@ struct Network {
     std::vector<std::string> sessions;
     std::set<std::string> cut;
     std::string stalled, without_publishers;
+    bool keeps_pieces{false};
+    std::vector<std::function<void()>> kept;
     std::function<bool(const std::string&)> may_subscribe;
     std::vector<chiral::test::zenoh_network::Passed> passed;
     std::deque<std::function<void()>> due;
@@ -225,8 +227,10 @@ int chiral_zenoh_put(const chiral_zenoh_publisher* publisher, const chiral_zenoh
             });
     net.passed.push_back(std::move(message));
     net.changed.notify_all();
+    const bool kept = net.keeps_pieces;
+    if (kept) net.kept.emplace_back([=] { released(context); });
     lock.unlock();
-    released(context);
+    if (!kept) released(context);
     if (is_cut) write(error, "the session is closed");
     return is_cut ? 0 : 1;
 }
@@ -346,6 +350,7 @@ void repeat(const Passed& message) {
 
 void reset() {
     stall("");
+    keep_pieces(false);
     refuse_publishers("");
     ask_before_subscribing(nullptr);
     const std::lock_guard lock(network().mutex);
@@ -356,6 +361,16 @@ void stall(const std::string& key_prefix) {
     const std::lock_guard lock(network().mutex);
     network().stalled = key_prefix;
     network().changed.notify_all();
+}
+
+void keep_pieces(bool keep) {
+    std::vector<std::function<void()>> kept;
+    {
+        const std::lock_guard lock(network().mutex);
+        network().keeps_pieces = keep;
+        if (!keep) kept.swap(network().kept);
+    }
+    for (const auto& let_go : kept) let_go();
 }
 
 void refuse_publishers(const std::string& key_prefix) {

@@ -29,6 +29,8 @@ void repeat(const Passed& message);
 void reset();
 /// From now on, puts under keys that begin so block, until it is called with no key or reset().
 void stall(const std::string& key_prefix);
+/// From now on, what was put is delivered and its pieces are not let go of, until it is called with false or reset().
+void keep_pieces(bool keep);
 /// From now on, nobody gets a publisher for a key that begins so, until it is called with no key or reset().
 void refuse_publishers(const std::string& key_prefix);
 /// From now on, asked at each subscription whether there is one, until it is called with nothing or reset().

@@ -666,6 +666,24 @@ TEST(AZenohServiceThatNeverServed, LeavesNothingOnTheEventLoop) {
     EXPECT_EQ(io.poll(), 0U);
 }
 
+TEST(AZenohServiceThatEnds, WaitsUntilWhatItHasSentIsReadByNobody) {
+    Robot robot;
+    PolicyClient client(kAddress, impatient());
+    client.connect();
+    network::keep_pieces(true);
+    EXPECT_EQ(client.get_obs().cameras.size(), 1U);
+    std::atomic<bool> ended{false};
+    std::thread ends([&] {
+        robot->stop();
+        robot->wait();
+        ended = true;
+    });
+    EXPECT_TRUE(eventually([&] { return !client.connected(); }));
+    EXPECT_FALSE(ended);
+    network::keep_pieces(false);
+    ends.join();
+}
+
 TEST(TheTokens, ThatComeAndGoAreOneEntryEachAndNoneOfWhomIsLetInIsForgotten) {
     zenoh::TokenChanges changes;
     const auto let_in = [](const std::string& name) { return name == "in control"; };

@@ -12,10 +12,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <exception>
+#include <filesystem>
 #include <system_error>
+#include <thread>
 #include <utility>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +30,22 @@ namespace {
 
 [[noreturn]] void cannot_listen(const std::string& path, int error, const std::string& advice = {}) {
     throw std::system_error(error, std::generic_category(), "chiral::PolicyServer: cannot listen on " + path + advice);
+}
+
+// Held from finding out whether somebody listens until listening oneself: of robots that begin at once no two may take what a dead
+// one left for theirs, and none may take another's for a dead one's that does not listen yet. It is the folder's lock, so that
+// nothing stays behind, and ends with whoever holds it.
+net::Descriptor locked_folder(const std::string& path) {
+    constexpr auto patience = std::chrono::seconds(2);  // others hold it for moments
+    const std::string folder = std::filesystem::path(path).parent_path().string();
+    net::Descriptor lock(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock) cannot_listen(path, errno, "; its folder cannot be opened");
+    for (const TimePoint until = Clock::now() + patience; ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0;) {
+        if (errno != EWOULDBLOCK && errno != EINTR) cannot_listen(path, errno, "; its folder cannot be locked");
+        if (Clock::now() > until) cannot_listen(path, EWOULDBLOCK, "; another process holds the lock of its folder");
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return lock;
 }
 
 // A socket file stays when its server is killed. Nobody listens at it then, which is found out by connecting: a lock file or a
@@ -68,6 +89,7 @@ Service::~Service() {
 }
 
 void Service::open(const std::string& path) {
+    const net::Descriptor lock = locked_folder(path);
     make_room(path);
     net::Descriptor socket = net::open_packet_socket();
     if (!socket) cannot_listen(path, errno);
@@ -94,15 +116,16 @@ void Service::start() {
     });
 }
 
-// The file goes only if it is still ours: another server may have replaced it.
+// The file goes only if it is still ours: somebody may have removed it, and another server have put its own there. It goes first:
+// as long as we listen no server takes its place, and nothing else has its number.
 void Service::close_socket() noexcept {
-    asio::error_code ignored;  // nothing to do about a failure on the way out
-    loop_->listening.close(ignored);
     struct stat found {};
     if (!path_.empty() && ::lstat(path_.c_str(), &found) == 0 && found.st_dev == file_.device &&
         found.st_ino == file_.number)
         ::unlink(path_.c_str());
     path_.clear();
+    asio::error_code ignored;  // nothing to do about a failure on the way out
+    loop_->listening.close(ignored);
 }
 
 void Service::stop() noexcept {

@@ -90,6 +90,24 @@ Service::~Service() {
     to_documented_.reset();
     senders_.clear();
     session_.reset();
+    {
+        std::unique_lock lock(door_->mutex);
+        door_->all_is_back.wait(lock, [this] { return door_->lent == 0; });
+    }
+    io.restart();
+    io.poll();  // they give back what they had pinned
+}
+
+std::shared_ptr<void> Service::lend() {
+    {
+        const std::lock_guard lock(door_->mutex);
+        ++door_->lent;
+    }
+    return {door_.get(), [door = door_](void*) {
+                const std::lock_guard lock(door->mutex);
+                --door->lent;
+                door->all_is_back.notify_all();
+            }};
 }
 
 // ---- from Zenoh's threads ----

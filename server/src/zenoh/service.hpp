@@ -26,6 +26,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -73,6 +74,8 @@ public:
     /// For a session: its own.
     /// Lives until it was ended and has sent what it had.
     Sender& sender(net::ZenohPublisher publisher);
+    /// For as long as Zenoh may read what was handed to it: the service is not gone before.
+    std::shared_ptr<void> lend();
     /// Its session is over; `went`: by what the client did or left undone, and until then it was in control.
     void leave(const std::string& client, bool went);
 
@@ -82,6 +85,8 @@ private:
         explicit Door(Duration longest_turn) : arrivals(longest_turn, Clock::now()) {}
         std::mutex mutex;           // guards what follows
         Service* service{nullptr};  // null when it is gone
+        int lent{0};
+        std::condition_variable all_is_back;
         std::map<std::string, std::shared_ptr<Inbox>, std::less<>> inboxes;
         int hellos{0};       // that wait for the network thread
         bool missed{false};  // a token came or went, for which there was no memory

@@ -97,11 +97,15 @@ std::vector<chiral_zenoh_bytes> Session::gather(const robot::Reply& reply) {
 // Written is what Zenoh has taken and let go of, on whichever thread that was.
 std::shared_ptr<void> Session::until_written() {
     write_failed_.clear();
-    const auto written = [self = self()](void*) {
-        boost::asio::post(self->service_.io.get_executor(),
-                          net::PooledHandler(self->memory_.written, [self] { self->on_written(); }));
+    struct Written {
+        std::shared_ptr<void> lent;  // first: what goes last keeps the service
+        std::shared_ptr<Session> of;
+        void operator()(void*) const {
+            boost::asio::post(of->service_.io.get_executor(),
+                              net::PooledHandler(of->memory_.written, [self = of] { self->on_written(); }));
+        }
     };
-    return {static_cast<void*>(this), written};
+    return {static_cast<void*>(this), Written{service_.lend(), self()}};
 }
 
 void Session::send(robot::Reply& reply) {
