@@ -214,6 +214,18 @@ def test_on_action_timeout_is_called_while_an_action_waits_for_get_obs() -> None
         eventually(lambda: len(server.actions) == 2)
 
 
+def test_a_hook_that_was_set_on_the_object_is_called() -> None:
+    with BusyObserving(action_timeout=0.05) as server:
+        told: list[str] = []
+        server.on_connect = lambda peer: told.append("connect")  # type: ignore[method-assign]
+        server.on_action_timeout = lambda: told.append("timeout")  # type: ignore[method-assign]
+        server.on_disconnect = lambda reason: told.append("disconnect")  # type: ignore[method-assign]
+        with client_of(server) as env:
+            env.apply_action([1])
+            eventually(lambda: told == ["connect", "timeout"])
+        eventually(lambda: told == ["connect", "timeout", "disconnect"])
+
+
 class WaitingOnTheLoop(SmallRobot):
     """Its hooks that move the robot wait, and so run on the event loop."""
 

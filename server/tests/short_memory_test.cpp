@@ -5,10 +5,17 @@
 #include "conversations.hpp"
 #include "local_support.hpp"
 #include "net/log.hpp"
+#include "net/queue_traits.hpp"
+#include "net/zenoh.hpp"
 #include "raw_http.hpp"
+#include "zenoh/inbox.hpp"
+#include "zenoh/service.hpp"
+#include "zenoh/session.hpp"
+#include "zenoh_in_memory.hpp"
 
 #include <chiral/client.hpp>
 
+#include <chiral_zenoh.h>
 #include <malloc.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -21,6 +28,11 @@
 #include <filesystem>
 #include <iterator>
 #include <new>
+#include <optional>
+#include <set>
+#include <thread>
+
+extern "C" void* __real_malloc(std::size_t size);
 
 namespace {
 
@@ -30,6 +42,8 @@ std::atomic<const char*> memory_is_short_on{nullptr};  // and on the thread of t
 std::atomic<unsigned> fails_every{0};
 std::atomic<std::uint64_t> failed{0};
 std::atomic<std::int64_t> held{0};  // bytes, by the whole program
+// Of malloc() itself, which the queues call: the one fails that brings this to 0.
+std::atomic<int> mallocs_until_one_fails{0};
 
 bool memory_is_short() {
     const char* const name = memory_is_short_on.load(std::memory_order_relaxed);
@@ -45,7 +59,7 @@ void* allocate(std::size_t size) {
         failed.fetch_add(1, std::memory_order_relaxed);
         throw std::bad_alloc();
     }
-    void* const memory = std::malloc(size == 0 ? 1 : size);
+    void* const memory = __real_malloc(size == 0 ? 1 : size);
     if (memory == nullptr) throw std::bad_alloc();
     held.fetch_add(static_cast<std::int64_t>(::malloc_usable_size(memory)), std::memory_order_relaxed);
     return memory;
@@ -58,6 +72,13 @@ void give_back(void* memory) noexcept {
 }
 
 }  // namespace
+
+extern "C" void* __wrap_malloc(std::size_t size) {
+    if (mallocs_until_one_fails.load(std::memory_order_relaxed) > 0 && memory_is_short() &&
+        mallocs_until_one_fails.fetch_sub(1, std::memory_order_relaxed) == 1)
+        return nullptr;
+    return __real_malloc(size);
+}
 
 void* operator new(std::size_t size) { return allocate(size); }
 void* operator new[](std::size_t size) { return allocate(size); }
@@ -296,6 +317,167 @@ TEST(ShortMemory, OfWhoeverLetsAClientBeginTellsTheRobotOfItsEndIfOfItsComing) {
         EXPECT_TRUE(stage.server.control.wait([&](const auto& events) { return events.size() == (came ? 2U : 0U); }))
             << "every " << every;
     }
+}
+
+// ---- what a thread's first push takes ----
+
+TEST(ShortMemory, OfTheWatchdogsFirstPushKeepsNoTimeoutFromComing) {
+    for (int nth = 1; nth <= 2; ++nth) {
+        SCOPED_TRACE(nth);
+        Stage stage([](ServerOptions& options) { options.action_timeout = std::chrono::milliseconds(10); });
+        const auto talk = Talk::in_control(stage.robot());
+        memory_is_short_on = "chiral-watchdog";
+        mallocs_until_one_fails = nth;
+        for (std::uint64_t silences = 1; silences <= 2; ++silences) {
+            talk->say(one_action(1));
+            ASSERT_TRUE(eventually([&] { return stage.stats.action_timeouts == silences; }));
+        }
+        memory_is_short_on = nullptr;
+        EXPECT_EQ(mallocs_until_one_fails, 0) << "none has failed";
+    }
+}
+
+TEST(ShortMemory, OfANetworkThreadsFirstPushKeepsNoClientAfterItFromMovingTheRobot) {
+    for (int nth = 1; nth <= 2; ++nth) {
+        SCOPED_TRACE(nth);
+        Stage stage;
+        std::shared_ptr<Talk> next;
+        std::thread([&] {
+            memory_is_short_here = true;
+            mallocs_until_one_fails = nth;
+            attempt([&] { Talk::in_control(stage.robot())->end(robot::Cause::broken); });
+            attempt([&] {
+                next = Talk::in_control(stage.robot());
+                next->say(one_action(1));
+            });
+        }).join();
+        EXPECT_TRUE(eventually([&] { return stage.applied() == 1; }));
+        EXPECT_EQ(mallocs_until_one_fails, 0) << "none has failed";
+    }
+}
+
+TEST(ShortMemory, OfWhoeverWaitsForTheHooksToEndDoesNotMakeItWaitForEver) {
+    for (int nth = 1; nth <= 2; ++nth) {
+        SCOPED_TRACE(nth);
+        Stage stage;
+        Watched<bool> joined{false};
+        std::thread joins([&] {
+            memory_is_short_here = true;
+            mallocs_until_one_fails = nth;
+            stage.robot().hooks.join();
+            joined.set(true);
+        });
+        EXPECT_TRUE(joined.wait([](bool done) { return done; }));
+        joins.join();
+        EXPECT_EQ(mallocs_until_one_fails, 0) << "none has failed";
+    }
+}
+
+TEST(ShortMemory, OfTheFirstWantKeepsNoneAfterItFromBeingMade) {
+    for (int nth = 1; nth <= 2; ++nth) {
+        SCOPED_TRACE(nth);
+        Served<HookedServer> served({camera("wrist", 24, 32, 3)});
+        ClientOptions options;
+        options.log = [](const std::string&) {};
+        options.connect_timeout = options.request_timeout = kDeadline;
+        PolicyClient client("ws://127.0.0.1:" + std::to_string(served->port()), options);
+        Want want;
+        want.all = {{12, 12}, Fit::crop, ImageEncoding::raw, 90, ColourOrder::rgb, DepthEncoding::millimetres};
+        memory_is_short_on = "chiral-requests";
+        mallocs_until_one_fails = nth;
+        EXPECT_TRUE(eventually([&] {
+            try {
+                client.connect();
+                return client.get_obs(want)["wrist"].image.size() == 12u * 12 * 3;
+            } catch (const std::exception&) {
+                return false;  // of the connection that was lost before
+            }
+        }));
+        memory_is_short_on = nullptr;
+        EXPECT_EQ(mallocs_until_one_fails, 0) << "none has failed";
+    }
+}
+
+TEST(AQueuesReserve, IsForWhatIsSmallAndIsUsedAgain) {
+    net::QueueReserve reserve;
+    EXPECT_EQ(reserve.take(net::QueueReserve::kSlotBytes + 1), nullptr);
+    std::vector<void*> slots;
+    while (void* const slot = reserve.take(net::QueueReserve::kSlotBytes)) slots.push_back(slot);
+    EXPECT_EQ(slots.size(), net::QueueReserve::kSlots);
+    EXPECT_EQ(std::set<void*>(slots.begin(), slots.end()).size(), slots.size());
+    EXPECT_FALSE(reserve.give_back(&reserve - 1));
+    EXPECT_FALSE(reserve.give_back(&reserve + 1));
+    EXPECT_FALSE(reserve.give_back(nullptr));
+    EXPECT_TRUE(reserve.give_back(slots[63]));
+    EXPECT_EQ(reserve.take(1), slots[63]);
+}
+
+// ---- Zenoh ----
+
+void by_zenoh(ServerOptions& options) {
+    options.zenoh.emplace();
+    options.zenoh->only = true;
+}
+
+TEST(ShortMemory, OfWhoeverFindsAZenohClientGoneEndsWhatItMayDoToo) {
+    boost::asio::io_context io;
+    Gate gate;
+    Stage stage(by_zenoh, [&](HookedServer& server) {
+        server.on_get_obs = [&] {
+            gate.pass();
+            return server.make_obs();
+        };
+    });
+    zenoh_network::reset();
+    zenoh::Service service(stage.robot(), io, "127.0.0.1", 7447);
+    const net::ZenohSession client("multicast: {enabled: false}", "");
+    const auto inbox = std::make_shared<zenoh::Inbox>("client", 1 << 20);
+    const auto session = std::make_shared<zenoh::Session>(service, "client", inbox, nullptr);
+    const OpensAtEnd opener(gate);
+    ASSERT_TRUE(session->take_control(false));
+    session->start(client.publish("answers"));
+    std::vector<std::uint8_t> request;
+    wire::encode_request(RequestType::obs_request, request);
+    const chiral_zenoh_bytes piece{request.data(), request.size()};
+    inbox->put(net::ZenohSample({{}, {}, &piece, 1, 0}), {}, Clock::now(), Clock::now());
+    session->read();
+    ASSERT_TRUE(gate.reached()) << "from here on a ticket keeps the session";
+    const std::string reason = "a reason that is longer than what a string holds without memory";
+    memory_is_short_here = true;
+    fails_every = 1;
+    attempt([&] { session->finish(robot::Cause::broken, reason); });
+    session->abort();
+    fails_every = 0;
+    memory_is_short_here = false;
+    EXPECT_FALSE(stage.robot().control.holder());
+    ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return events.back() == "disconnect: dropped"; }));
+    gate.open();
+    ASSERT_TRUE(eventually([&] {
+        io.restart();
+        io.poll();
+        return session.use_count() == 1;
+    }));
+    EXPECT_TRUE(zenoh_network::passed().empty()) << "nobody is there to be answered";
+}
+
+TEST(ShortMemory, OfZenohsThreadLetsADocumentedClientThatHearsNoMoreLoseControl) {
+    Served<HookedServer> served(one_small_camera(), {}, by_zenoh);
+    zenoh_network::reset();
+    const auto saw = [&](const std::string& event) {
+        return served->control.wait(
+            [&](const auto& events) { return std::find(events.begin(), events.end(), event) != events.end(); });
+    };
+    std::optional<zenoh_network::Peer> client(std::in_place, "chiral/s2c", [](std::vector<std::uint8_t>) {});
+    std::vector<std::uint8_t> request;
+    wire::encode_request(RequestType::metadata, request);
+    client->put("chiral/c2s", request);
+    ASSERT_TRUE(saw("connect"));
+    memory_is_short_on = "zenoh-network";
+    fails_every = 1;
+    client.reset();
+    EXPECT_TRUE(saw("disconnect: nobody subscribes to its answers any more"));
+    fails_every = 0;
+    memory_is_short_on = nullptr;
 }
 
 TEST(LargeActions, LeaveNothingOfTheirMemoryBehind) {

@@ -5,6 +5,8 @@
 
 #include "robot/client_rate.hpp"
 
+#include <chiral/pending_call.hpp>
+
 namespace chiral::test {
 namespace {
 
@@ -87,6 +89,40 @@ TEST(TheWatchdog, HasNothingToSayOnceAnOnDisconnectOfTheRobotsOwnHasBeenCalled) 
     ASSERT_FALSE(events.empty());
     const auto gone = std::find(events.begin(), events.end(), "disconnect: gone");
     EXPECT_EQ(std::count(gone, events.end(), "timeout"), 0);
+}
+
+// ---- hooks that fail while it has nothing to say ----
+
+TEST(TheWatchdog, CallsAfterAResetThatFailedAndWhoseClientNobodyHasTold) {
+    Stage stage(timeout_of(milliseconds(20)), [](HookedServer& server) {
+        server.on_reset = []() -> std::pair<Observation, InfoMap> { throw std::runtime_error("half way"); };
+    });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->say(wire::RequestType::reset);
+    EXPECT_TRUE(eventually([&] { return stage.called("reset") == 1 && timeouts(stage) == 1; }));
+}
+
+TEST(TheWatchdog, CallsAfterAResetThatDidNotBegin) {
+    Stage stage(timeout_of(milliseconds(20)), [](HookedServer& server) {
+        server.on_reset = []() -> std::pair<Observation, InfoMap> { throw NotCalled(); };
+    });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->say(wire::RequestType::reset);
+    EXPECT_TRUE(eventually([&] { return stage.called("reset") == 1 && timeouts(stage) == 1; }));
+}
+
+TEST(TheWatchdog, CallsAfterAnOnDisconnectThatFailed) {
+    Stage stage(timeout_of(milliseconds(20)), [](HookedServer& server) {
+        server.on_control = [](const std::string& event) {
+            if (event.starts_with("disconnect")) throw std::runtime_error("no route to the arm");
+        };
+    });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->end(Cause::left);
+    EXPECT_TRUE(stage.server.control.wait([](const auto& events) { return !events.empty() && events.back() == "timeout"; }));
 }
 
 // A chunk that covers an hour, and then an action that covers nothing: the watchdog sleeps for the first one already.

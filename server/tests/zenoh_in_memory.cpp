@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "zenoh_in_memory.hpp"
 
+#include "net/thread_name.hpp"
 #include "support/waiting.hpp"
 
 #include <chiral_zenoh.h>
@@ -112,6 +113,7 @@ struct Network {
         thread.join();
     }
     void deliver() {
+        chiral::net::name_this_thread("zenoh-network");
         std::unique_lock lock(mutex);
         for (;;) {
             changed.wait(lock, [&] { return ending || !due.empty(); });

@@ -18,7 +18,7 @@ ALLOWED = {
     "server/include": ["engine/include"],
     "server/src/wire": ["server/include", "engine/include"],
     "server/src/net": ["server/include", "engine/include"],
-    "server/src/imaging": ["server/include", "engine/include"],
+    "server/src/imaging": ["server/src/net", "server/include", "engine/include"],
     "server/src/robot": ["server/src/wire", "server/src/net", "server/src/imaging", "server/include", "engine/include"],
     "server/src/http": ["server/src/robot", "server/src/wire", "server/src/net", "server/src/imaging", "server/include",
                         "engine/include"],

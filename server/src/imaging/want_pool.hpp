@@ -14,6 +14,7 @@
 
 #include "imaging/plan.hpp"
 #include "imaging/transform.hpp"
+#include "net/queue_traits.hpp"
 
 #include <chiral/types.hpp>
 #include <chiral/wire.hpp>
@@ -94,7 +95,7 @@ private:
     const IsEngines is_engines_;
     std::once_flag started_;
     std::vector<std::thread> threads_;
-    moodycamel::ConcurrentQueue<Task> tasks_;
+    moodycamel::ConcurrentQueue<Task, net::QueueTraits<Task>> tasks_;
     // Counts the tasks, and one for each thread when they are to end, which takes no memory. Sleeping soon is kinder to the
     // robot's other threads than spinning is fast.
     moodycamel::LightweightSemaphore due_{0, 50};

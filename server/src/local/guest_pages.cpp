@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <system_error>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -20,6 +22,21 @@ constexpr int kLastSeals = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
 [[noreturn]] void fail(const char* what) {
     throw std::system_error(errno, std::generic_category(), std::string("cannot ") + what);
+}
+
+// Only cost page faults where they fail: after a fork, and when memory runs short.
+void keep_there(void* place, std::size_t bytes) {
+    madvise(place, bytes, MADV_DONTFORK);
+    mlock(place, bytes);
+}
+
+// Where writers look there is always something: whatever else would be mapped there soon would be taken for a client's. So it is
+// waited for, where not even that can be had at once.
+void fill_with_nothing(void* place, std::size_t bytes) {
+    constexpr int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED;
+    while (mmap(place, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    keep_there(place, bytes);
 }
 
 /// A mapping that goes, but for what was moved.
@@ -42,13 +59,16 @@ public:
     /// So much of it to the place of what is mapped there, in one step for whoever looks; its pages are there already. The rest
     /// stays where it is.
     void move_to(std::byte* place, std::size_t bytes) {
-        if (mremap(address_, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) fail("move a client's page");
+        if (mremap(address_, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+            const int why = errno;
+            fill_with_nothing(place, bytes);  // what was there may be gone already
+            errno = why;
+            fail("move a client's page");
+        }
         address_ = static_cast<std::byte*>(address_) + bytes;
         bytes_ -= bytes;
-        // Only cost page faults where they fail: after a fork, and when memory runs short.
-        madvise(place, bytes, MADV_DONTFORK);
+        keep_there(place, bytes);
         madvise(address_, bytes_, MADV_DONTFORK);
-        mlock(place, bytes);
     }
     std::byte* begin() const noexcept { return static_cast<std::byte*>(address_); }
 

@@ -30,7 +30,7 @@ public:
     /// A page for a client to map. Throws std::system_error.
     static net::Descriptor make(std::size_t bytes);
     /// Puts a page that its client has mapped to its place, where nobody has a seat now, and returns where its bell is. Throws
-    /// std::system_error, also if the client has done something to it; then there is no change.
+    /// std::system_error, also if the client has done something to it; then there is what was there before, or a page of zeros.
     std::shared_ptr<std::byte> place(const net::Descriptor& page, int seat, std::size_t bytes) const;
 
 private:

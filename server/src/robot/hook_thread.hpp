@@ -6,6 +6,7 @@
 // follow.
 #pragma once
 
+#include "net/queue_traits.hpp"
 #include "net/thread_name.hpp"
 
 #include <concurrentqueue/blockingconcurrentqueue.h>
@@ -56,10 +57,6 @@ public:
 
 private:
     static constexpr std::size_t kPushers = 2;  // the network thread, and the watchdog or who joins
-    struct QueueTraits : moodycamel::ConcurrentQueueDefaultTraits {
-        // Sleeping soon is kinder to the robot's other threads than spinning is fast.
-        static const int MAX_SEMA_SPINS = 50;
-    };
 
     void work();
     void finish(Job& job) {
@@ -68,7 +65,7 @@ private:
         owner_.done(job);
     }
 
-    moodycamel::BlockingConcurrentQueue<Job, QueueTraits> jobs_;
+    moodycamel::BlockingConcurrentQueue<Job, net::QueueTraits<Job>> jobs_;
     Owner& owner_;
     std::atomic<std::size_t> pending_{0};
     std::thread thread_;

@@ -306,15 +306,21 @@ void Hooks::run(Reset& job) noexcept {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
-    watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
+    const TimePoint due = watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
     const bool called = call_moving(MovingCall(*job.lease, Clock::now(), Duration::max()), "reset", reply.error, [&] {
         auto [observation, info] = robot_.reset();
         reply.result.obs = std::move(observation);
         reply.result.info = std::move(info);
         make_plain(reply.result.obs, action_decoder_);
     });
-    if (!called) refuse(reply, "the client is no longer in control");
-    if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
+    if (!called) {
+        refuse(reply, "the client is no longer in control");
+        watchdog_.applied(due);  // nothing has begun: what it did before goes on
+    } else if (reply.error.empty()) {
+        job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
+    } else if (options_.action_timeout > Duration::zero()) {
+        watchdog_.applied(Clock::now() + options_.action_timeout);  // nobody knows whether it stands
+    }
     job.reply.ready();
 }
 
@@ -337,8 +343,9 @@ void Hooks::leave(Lease& lease, const std::string& reason) noexcept {
     if (std::exchange(lease.left, true)) return;
     leave_before(lease);
     if (!lease.met) return;
-    watchdog_.disarm();  // the hook says that nobody is in control
-    call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(reason); });
+    const TimePoint due = watchdog_.disarm();  // the hook says that nobody is in control
+    const std::string problem = call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(reason); });
+    if (!problem.empty()) watchdog_.applied(due);  // unless it fails
 }
 
 }  // namespace chiral::robot

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <utility>
 
 namespace chiral::robot {
 namespace {
@@ -50,9 +51,9 @@ void Watchdog::applied(TimePoint due) noexcept {
     changed_.notify_one();
 }
 
-void Watchdog::disarm() noexcept {
-    armed_ = kNotDue;
+TimePoint Watchdog::disarm() noexcept {
     due_.store(kNotDue);
+    return at(std::exchange(armed_, kNotDue));
 }
 
 std::optional<TimePoint> Watchdog::take_due() noexcept {

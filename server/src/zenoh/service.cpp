@@ -199,6 +199,16 @@ void Service::look_at_tokens() {
     }
 }
 
+// All that shows that a documented client has gone: not to be lost for want of memory.
+void Service::on_unheard(const std::shared_ptr<Door>& door) noexcept {
+    if (door->unheard_told.exchange(true)) return;
+    hand_over(door, door->telling_unheard, [](Service& service) {
+        service.door_->unheard_told = false;
+        if (const auto session = service.sessions_.find(""); session != service.sessions_.end())
+            std::shared_ptr(session->second)->finish(Cause::broken, "nobody subscribes to its answers any more");
+    });
+}
+
 // What comes for one who has not been let in, or not any more, is nobody's.
 void Service::put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
                   const net::ZenohNote& note) {
@@ -261,11 +271,7 @@ void Service::start() {
     declarations_.push_back(session_->subscribe(
         keys_.to_robot(), [door = door_](const net::ZenohSample& sample) { put(door, "", sample, net::ZenohNote{}); }));
     declarations_.push_back(to_documented_->watch_matching([door = door_](bool matching) {
-        if (matching) return;
-        hand_over(door, [](Service& service) {
-            if (const auto session = service.sessions_.find(""); session != service.sessions_.end())
-                std::shared_ptr(session->second)->finish(Cause::broken, "nobody subscribes to its answers any more");
-        });
+        if (!matching) on_unheard(door);
     }));
 }
 
@@ -361,8 +367,9 @@ void Service::refuse(const std::string& client, std::uint16_t code, const std::s
     if (senders_.size() >= options.max_connections) return;  // too many are being told already
     try {
         Sender& once = sender(session_->publish(keys_.from_robot(session_->id(), client)));
+        const auto end = [](Sender* sender) { sender->end(); };
+        const std::unique_ptr<Sender, decltype(end)> ends(&once, end);  // also where there is no memory to send
         once.send(std::move(message));
-        once.end();
     } catch (const std::runtime_error& error) {  // it will ask again
         log_stranger("which it was not told: " + std::string(error.what()));
     }
@@ -429,30 +436,6 @@ Sender& Service::sender(net::ZenohPublisher publisher) {
 void Service::sender_ended(Sender* sender) {
     senders_.erase(sender);
     if (stopping_ && senders_.empty()) let_loop_end();
-}
-
-void Service::shut_down() {
-    stopping_ = true;
-    // They leave as they are closed.
-    for (std::size_t left = sessions_.size(); left > 0 && !sessions_.empty(); --left)
-        std::shared_ptr(sessions_.begin()->second)->close(Cause::stopping, "the server is stopping");
-    if (senders_.empty()) return let_loop_end();
-    force_.expires_after(std::chrono::seconds(2));
-    force_.async_wait([this](boost::system::error_code error) {
-        if (!error) let_loop_end();
-    });
-}
-
-void Service::let_loop_end() {
-    force_.cancel();
-    beat_.cancel();
-    work_.reset();
-}
-
-void Service::abort_sessions() noexcept {
-    // They leave as they are dropped. Without memory for a list of them: that may be when this is called.
-    for (std::size_t left = sessions_.size(); left > 0 && !sessions_.empty(); --left)
-        std::shared_ptr(sessions_.begin()->second)->abort();
 }
 
 }  // namespace chiral::zenoh

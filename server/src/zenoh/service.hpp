@@ -93,6 +93,8 @@ private:
         TokenChanges client_tokens, robot_tokens;
         bool tokens_told{false};  // the network thread will look at them
         net::HandlerMemory telling_tokens;
+        std::atomic<bool> unheard_told{false};  // likewise: nobody subscribes to what documented clients are told
+        net::HandlerMemory telling_unheard;
         robot::ArrivalClock arrivals;
     };
     template <class Function>
@@ -104,6 +106,7 @@ private:
     static void on_message(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
     static void on_token(const std::shared_ptr<Door>& door, TokenChanges Door::*tokens, const net::ZenohSample& sample);
     void look_at_tokens();
+    static void on_unheard(const std::shared_ptr<Door>& door) noexcept;
     static void on_hello(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
     static void put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
                     const net::ZenohNote& note);

@@ -168,12 +168,12 @@ void Session::finish(Cause cause, const std::string& why) {
     const bool was_open = phase_ == Phase::open;
     const bool went =
         (cause == Cause::left || cause == Cause::broken || cause == Cause::idle) && conversation_.in_control(Clock::now());
+    const std::string text = net::printable(why);  // nothing has changed yet: abort() comes without memory
     phase_ = Phase::finished;
     for (Service::Timer* timer : {&wake_, &deadline_, &silence_}) timer->cancel();
     // Whatever fails below: its thread would wait for ever.
     const auto end_sender = [](Sender* sender) { sender->end(); };
     const std::unique_ptr<Sender, decltype(end_sender)> sender(was_open ? sender_ : nullptr, end_sender);
-    const std::string text = net::printable(why);
     conversation_.over(cause, text, Clock::now());  // first: who reads the log may rely on it
     if (was_open) {
         // One that is to be gone may hear it all the same: there is no connection that would end with it.
