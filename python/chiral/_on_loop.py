@@ -50,6 +50,13 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
         if cls._interpreter_ends() or getattr(loop, "_default_executor", loop) is None:
             loop.set_default_executor(cls(thread_name_prefix="asyncio"))
 
+    @classmethod
+    def withdraw(cls, loop: asyncio.AbstractEventLoop) -> None:
+        """Where the interpreter ends: asyncio.run() starts a thread to end an executor, and one that begins beside the last steps of
+        the interpreter crashes. There is nothing to end: the interpreter has joined the executor's own threads."""
+        if cls._interpreter_ends() and isinstance(getattr(loop, "_default_executor", None), cls):
+            loop._default_executor = None  # type: ignore[attr-defined]
+
 
 class OnLoop:
     """A coroutine on the event loop, which a thread of the native server waits for."""

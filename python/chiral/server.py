@@ -22,6 +22,7 @@ from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Pro
 from ._hooks import Connection, Hooks
 from ._log import Log, line_taker
 from ._observe import lent
+from ._on_loop import Executor
 from ._sources import camera_tuple, proprio_tuple, slot_tuple
 from .types import Array, CameraConfig, Observation, ProprioConfig, SlotConfig
 
@@ -199,6 +200,7 @@ class PolicyServer(abc.ABC):
                 await hooks.wind_down(ended)
             finally:
                 hooks.detach()
+                Executor.withdraw(loop)
 
     def start(self) -> PolicyServer:
         """Serves on threads of its own; returns when the port is open. Raises like run(). Also: `with MyServer() as server`."""
