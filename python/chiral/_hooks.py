@@ -216,8 +216,14 @@ class Hooks:
             asyncio._set_running_loop(None)
             if loop is not None and (getattr(loop, "_ready", True) or getattr(loop, "_scheduled", True)):
                 self._wake(loop)  # for what the hook has left there
-        try:  # a plain function that returned a coroutine
-            return self._on_loop(name, lambda: result, call)
+        left = [result]
+
+        async def again() -> Any:
+            coroutine = hook(*arguments)
+            return await coroutine if inspect.isawaitable(coroutine) else coroutine
+
+        try:  # a plain function that returned a coroutine, which cannot go on where it did not begin
+            return self._on_loop(name, lambda: left.pop() if left else again(), call)
         finally:
             if inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
                 result.close()

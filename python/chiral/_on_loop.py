@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures.thread
+import contextlib
 import math
 import threading
 import time
@@ -52,9 +53,10 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
 
     @classmethod
     def withdraw(cls, loop: asyncio.AbstractEventLoop) -> None:
-        """Where the interpreter ends: asyncio.run() starts a thread to end an executor, and one that begins beside the last steps of
-        the interpreter crashes. There is nothing to end: the interpreter has joined the executor's own threads."""
-        if cls._interpreter_ends() and isinstance(getattr(loop, "_default_executor", None), cls):
+        """Where the interpreter ends, or may soon: asyncio.run() starts a thread to end an executor, and one that begins beside the last steps of
+        the interpreter crashes. There is nothing to end: the interpreter has joined the executor's own threads, or it never had any."""
+        executor = getattr(loop, "_default_executor", None)
+        if isinstance(executor, cls) and (cls._interpreter_ends() or not executor._threads):
             loop._default_executor = None  # type: ignore[attr-defined]
 
 
@@ -124,6 +126,8 @@ class Kept(OnLoop):
             asyncio.tasks._unregister_task(self._task)
             self._task.add_done_callback(self._tell)
         except BaseException:  # also of a signal's handler
+            if self._task is not None:
+                self._task.cancel()
             self._first.release()
             self._future.cancel()
             raise
@@ -153,10 +157,16 @@ class Stopping(Kept):
             if self._future.done() and not cancelled:
                 return self._future.result()
             stands_since = math.inf if self._loop.is_running() else min(stands_since, now)
-            if closed or ((cancelled or now - stands_since > WAIT_FOR_LOOP) and self._first.acquire(blocking=False)):
+            stands = now - stands_since > WAIT_FOR_LOOP
+            if closed or ((cancelled or stands) and self._first.acquire(blocking=False)):
                 raise NotCalled
             if cancelled:
                 raise RuntimeError("it has cancelled itself")
+            if stands:  # it has begun, and nobody goes on with it: if the loop ever does, it is not to end it a second time
+                with contextlib.suppress(RuntimeError):
+                    if self._task is not None:
+                        self._loop.call_soon_threadsafe(self._task.cancel)
+                raise NotCalled
 
     def cancel(self, now: float, patience: float) -> None:
         pass

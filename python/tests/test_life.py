@@ -279,6 +279,44 @@ def test_what_stops_the_robot_has_a_loop_of_its_own_where_the_servers_runs_no_mo
     assert child.returncode == 0 and out == "stopped\nended\n", out + err
 
 
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("hook", ["async def", "def"])
+def test_what_stops_the_robot_begins_anew_where_the_servers_loop_does_not_go_on(hook: str, closed: bool) -> None:
+    child = process(f"""
+        chiral._on_loop.WAIT_FOR_LOOP = 0.1
+        begun = threading.Event()
+        class Arm(Robot):
+            async def halt(self):
+                first = not begun.is_set()
+                begun.set()
+                await asyncio.sleep(3600 if first else 0.01)
+                print("stopped", flush=True)
+            {hook} on_disconnect(self, reason):
+                return {"await " if hook == "async def" else ""}self.halt()
+        server = Arm()
+        def use():
+            while server.port == 0:
+                time.sleep(0.001)
+            env = client(server).connect()
+            env.reset()
+            env.close()
+            begun.wait()
+            print("ready", flush=True)
+        threading.Thread(target=use).start()
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(server.serve())
+        except KeyboardInterrupt:  # in the midst of on_disconnect()
+            server.stop()
+            if {closed}:
+                loop.close()
+            server.wait()
+            print("ended", flush=True)
+    """)
+    out, err = interrupt(child)
+    assert child.returncode == 0 and out == "stopped\nended\n", out + err
+
+
 @pytest.mark.parametrize("begun", [True, False])
 def test_what_stops_the_robot_may_use_a_thread_though_the_interpreter_ends(begun: bool) -> None:
     child = process(f"""

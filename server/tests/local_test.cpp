@@ -3,6 +3,7 @@
 #include "local_robot.hpp"
 
 #include <barrier>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +11,9 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include <fcntl.h>
+#include <sys/file.h>
 
 namespace chiral::test {
 namespace {
@@ -412,6 +416,16 @@ TEST(Local, OfServersThatBeginAtOnceOneListensAndNoneTakesAwayItsFile) {
         }
         ASSERT_TRUE(folder.empty());
     }
+}
+
+TEST(Local, AServerStartsThoughSomebodyKeepsTheLockOfItsFolder) {
+    net::Descriptor kept;
+    const LocalRobot robot([&](const ServerOptions& options) {
+        const std::filesystem::path folder = std::filesystem::path(options.local_socket).parent_path();
+        kept = net::Descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        ASSERT_EQ(::flock(kept.get(), LOCK_EX), 0);
+    });
+    RawLocal(robot.folder).hello();
 }
 
 TEST(Local, AServerThatEndsLeavesTheFileOfTheOneThatBegins) {

@@ -113,16 +113,22 @@ TEST(TheWatchdog, CallsAfterAResetThatDidNotBegin) {
     EXPECT_TRUE(eventually([&] { return stage.called("reset") == 1 && timeouts(stage) == 1; }));
 }
 
-TEST(TheWatchdog, CallsAfterAnOnDisconnectThatFailed) {
-    Stage stage(timeout_of(milliseconds(20)), [](HookedServer& server) {
-        server.on_control = [](const std::string& event) {
-            if (event.starts_with("disconnect")) throw std::runtime_error("no route to the arm");
-        };
-    });
-    const auto talk = Talk::in_control(stage.robot());
-    talk->say(one_action(1));
-    talk->end(Cause::left);
-    EXPECT_TRUE(stage.server.control.wait([](const auto& events) { return !events.empty() && events.back() == "timeout"; }));
+// Whoever leaves: the server that stops has no later time-out, and a robot that is not watched none at all.
+TEST(AnOnDisconnect, ThatFailsIsFollowedByOnActionTimeout) {
+    for (const bool stops : {false, true}) {
+        Stage stage(timeout_of(stops ? std::chrono::hours(1) : milliseconds(0)), [](HookedServer& server) {
+            server.on_control = [](const std::string& event) {
+                if (event.starts_with("disconnect")) throw std::runtime_error("no route to the arm");
+            };
+        });
+        const auto talk = Talk::in_control(stage.robot());
+        talk->say(one_action(1));
+        ASSERT_TRUE(eventually([&] { return stage.called("apply_action") == 1; }));
+        if (stops) stage.robot().stop();
+        talk->end(stops ? Cause::stopping : Cause::left);
+        EXPECT_TRUE(
+            stage.server.control.wait([](const auto& events) { return !events.empty() && events.back() == "timeout"; }));
+    }
 }
 
 // A chunk that covers an hour, and then an action that covers nothing: the watchdog sleeps for the first one already.

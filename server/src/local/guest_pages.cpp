@@ -34,7 +34,8 @@ void keep_there(void* place, std::size_t bytes) {
 // waited for, where not even that can be had at once.
 void fill_with_nothing(void* place, std::size_t bytes) {
     constexpr int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED;
-    while (mmap(place, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
+    const auto is_a_hole = [=] { return msync(place, bytes, MS_ASYNC) != 0 && errno == ENOMEM; };
+    while (is_a_hole() && mmap(place, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     keep_there(place, bytes);
 }
@@ -61,7 +62,7 @@ public:
     void move_to(std::byte* place, std::size_t bytes) {
         if (mremap(address_, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
             const int why = errno;
-            fill_with_nothing(place, bytes);  // what was there may be gone already
+            fill_with_nothing(place, bytes);  // what was there may be gone already, or not
             errno = why;
             fail("move a client's page");
         }

@@ -15,6 +15,8 @@
 #include <chrono>
 #include <exception>
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -34,19 +36,36 @@ namespace {
 
 // Held from finding out whether somebody listens until listening oneself: of robots that begin at once no two may take what a dead
 // one left for theirs, and none may take another's for a dead one's that does not listen yet. It is the folder's lock, so that
-// nothing stays behind, and ends with whoever holds it.
-net::Descriptor locked_folder(const std::string& path) {
-    constexpr auto patience = std::chrono::seconds(2);  // others hold it for moments
-    const std::string folder = std::filesystem::path(path).parent_path().string();
-    net::Descriptor lock(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!lock) cannot_listen(path, errno, "; its folder cannot be opened");
-    for (const TimePoint until = Clock::now() + patience; ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0;) {
-        if (errno != EWOULDBLOCK && errno != EINTR) cannot_listen(path, errno, "; its folder cannot be locked");
-        if (Clock::now() > until) cannot_listen(path, EWOULDBLOCK, "; another process holds the lock of its folder");
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+// nothing stays behind, and ends with whoever holds it. Whoever may read a folder may lock it for ever, and some cannot be locked: a robot
+// starts all the same.
+class FolderLock {
+public:
+    FolderLock(const std::string& path, const std::function<void(const std::string&)>& log) {
+        constexpr auto patience = std::chrono::seconds(2);  // others hold it for moments
+        const std::string folder = std::filesystem::path(path).parent_path().string();
+        folder_ = net::Descriptor(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        const TimePoint until = Clock::now() + patience;
+        while (!folder_ || ::flock(folder_.get(), LOCK_EX | LOCK_NB) != 0) {
+            if (folder_ && (errno == EWOULDBLOCK || errno == EINTR) && Clock::now() < until) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                continue;
+            }
+            const int why = errno;
+            log("the folder of " + path + " cannot be locked (" + std::generic_category().message(why) +
+                "): of servers that begin there at once, one may take another's socket");
+            break;
+        }
     }
-    return lock;
-}
+    // Said, because a child of fork() may have it as well.
+    ~FolderLock() {
+        if (folder_) ::flock(folder_.get(), LOCK_UN);
+    }
+    FolderLock(const FolderLock&) = delete;
+    FolderLock& operator=(const FolderLock&) = delete;
+
+private:
+    net::Descriptor folder_;
+};
 
 // A socket file stays when its server is killed. Nobody listens at it then, which is found out by connecting: a lock file or a
 // process number could lie.
@@ -89,7 +108,7 @@ Service::~Service() {
 }
 
 void Service::open(const std::string& path) {
-    const net::Descriptor lock = locked_folder(path);
+    const FolderLock lock(path, robot.options.log);
     make_room(path);
     net::Descriptor socket = net::open_packet_socket();
     if (!socket) cannot_listen(path, errno);

@@ -264,6 +264,7 @@ void Session::wish_for_bell(net::PacketBytes body) {
             return finish(Cause::dropped, "there is no thread to watch that camera for it");
         }
     }
+    service_.bell.forget(this);  // an earlier wish: one thread at a time rings in a page
     if (!Bell::tell(way, {net::kNoSuchCamera, wish->number})) finish(Cause::deaf, "it takes nothing of an answer");
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <climits>
 #include <ctime>
 
 #include <linux/futex.h>
@@ -34,6 +33,7 @@ void PageBell::wait_for(std::uint64_t number, Duration at_most) const noexcept {
     ::syscall(SYS_futex, &rung(), FUTEX_WAIT, seen, &timeout, nullptr, 0);
 }
 
-void PageBell::wake() const noexcept { ::syscall(SYS_futex, &rung(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
+// One thread of the client waits. More than that a hostile one could make to be walked through, each time.
+void PageBell::wake() const noexcept { ::syscall(SYS_futex, &rung(), FUTEX_WAKE, 1, nullptr, nullptr, 0); }
 
 }  // namespace chiral::net

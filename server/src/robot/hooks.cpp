@@ -343,9 +343,13 @@ void Hooks::leave(Lease& lease, const std::string& reason) noexcept {
     if (std::exchange(lease.left, true)) return;
     leave_before(lease);
     if (!lease.met) return;
-    const TimePoint due = watchdog_.disarm();  // the hook says that nobody is in control
+    watchdog_.disarm();  // the hook says that nobody is in control
     const std::string problem = call(action_stage_, "on_disconnect", nullptr, [&] { robot_.on_disconnect(reason); });
-    if (!problem.empty()) watchdog_.applied(due);  // unless it fails
+    if (problem.empty()) return;
+    // At once: nothing else will stop the robot, and where the server stops this thread has no later.
+    count(stats_.action_timeouts);
+    call(action_stage_, "on_action_timeout", nullptr, [&] { robot_.on_action_timeout(); });
+    say([] { return std::string("on_disconnect() failed: on_action_timeout() was called"); });
 }
 
 }  // namespace chiral::robot

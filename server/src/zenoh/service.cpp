@@ -92,7 +92,11 @@ Service::~Service() {
     session_.reset();
     {
         std::unique_lock lock(door_->mutex);
-        door_->all_is_back.wait(lock, [this] { return door_->lent == 0; });
+        while (!door_->all_is_back.wait_for(lock, std::chrono::seconds(5), [this] { return door_->lent == 0; })) {
+            lock.unlock();
+            log("stopping waits for Zenoh, which still reads what it was given");
+            lock.lock();
+        }
     }
     io.restart();
     io.poll();  // they give back what they had pinned
