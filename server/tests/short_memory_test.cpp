@@ -467,11 +467,15 @@ TEST(ShortMemory, OfZenohsThreadLetsADocumentedClientThatHearsNoMoreLoseControl)
         return served->control.wait(
             [&](const auto& events) { return std::find(events.begin(), events.end(), event) != events.end(); });
     };
-    std::optional<zenoh_network::Peer> client(std::in_place, "chiral/s2c", [](std::vector<std::uint8_t>) {});
+    Watched<bool> answered;
+    std::optional<zenoh_network::Peer> client(std::in_place, "chiral/s2c",
+                                              [&](std::vector<std::uint8_t>) { answered.set(true); });
     std::vector<std::uint8_t> request;
     wire::encode_request(RequestType::metadata, request);
     client->put("chiral/c2s", request);
     ASSERT_TRUE(saw("connect"));
+    ASSERT_TRUE(
+        answered.wait([](bool is) { return is; }));  // the network of the test copies what it delivers: not without memory
     memory_is_short_on = "zenoh-network";
     fails_every = 1;
     client.reset();
