@@ -18,7 +18,7 @@ public:
     Tally load() const;
 
 private:
-    static constexpr std::size_t kMostSources = 32, kMostTexts = 8;
+    static constexpr std::size_t kMostSources = 256, kMostTexts = 8;  // a client takes no more sources
     static constexpr std::array kCounts{&Tally::looks,      &Tally::full_looks, &Tally::torn,
                                         &Tally::incoherent, &Tally::backwards,  &Tally::stale,
                                         &Tally::frozen,     &Tally::mixed,      &Tally::overruns};

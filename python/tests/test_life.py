@@ -249,9 +249,26 @@ def test_an_exception_that_leaves_the_loop_cancels_nothing_that_stops_the_robot(
     assert child.returncode == 0 and out == "on_disconnect ended\n_handle ended\nleft\n", out + err
 
 
+def expect_stopped_when_the_loop_is_left(body: str, closed: bool) -> None:
+    """`body` makes `server`, and prints "ready" when Ctrl-C may leave the loop, and "stopped" when the robot has been."""
+    child = process(textwrap.dedent(body) + textwrap.dedent(f"""
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(server.serve())
+        except KeyboardInterrupt:  # and serve() is neither cancelled nor waited for
+            server.stop()
+            if {closed}:
+                loop.close()
+            server.wait()
+            print("ended", flush=True)
+    """))
+    out, err = interrupt(child)
+    assert child.returncode == 0 and out == "stopped\nended\n", out + err
+
+
 @pytest.mark.parametrize("closed", [True, False])
 def test_what_stops_the_robot_has_a_loop_of_its_own_where_the_servers_runs_no_more(closed: bool) -> None:
-    child = process(f"""
+    expect_stopped_when_the_loop_is_left("""
         chiral._on_loop.WAIT_FOR_LOOP = 0.1
         class Arm(Robot):
             async def on_disconnect(self, reason):
@@ -265,24 +282,13 @@ def test_what_stops_the_robot_has_a_loop_of_its_own_where_the_servers_runs_no_mo
             use.env.reset()
             print("ready", flush=True)
         threading.Thread(target=use).start()
-        loop = asyncio.new_event_loop()
-        try:
-            loop.run_until_complete(server.serve())
-        except KeyboardInterrupt:  # and serve() is neither cancelled nor waited for
-            server.stop()
-            if {closed}:
-                loop.close()
-            server.wait()
-            print("ended", flush=True)
-    """)
-    out, err = interrupt(child)
-    assert child.returncode == 0 and out == "stopped\nended\n", out + err
+    """, closed)
 
 
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("hook", ["async def", "def"])
 def test_what_stops_the_robot_begins_anew_where_the_servers_loop_does_not_go_on(hook: str, closed: bool) -> None:
-    child = process(f"""
+    expect_stopped_when_the_loop_is_left(f"""
         chiral._on_loop.WAIT_FOR_LOOP = 0.1
         begun = threading.Event()
         class Arm(Robot):
@@ -303,18 +309,7 @@ def test_what_stops_the_robot_begins_anew_where_the_servers_loop_does_not_go_on(
             begun.wait()
             print("ready", flush=True)
         threading.Thread(target=use).start()
-        loop = asyncio.new_event_loop()
-        try:
-            loop.run_until_complete(server.serve())
-        except KeyboardInterrupt:  # in the midst of on_disconnect()
-            server.stop()
-            if {closed}:
-                loop.close()
-            server.wait()
-            print("ended", flush=True)
-    """)
-    out, err = interrupt(child)
-    assert child.returncode == 0 and out == "stopped\nended\n", out + err
+    """, closed)
 
 
 @pytest.mark.parametrize("begun", [True, False])

@@ -732,14 +732,19 @@ def test_a_server_that_is_interrupted_as_it_begins_serves_nobody_and_may_be_serv
         env.reset()
 
 
+async def begin_serving(server: SmallRobot) -> asyncio.Task[None]:
+    serving = asyncio.create_task(server.serve())
+    while server._chiral_native.port == 0:
+        await asyncio.sleep(0.001)
+    server.port = server._chiral_native.port
+    return serving
+
+
 def test_a_serve_that_is_cancelled_twice_leaves_no_hook_to_wait_for_its_loop() -> None:
     server = BusyObserving()
 
     async def main() -> None:
-        serving = asyncio.create_task(server.serve())
-        while server._chiral_native.port == 0:
-            await asyncio.sleep(0.001)
-        server.port = server._chiral_native.port
+        serving = await begin_serving(server)
         env = client_of(server).connect()
         with server.held(env):  # a hook that is waited for
             serving.cancel()
@@ -774,10 +779,7 @@ def test_a_serve_that_is_cancelled_again_and_again_stops_its_robot_first() -> No
     server = Arm()
 
     async def main() -> None:
-        serving = asyncio.create_task(server.serve())
-        while server._chiral_native.port == 0:
-            await asyncio.sleep(0.001)
-        server.port = server._chiral_native.port
+        serving = await begin_serving(server)
         env = client_of(server)
         await asyncio.to_thread(env.connect)
         await asyncio.to_thread(env.reset)

@@ -36,8 +36,8 @@ namespace {
 
 // Held from finding out whether somebody listens until listening oneself: of robots that begin at once no two may take what a dead
 // one left for theirs, and none may take another's for a dead one's that does not listen yet. It is the folder's lock, so that
-// nothing stays behind, and ends with whoever holds it. Whoever may read a folder may lock it for ever, and some cannot be locked: a robot
-// starts all the same.
+// nothing stays behind, and ends with whoever holds it. Whoever may read a folder may lock it for ever, and some cannot be locked: a
+// robot starts all the same.
 class FolderLock {
 public:
     FolderLock(const std::string& path, const std::function<void(const std::string&)>& log) {

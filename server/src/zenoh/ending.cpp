@@ -3,12 +3,49 @@
 #include "zenoh/service.hpp"
 #include "zenoh/session.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
+#include <thread>
+#include <utility>
 
 namespace chiral::zenoh {
 
 using robot::Cause;
+
+Service::Lent::Lent(std::shared_ptr<Door> door) : door_(std::move(door)) {
+    door_->lent.fetch_add(1, std::memory_order_relaxed);
+}
+
+// release pairs with the acquire in ~Service(): what was lent is no longer read.
+Service::Lent::~Lent() {
+    if (door_) door_->lent.fetch_sub(1, std::memory_order_release);
+}
+
+Service::~Service() {
+    {
+        const std::lock_guard lock(door_->mutex);
+        door_->service = nullptr;
+    }
+    // What was started and is cancelled now refers to this: after an event loop that never ran, too.
+    let_loop_end();
+    io.restart();
+    io.poll();
+    publications_.reset();
+    declarations_.clear();
+    to_documented_.reset();
+    senders_.clear();
+    session_.reset();
+    // By looking, so that a reply takes no lock for it.
+    for (TimePoint said = Clock::now(); door_->lent.load(std::memory_order_acquire) != 0;) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (Clock::now() - said < std::chrono::seconds(5)) continue;
+        said = Clock::now();
+        log("stopping waits for Zenoh, which still reads what it was given");
+    }
+    io.restart();
+    io.poll();  // they give back what they had pinned
+}
 
 void Service::shut_down() {
     stopping_ = true;

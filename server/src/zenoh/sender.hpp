@@ -57,4 +57,10 @@ private:
     std::thread thread_;  // last: it uses the rest
 };
 
+/// Ends it however its scope is left: its thread would wait for ever.
+struct EndSender {
+    void operator()(Sender* sender) const { sender->end(); }
+};
+using EndingSender = std::unique_ptr<Sender, EndSender>;
+
 }  // namespace chiral::zenoh

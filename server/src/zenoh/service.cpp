@@ -76,44 +76,6 @@ void Service::open(const std::string& host, int port) {
             "' with the token as password: there is no session with one that asks nobody");
 }
 
-Service::~Service() {
-    {
-        const std::lock_guard lock(door_->mutex);
-        door_->service = nullptr;
-    }
-    // What was started and is cancelled now refers to this: after an event loop that never ran, too.
-    let_loop_end();
-    io.restart();
-    io.poll();
-    publications_.reset();
-    declarations_.clear();
-    to_documented_.reset();
-    senders_.clear();
-    session_.reset();
-    {
-        std::unique_lock lock(door_->mutex);
-        while (!door_->all_is_back.wait_for(lock, std::chrono::seconds(5), [this] { return door_->lent == 0; })) {
-            lock.unlock();
-            log("stopping waits for Zenoh, which still reads what it was given");
-            lock.lock();
-        }
-    }
-    io.restart();
-    io.poll();  // they give back what they had pinned
-}
-
-std::shared_ptr<void> Service::lend() {
-    {
-        const std::lock_guard lock(door_->mutex);
-        ++door_->lent;
-    }
-    return {door_.get(), [door = door_](void*) {
-                const std::lock_guard lock(door->mutex);
-                --door->lent;
-                door->all_is_back.notify_all();
-            }};
-}
-
 // ---- from Zenoh's threads ----
 
 // On the network thread the service may be gone again: the event loop is older than it, and ends after it.
@@ -371,8 +333,7 @@ void Service::refuse(const std::string& client, std::uint16_t code, const std::s
     if (senders_.size() >= options.max_connections) return;  // too many are being told already
     try {
         Sender& once = sender(session_->publish(keys_.from_robot(session_->id(), client)));
-        const auto end = [](Sender* sender) { sender->end(); };
-        const std::unique_ptr<Sender, decltype(end)> ends(&once, end);  // also where there is no memory to send
+        const EndingSender ends(&once);  // also where there is no memory to send
         once.send(std::move(message));
     } catch (const std::runtime_error& error) {  // it will ask again
         log_stranger("which it was not told: " + std::string(error.what()));
@@ -421,7 +382,7 @@ void Service::log_stranger(const std::string& line) {
     log(line);
 }
 
-// ---- senders, and the end ----
+// ---- senders ----
 
 Sender& Service::sender(net::ZenohPublisher publisher) {
     struct End {

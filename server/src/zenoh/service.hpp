@@ -26,7 +26,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -41,6 +40,8 @@ namespace chiral::zenoh {
 class Session;
 
 class Service {
+    struct Door;
+
 public:
     using Timer =
         boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
@@ -74,8 +75,18 @@ public:
     /// For a session: its own.
     /// Lives until it was ended and has sent what it had.
     Sender& sender(net::ZenohPublisher publisher);
-    /// For as long as Zenoh may read what was handed to it: the service is not gone before.
-    std::shared_ptr<void> lend();
+    /// Keeps the service from being gone.
+    class Lent {
+    public:
+        explicit Lent(std::shared_ptr<Door> door);
+        Lent(Lent&&) noexcept = default;
+        ~Lent();
+
+    private:
+        std::shared_ptr<Door> door_;
+    };
+    /// For as long as Zenoh may read what was handed to it. Takes no lock and no memory.
+    Lent lend() { return Lent(door_); }
     /// Its session is over; `went`: by what the client did or left undone, and until then it was in control.
     void leave(const std::string& client, bool went);
 
@@ -85,8 +96,6 @@ private:
         explicit Door(Duration longest_turn) : arrivals(longest_turn, Clock::now()) {}
         std::mutex mutex;           // guards what follows
         Service* service{nullptr};  // null when it is gone
-        int lent{0};
-        std::condition_variable all_is_back;
         std::map<std::string, std::shared_ptr<Inbox>, std::less<>> inboxes;
         int hellos{0};       // that wait for the network thread
         bool missed{false};  // a token came or went, for which there was no memory
@@ -96,6 +105,7 @@ private:
         std::atomic<bool> unheard_told{false};  // likewise: nobody subscribes to what documented clients are told
         net::HandlerMemory telling_unheard;
         robot::ArrivalClock arrivals;
+        std::atomic<int> lent{0};
     };
     template <class Function>
     static auto on_network_thread(const std::shared_ptr<Door>& door, Function&& function);

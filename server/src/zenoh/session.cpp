@@ -98,7 +98,7 @@ std::vector<chiral_zenoh_bytes> Session::gather(const robot::Reply& reply) {
 std::shared_ptr<void> Session::until_written() {
     write_failed_.clear();
     struct Written {
-        std::shared_ptr<void> lent;  // first: what goes last keeps the service
+        Service::Lent lent;  // first: what goes last keeps the service
         std::shared_ptr<Session> of;
         void operator()(void*) const {
             boost::asio::post(of->service_.io.get_executor(),
@@ -171,10 +171,8 @@ void Session::finish(Cause cause, const std::string& why) {
     const std::string text = net::printable(why);  // nothing has changed yet: abort() comes without memory
     phase_ = Phase::finished;
     for (Service::Timer* timer : {&wake_, &deadline_, &silence_}) timer->cancel();
-    // Whatever fails below: its thread would wait for ever.
-    const auto end_sender = [](Sender* sender) { sender->end(); };
-    const std::unique_ptr<Sender, decltype(end_sender)> sender(was_open ? sender_ : nullptr, end_sender);
-    conversation_.over(cause, text, Clock::now());  // first: who reads the log may rely on it
+    const EndingSender sender(was_open ? sender_ : nullptr);  // whatever fails below
+    conversation_.over(cause, text, Clock::now());            // first: who reads the log may rely on it
     if (was_open) {
         // One that is to be gone may hear it all the same: there is no connection that would end with it.
         const std::uint16_t code = robot::ending_of(cause).close_code;
