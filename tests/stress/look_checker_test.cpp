@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "look_checker.hpp"
+#include "tally_record.hpp"
+
+#include <chiral/wire.hpp>
 
 #include <gtest/gtest.h>
 
@@ -300,6 +303,30 @@ TEST_F(Scene, OnlyTheFirstViolationsAreDescribed) {
     for (int i = 0; i < 100; ++i) check();
     EXPECT_EQ(checker_->tally().torn, 100u);
     EXPECT_EQ(checker_->tally().examples.size(), 5u);
+}
+
+// As many sources as a client takes, and texts of any length.
+TEST(ATallyRecord, KeepsEveryCountAndTheFirstTexts) {
+    const std::size_t sources = wire::Limits{}.max_cameras;
+    Tally tally;
+    tally.looks = 7;
+    tally.overruns = 9;
+    for (std::size_t i = 0; i < sources; ++i) {
+        tally.missed_cameras.push_back(i + 1);
+        tally.missed_proprios.push_back(2 * i + 1);
+    }
+    tally.examples = {"a sentence", std::string(10'000, 'x')};
+    TallyRecord record;
+    record.store(tally);
+    const Tally loaded = record.load();
+    EXPECT_EQ(loaded.looks, tally.looks);
+    EXPECT_EQ(loaded.overruns, tally.overruns);
+    EXPECT_EQ(loaded.missed_cameras, tally.missed_cameras);
+    EXPECT_EQ(loaded.missed_proprios, tally.missed_proprios);
+    ASSERT_EQ(loaded.examples.size(), 2u);
+    EXPECT_EQ(loaded.examples[0], "a sentence");
+    EXPECT_FALSE(loaded.examples[1].empty());
+    EXPECT_TRUE(tally.examples[1].starts_with(loaded.examples[1]));
 }
 
 }  // namespace
