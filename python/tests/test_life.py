@@ -46,6 +46,15 @@ class Robot(chiral.PolicyServer):
 
 def client(server):
     return chiral.PolicyClient(f"ws://127.0.0.1:{server.port}", connect_timeout=60)
+
+def take_control(server):  # as soon as it serves
+    def take():
+        while server.port == 0:
+            time.sleep(0.001)
+        take_control.env = client(server).connect()  # for good
+        take_control.env.reset()
+        print("ready", flush=True)
+    threading.Thread(target=take).start()
 """
 
 
@@ -175,13 +184,7 @@ def test_ctrl_c_lets_what_stops_the_robot_come_to_its_end() -> None:
                     await asyncio.sleep(0)
                     print("and its finally", flush=True)
         server = Arm()
-        def use():
-            while server.port == 0:
-                time.sleep(0.001)
-            use.env = client(server).connect()
-            use.env.reset()
-            print("ready", flush=True)
-        threading.Thread(target=use).start()
+        take_control(server)
         try:
             server.run()
         except KeyboardInterrupt:
@@ -275,13 +278,7 @@ def test_what_stops_the_robot_has_a_loop_of_its_own_where_the_servers_runs_no_mo
                 await asyncio.sleep(0.01)
                 print("stopped", flush=True)
         server = Arm()
-        def use():
-            while server.port == 0:
-                time.sleep(0.001)
-            use.env = client(server).connect()
-            use.env.reset()
-            print("ready", flush=True)
-        threading.Thread(target=use).start()
+        take_control(server)
     """, closed)
 
 
