@@ -77,7 +77,7 @@ def measure(env: PolicyClient, arguments: argparse.Namespace, metadata: dict[Any
     actions = 0
     due = began = time.monotonic()
     end = began + arguments.seconds if arguments.seconds > 0 else math.inf
-    zeros = np.zeros((1, 1), np.float32)
+    zeros: Array = np.zeros((1, 1), np.float32)
     for i in progress(arguments.count):
         time.sleep(max(0.0, due - time.monotonic()))
         if i > 0 and time.monotonic() >= end:

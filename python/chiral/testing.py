@@ -86,7 +86,7 @@ class SimulatedRobot(PolicyServer):
         self._touch = touch
         self.actions: list[Array] = []  #: every action that was executed
         self.resets = 0
-        self.position = np.zeros(joints, np.float32)
+        self.position: Array = np.zeros(joints, np.float32)
         self._ticks = 0
         self._ended = threading.Event()
         super().__init__(host, port, **options)
