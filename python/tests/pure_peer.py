@@ -90,10 +90,11 @@ def unpack_observation(message: Message) -> dict[str, Any]:
 
 class PureClient:
     def __init__(self, uri: str) -> None:
-        self._socket = connect(uri, max_size=None, compression=None, ping_interval=None)
+        self._connected = connect(uri, max_size=None, compression=None, ping_interval=None)
+        self._socket = self._connected.__enter__()
 
     def close(self) -> None:
-        self._socket.close()
+        self._connected.__exit__(None, None, None)
 
     def _ask(self, header: dict[str, Any]) -> Message:
         self._socket.send(pack(header))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import pty
 import re
 import signal
 import subprocess
@@ -114,6 +115,35 @@ def test_a_served_robot_is_probed() -> None:
         out, err = serving.communicate(timeout=DEADLINE)
     counted = {name: int(count) for name, count in re.findall(r"(\w+) +(\d+)", out)}
     assert serving.returncode == 0 and counted["observations"] > 20 and counted["actions_applied"] > 0, (out, err)
+
+
+WITHOUT_RICH = "import runpy, sys; sys.modules['rich'] = None; runpy.run_module('chiral', run_name='__main__')"
+
+
+def shown_on_a_terminal(*command: str) -> str:
+    terminal, end = pty.openpty()
+    with subprocess.Popen([sys.executable, *command], stdout=end, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}) as running:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError), open(terminal, "rb", buffering=0) as output:  # EIO: nobody else has it open any more
+            while piece := output.read(4096):
+                shown += piece
+        assert running.wait(DEADLINE) == 0, shown
+    return shown.decode()
+
+
+def test_a_terminal_gets_richs_tables_and_progress_and_all_else_plain_columns() -> None:
+    def has_table(text: str) -> bool:
+        assert chiral.__version__ in text
+        return "\N{BOX DRAWINGS HEAVY VERTICAL}" in text
+
+    assert has_table(shown_on_a_terminal("-m", "chiral", "info"))
+    assert not has_table(shown_on_a_terminal("-c", WITHOUT_RICH, "info"))
+    assert not has_table(subprocess.run(chiral_command("info"), capture_output=True, text=True, timeout=DEADLINE, check=True).stdout)
+    with chiral.testing.SimulatedRobot(size=(12, 16), host="127.0.0.1", port=0) as robot:
+        asked = ("probe", f"ws://127.0.0.1:{robot.port}/observe", "--count", "3")
+        assert "asking" in shown_on_a_terminal("-m", "chiral", *asked)
+        assert "asking" not in shown_on_a_terminal("-c", WITHOUT_RICH, *asked)
 
 
 def test_a_robot_is_probed_over_its_local_socket(tmp_path: pathlib.Path) -> None:

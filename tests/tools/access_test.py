@@ -83,7 +83,10 @@ class AccessTest(unittest.TestCase):
             headers = {"Authorization": "Bearer " + TOKEN}
             async with websockets.connect(uri, ssl=context, extra_headers=headers, max_size=None) as socket:
                 await socket.send(frame({"type": "obs_request"}))
-                return await socket.recv()
+                message = await socket.recv()
+                # Of a client that is gone again before on_connect() could be called, no hook is told, though it was answered.
+                await asyncio.to_thread(server.wait_line, " is in control")
+                return message
 
         with self.serve() as (server, uri):
             message = asyncio.run(asyncio.wait_for(observe(uri), programs.DEADLINE))
