@@ -22,6 +22,8 @@ class SmallRobot(chiral.PolicyServer):
         self.resets = 0
         options.setdefault("host", "127.0.0.1")
         options.setdefault("port", 0)
+        options.setdefault("max_action_delay", 0.0)  # none: however late a busy machine comes to an action, it counts
+        options.setdefault("departed_action_time", DEADLINE)
         super().__init__(**options)
 
     def camera_configs(self) -> list[chiral.CameraConfig]:

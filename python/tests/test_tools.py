@@ -71,7 +71,7 @@ def test_a_robot_is_tested_through_its_gate_and_its_watchdog(program: Any, ports
 
 
 def test_a_policy_is_tested_against_a_simulated_robot() -> None:
-    robot = chiral.testing.SimulatedRobot(cameras=1, depth=True, camera_hz=0, proprio_hz=0)
+    robot = chiral.testing.SimulatedRobot(cameras=1, depth=True, camera_hz=0, proprio_hz=0, max_action_delay=0)
     with chiral.testing.serving(robot) as env:
         assert env.get_metadata()["action_dim"] == 7
         first, _ = env.reset()
@@ -91,7 +91,7 @@ def chiral_command(*arguments: str) -> list[str]:
 
 def test_a_served_robot_is_probed() -> None:
     serving = subprocess.Popen(
-        chiral_command("serve", "--port", "0", "--size", "64x48", "--depth", "--cameras", "1"),
+        chiral_command("serve", "--port", "0", "--size", "64x48", "--depth", "--cameras", "1", "--action-delay-ms", "0"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background of a shell
     )
