@@ -196,9 +196,10 @@ def on_one_machine(results, _summary):
     return found
 
 
-PEERS = {"iceoryx2_rust": "iceoryx2", "iceoryx2_python": "iceoryx2", "zenoh_python": "Zenoh", "chiral_websocket": "our WebSocket",
+PEERS = {"bare_futex": "a bare futex", "iceoryx2_rust": "iceoryx2", "iceoryx2_python": "iceoryx2", "zenoh_python": "Zenoh", "chiral_websocket": "our WebSocket",
          "chiral_websocket_python": "our WebSocket", "grpc": "gRPC", "grpc_python": "gRPC", "websockets_python": "websockets + msgpack"}
-RIVALS_ON_ONE_MACHINE = {"chiral": (("iceoryx2_rust", 0.5), ("chiral_websocket", None)),
+RIVALS_ON_ONE_MACHINE = {"chiral": (("iceoryx2_rust", 0.5), ("bare_futex", None), ("chiral_websocket", None)),
+                         "chiral_polling": (("iceoryx2_rust", 0.5),), "chiral_polling_python": (("iceoryx2_python", 0.55),),
                          "chiral_python": (("iceoryx2_python", 0.55), ("zenoh_python", None), ("chiral_websocket_python", None))}
 
 
@@ -239,18 +240,26 @@ def handed_over(results, _summary):
 
 def next_image(group, way, ours, rival, other, most, largest):
     """The median, and the tail where both have one."""
-    name = f"next image, {megabytes(ours['bytes'])}, {language(way)}"
+    name = next_name(way, ours["bytes"])
     value = ratio(ours["p50_ns"], other["p50_ns"])
     with_whom = f"with {PEERS[rival]} in {language(rival)}"
     if rival == "chiral_websocket" and largest:
         most = 0.02
-    rows = [Finding(group, f"{name}, beside {PEERS[rival]}", say(ours["p50_ns"]), f"from publishing to a view in hand it {takes(value, with_whom)}",
+    rows = [Finding(group, f"{name}, beside {PEERS[rival]}", say(ours["p50_ns"]), f"from publishing to a view in hand{polling(way)} it {takes(value, with_whom)}",
                     f"{PEERS[rival]} {say(other['p50_ns'])}", value, **({} if most is None else judged(value, most)))]
     if rival.startswith("iceoryx2"):
         far = ratio(ours["p99_ns"], other["p99_ns"])
         rows.append(Finding(group, f"{name}, p99", say(ours["p99_ns"]), f"of a hundred the slowest {takes(far, with_whom)}",
-                            f"{PEERS[rival]} {say(other['p99_ns'])}", far, **(judged(far, 1.0) if way == "chiral" else {})))
+                            f"{PEERS[rival]} {say(other['p99_ns'])}", far, **(judged(far, 1.0) if rival == "iceoryx2_rust" else {})))
     return rows
+
+
+def next_name(way, size):
+    return f"next image, {megabytes(size)}, {language(way)}{', polling' if 'polling' in way else ''}"
+
+
+def polling(way):
+    return ", looked for from half a millisecond before it is due, not slept for," if "polling" in way else ""
 
 
 def size_does_not_matter(group, results, way, sizes):
@@ -258,7 +267,7 @@ def size_does_not_matter(group, results, way, sizes):
     if len(rows) < 2 or None in rows:
         return []
     value = ratio(rows[-1]["p50_ns"], rows[0]["p50_ns"])
-    return [Finding(group, f"next image, {megabytes(sizes[-1])} / {megabytes(sizes[0])}, {language(way)}", times(value),
+    return [Finding(group, f"next image, {megabytes(sizes[-1])} / {next_name(way, sizes[0]).removeprefix('next image, ')}", times(value),
                     f"{say(rows[-1]['p50_ns'])} for the larger, {say(rows[0]['p50_ns'])} for the smaller", **judged(value, 1.1))]
 
 

@@ -41,17 +41,22 @@ class Way:
     taker: list
     where: str = "-"  # what the giver is told: {socket} is a path of its own, {service} a name
     ours: bool = False
+    polls: bool = False  # who waits for the next looks for it over and over when it is due, instead of sleeping
 
 
 def ways(build):
     """All that are known, by experiment."""
     def python(name):
         return [PYTHON, "-B", HERE / "peers" / f"{name}_peer.py"]
-    chiral, grpc, iceoryx2 = build / "bench" / "chiral-peer", build / "bench" / "chiral-grpc-peer", RIVALS / "iceoryx2" / "release" / "iceoryx2_peer"
+    chiral, bare, grpc = (build / "bench" / name for name in ("chiral-peer", "chiral-bare-peer", "chiral-grpc-peer"))
+    iceoryx2 = RIVALS / "iceoryx2" / "release" / "iceoryx2_peer"
     handover = [
         Way("chiral", [chiral], [chiral], "{socket}", True),
+        Way("chiral_polling", [chiral], [chiral], "{socket}", True, True),
+        Way("bare_futex", [bare], [bare]),
         Way("iceoryx2_rust", [iceoryx2], [iceoryx2], "{service}"),
         Way("chiral_python", [chiral], python("chiral"), "{socket}", True),
+        Way("chiral_polling_python", [chiral], python("chiral"), "{socket}", True, True),
         Way("iceoryx2_python", python("iceoryx2"), python("iceoryx2"), "{service}"),
         Way("zenoh_python", python("zenoh"), python("zenoh")),
         Way("chiral_websocket", [chiral], [chiral], "ws", True),
@@ -78,8 +83,8 @@ class Case:
 
     def serves(self, way):
         # WebSocket answers when asked: the newest is a round trip, which asked_for has. Zenoh receives on threads of its own, which the
-        # taker that computes beside them on one core, at one priority, keeps from what is new.
-        return self.asks_for != "newest" or not any(name in way.name for name in ("websocket", "zenoh"))
+        # taker that computes beside them on one core, at one priority, keeps from what is new. The bare one keeps nothing for whoever looks.
+        return self.asks_for != "newest" or not any(name in way.name for name in ("websocket", "zenoh", "polling", "bare"))
 
 
 def plan(effort):
@@ -146,10 +151,10 @@ def address_of(giver):
 def measure(way, case, environment, folder, number):
     """Figures of one turn, in nanoseconds."""
     where = way.where.format(socket=f"{folder}/{number}.sock", service=f"chiral_bench_{os.getpid()}_{number}")
-    size = str(case.bytes)
+    size, asks_for = str(case.bytes), case.asks_for + ("_polling" if way.polls else "")
     with start([*way.giver, "give", where, size, str(case.hz)], environment, first_core) as giver:
         try:
-            with start([*way.taker, "take", address_of(giver), size, case.asks_for, str(case.count)], environment, other_cores) as taker:
+            with start([*way.taker, "take", address_of(giver), size, asks_for, str(case.count)], environment, other_cores) as taker:
                 try:
                     out, problem = taker.communicate(timeout=WAIT)
                     return json.loads(out)

@@ -27,14 +27,15 @@ class PolicyClient:
 
     Images and depths of an observation are read-only views of the memory that its message was received in, which they keep alive;
     nothing is copied. `writable=True`, or obs.copy(), gives arrays of their own. Every method may be called from any thread, and
-    none holds the GIL while it waits. Ctrl-C on the main thread ends what waits there, and closes the client.
+    none holds the GIL while it waits. Ctrl-C on the main thread ends what waits there, and closes the client if an answer was due.
 
     "unix:///run/robot.sock" is a server on the same machine, with PolicyServer(local_socket="/run/robot.sock"): its images are
     looked at where they are. Two observations can be held at once; asking for a third is a chiral.LoanError. See observe().
 
     Raises chiral.ConnectionError, a ConnectionError of Python's, when there is no connection, it breaks, or no answer comes in
     time; the client may connect() again. Options are those of the C++ client by name, with times in seconds: connect_timeout,
-    retry_interval, request_timeout, reset_timeout, bearer_token, tls_ca_file, tls_verify, max_message_bytes, max_queued_actions.
+    retry_interval, request_timeout, reset_timeout, bearer_token, tls_ca_file, tls_verify, max_message_bytes, max_queued_actions,
+    busy_poll.
 
     `log` gets one line when connect() starts to wait for a server, and when a stream ends on an error: a callable, which must not
     call the client, on any thread; or a logging.Logger, at `log_level`. Default: stderr.

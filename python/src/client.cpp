@@ -6,6 +6,7 @@
 
 #include <chiral/client.hpp>
 #include <chiral/fleet.hpp>
+#include <chiral/lookout.hpp>
 #include <chiral/wire.hpp>
 
 #include <nanobind/stl/map.h>
@@ -133,9 +134,30 @@ void start_obs_stream(const ClientHandle& self, double hz, const std::optional<n
     });
 }
 
+// Waits in slices, for signals: `wait` for at most as long as it is told, without the GIL, until it says that it is done.
+template <class Wait>
+void wait_in_slices(double timeout, Wait wait) {
+    const TimePoint deadline = Clock::now() + std::min<Duration>(to_duration(timeout), std::chrono::hours(24 * 365));
+    for (;;) {
+        const Duration left = deadline - Clock::now();
+        bool done = false;
+        {
+            const GilFree no_gil;
+            done = wait(std::clamp<Duration>(left, Duration::zero(), Lookout::period));
+        }
+        if (done || left <= Duration::zero()) return;
+        if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    }
+}
+
+// Not on a thread of its own: starting one takes longer than waking up.
 std::uint64_t wait_frame(const ClientHandle& self, const std::string& camera, std::uint64_t after, double timeout) {
+    PolicyClient& client = self.client();
     std::uint64_t newest = 0;
-    self.block([&](PolicyClient& client) { newest = client.wait_frame(camera, after, to_duration(timeout)); });
+    wait_in_slices(timeout, [&](Duration at_most) {
+        newest = client.wait_frame(camera, after, at_most);
+        return newest != 0;
+    });
     return newest;
 }
 
@@ -159,18 +181,12 @@ nb::object latest(const ClientHandle& self, nb::handle previous) {
 nb::object wait_obs(const ClientHandle& self, nb::handle previous, double timeout) {
     PolicyClient& client = self.client();
     const auto known = previous.is_none() ? nullptr : nb::cast<const ReceivedObservation&>(previous).observation;
-    const TimePoint deadline = Clock::now() + std::min<Duration>(to_duration(timeout), std::chrono::hours(24 * 365));
-    for (;;) {  // in slices, for signals
-        std::shared_ptr<const Observation> observation;
-        const Duration left = deadline - Clock::now();
-        {
-            const GilFree no_gil;
-            observation =
-                client.wait_obs(known, std::clamp<Duration>(left, Duration::zero(), std::chrono::milliseconds(50)));
-        }
-        if (observation || left <= Duration::zero()) return received(std::move(observation));
-        if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    }
+    std::shared_ptr<const Observation> observation;
+    wait_in_slices(timeout, [&](Duration at_most) {
+        observation = client.wait_obs(known, at_most);
+        return observation != nullptr;
+    });
+    return received(std::move(observation));
 }
 
 nb::list robots(const std::string& address, double patience, const nb::dict& options) {

@@ -174,6 +174,7 @@ const Setters<ClientOptions>& client_setters() {
         {"connect_timeout", seconds(&Client::connect_timeout)},
         {"retry_interval", seconds(&Client::retry_interval)},
         {"request_timeout", seconds(&Client::request_timeout)},
+        {"busy_poll", seconds(&Client::busy_poll)},
         {"reset_timeout", seconds(&Client::reset_timeout)},
         {"max_message_bytes", plain(&Client::max_message_bytes)},
         {"max_queued_actions", plain(&Client::max_queued_actions)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -167,6 +168,22 @@ def test_wait_frame_says_when_there_is_a_newer_image(env: chiral.PolicyClient, l
     assert env.wait_frame("wrist", 1, DEADLINE) == 2
     with pytest.raises(IndexError):
         env.wait_frame("nose", 0, DEADLINE)
+
+
+def test_wait_frame_may_look_for_the_image_instead_of_sleeping(socket: str) -> None:
+    with SmallRobot(local_socket=socket, local_direct_readers=1) as robot:
+        robot.update_image("wrist", np.full((4, 6, 3), 1, np.uint8))
+        with chiral.PolicyClient(f"unix://{socket}", connect_timeout=DEADLINE, busy_poll=1.0) as env:
+            assert env.reads_directly
+            for value in range(2, 20):
+                sensor = threading.Thread(target=robot.update_image, args=("wrist", np.full((4, 6, 3), value, np.uint8)))
+                sensor.start()
+                assert env.wait_frame("wrist", value - 1, DEADLINE) == value
+                sensor.join()
+                with env.observe("wrist") as obs:
+                    assert obs["wrist"].image[0, 0, 0] == value
+    with pytest.raises(ValueError, match="busy_poll"):
+        chiral.PolicyClient(f"unix://{socket}", busy_poll=2.0)
 
 
 def test_a_robot_may_serve_its_own_machine_alone(socket: str) -> None:

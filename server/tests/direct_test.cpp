@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clients that look at the newest images by themselves, in a page that they write to: what they see, and that what else they write
 // there harms nobody.
+#include "client/direct.hpp"
+#include "client/frame_bell.hpp"
+#include "client/image_pace.hpp"
 #include "local_processes.hpp"
 #include "local_robot.hpp"
 #include "net/direct_protocol.hpp"
 
 #include <atomic>
+#include <limits>
 #include <optional>
 #include <random>
 #include <thread>
@@ -40,7 +44,7 @@ public:
     explicit RawDirect(const OwnFolder& folder, const char* wants = "observe") : RawLocal(folder) {
         say(net::PacketKind::hello, "version=" + std::to_string(net::kLocalVersion) + "\nwants=" + wants + "\ndirect=1\n");
         expect(net::PacketKind::welcome);
-        const net::Welcome welcome = net::Welcome::parse(packet().text());
+        welcome = net::Welcome::parse(packet().text());
         memory = take_descriptor();
         if (!welcome.direct) throw std::runtime_error("no page for direct reading");
         expect(net::PacketKind::direct);
@@ -64,6 +68,7 @@ public:
     }
     std::size_t count() const { return static_cast<std::size_t>(layout.page_bytes) / sizeof *words; }
 
+    net::Welcome welcome;
     net::DirectLayout layout;
     net::Descriptor page;
     std::atomic<std::uint64_t>* words{nullptr};
@@ -203,10 +208,13 @@ TEST(DirectReading, IsNotOfferedUnlessItIsAskedForOnBothSides) {
     expect_image(camera, 1);
 }
 
-TEST(DirectReading, WaitingForAFrameEndsWithTheNextImage) {
+void expect_waiting_ends_with_the_next_image(Duration busy_poll) {
     LocalRobot robot(two_may_read_directly);
     robot.publish(1);
-    const auto client = robot.connect();
+    ClientOptions options;
+    options.busy_poll = busy_poll;
+    const auto client = std::make_unique<PolicyClient>(robot.uri(), options);
+    client->connect();
     ASSERT_TRUE(client->reads_directly());
     CameraInfo camera;
     EXPECT_EQ(client->wait_frame("wrist", 0, kDeadline), 1u) << "what is there already is not waited for";
@@ -224,6 +232,82 @@ TEST(DirectReading, WaitingForAFrameEndsWithTheNextImage) {
     std::thread ending([&] { robot.server.stop(); });
     EXPECT_THROW(client->wait_frame("wrist", 59, kDeadline), ConnectionError);
     ending.join();
+}
+
+TEST(DirectReading, WaitingForAFrameEndsWithTheNextImage) { expect_waiting_ends_with_the_next_image(Duration::zero()); }
+
+TEST(DirectReading, WaitingForAFrameEndsWithTheNextImageForWhoeverPolls) {
+    expect_waiting_ends_with_the_next_image(std::chrono::seconds(1));
+}
+
+/// A seat of whoever the server does not hear: what it wishes goes nowhere, and nobody wakes it.
+struct UnheardSeat {
+    explicit UnheardSeat(const LocalRobot& robot) : client(robot.folder) {
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+        lender = std::make_shared<client::Lender>(ends[0], client.memory, client.welcome);
+        seat = std::make_shared<client::DirectSeat>(lender, client.layout, client.page);
+        seat->admitted(client.sit_down());
+    }
+    ~UnheardSeat() {
+        lender->end();
+        for (const int end : ends) ::close(end);
+    }
+
+    RawDirect client;
+    int ends[2]{-1, -1};
+    std::shared_ptr<client::Lender> lender;
+    std::shared_ptr<client::DirectSeat> seat;
+};
+
+TEST(DirectReading, WhoeverPollsSeesTheNextImageWithoutBeingTold) {
+    LocalRobot robot(two_may_read_directly);
+    UnheardSeat unheard(robot);
+    client::FrameBell polling(std::chrono::seconds(1)), sleeping(Duration::zero());
+    EXPECT_EQ(polling.wait(*unheard.lender, unheard.seat.get(), "wrist", 0, Clock::now()), 0u);
+    for (std::uint8_t value = 1; value < 20; ++value) {
+        robot.publish(value);
+        EXPECT_EQ(unheard.seat->coming("wrist").newest, value);
+        // Once two have been seen, it is known when the next one is due.
+        if (value == 1) continue;
+        const auto next = static_cast<std::uint8_t>(value + 1);
+        std::thread sensor([&] { robot.publish(next); });
+        EXPECT_EQ(polling.wait(*unheard.lender, unheard.seat.get(), "wrist", value, Clock::now() + kDeadline), next);
+        sensor.join();
+        value = next;
+    }
+    EXPECT_EQ(sleeping.wait(*unheard.lender, unheard.seat.get(), "wrist", 0, Clock::now() + std::chrono::milliseconds(5)),
+              0u)
+        << "who does not poll would have to be told";
+    EXPECT_EQ(unheard.seat->coming("nose").newest, 0u);
+}
+
+TEST(DirectReading, TheNextImageIsDueAtTheIntervalOfThoseThatWereSeen) {
+    using std::chrono::milliseconds;
+    client::ImagePace pace;
+    TimePoint published(std::chrono::seconds(1));
+    std::uint64_t number = 0;
+    // How long after the newest the next is due.
+    const auto due_after = [&](Duration interval, std::uint64_t images = 1) -> Duration {
+        published += interval;
+        pace.note(number += images, published);
+        return pace.due().value_or(published) - published;
+    };
+    EXPECT_FALSE(pace.due());
+    EXPECT_EQ(due_after(milliseconds(40)), Duration::zero()) << "one is no interval";
+    EXPECT_EQ(due_after(milliseconds(40)), milliseconds(40));
+    EXPECT_EQ(due_after(milliseconds(48)), milliseconds(41)) << "one that is late moves it by an eighth";
+    EXPECT_EQ(due_after(milliseconds(82), 2), milliseconds(41)) << "one that was not seen counts";
+    EXPECT_EQ(due_after(milliseconds(5), 0), milliseconds(36)) << "the same one, said to be younger, does not";
+    EXPECT_EQ(due_after(std::chrono::minutes(2)), Duration::zero()) << "after a pause nobody knows";
+    EXPECT_EQ(due_after(milliseconds(10)), milliseconds(10));
+    EXPECT_EQ(due_after(-milliseconds(10)), Duration::zero());
+    for (const TimePoint lie : {TimePoint::min(), TimePoint::max(), TimePoint::min(), TimePoint::max()}) {
+        pace.note(++number, lie);
+        EXPECT_FALSE(pace.due());
+    }
+    pace.note(number + 1, TimePoint::max());
+    pace.note(std::numeric_limits<std::uint64_t>::max(), TimePoint::max());
+    EXPECT_FALSE(pace.due());
 }
 
 TEST(DirectPage, HasTheAnswerToAWishAndNothingComesBesideIt) {

@@ -59,6 +59,10 @@ struct ClientOptions {
     std::size_t max_message_bytes = std::size_t{1} << 30;
     /// Actions that put_action() keeps for dispatch.
     std::size_t max_queued_actions = 256;
+    /// How long before an image is due, and after that, wait_frame() looks for it over and over instead of sleeping, where
+    /// reads_directly(): waking up takes tens of microseconds. It costs the caller's core up to twice that for each image; when one is
+    /// due is told by those that were seen. At most a second; 0: never.
+    Duration busy_poll = Duration::zero();
     /// Sent as "Authorization: Bearer TOKEN" in the handshake, to the server of the address and to nobody else: redirections
     /// are not followed. Over ws:// whoever can listen on the network can read it. zenoh://: the password of user "chiral" as well,
     /// without which a robot that asks for a token opens no session; one that asks for none opens none with it.

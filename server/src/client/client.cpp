@@ -26,6 +26,8 @@ ClientOptions checked(ClientOptions options) {
     require(options.reset_timeout > Duration::zero(), "reset_timeout");
     require(options.max_message_bytes > 0, "max_message_bytes");
     require(options.max_queued_actions > 0, "max_queued_actions");
+    if (options.busy_poll < Duration::zero() || options.busy_poll > std::chrono::seconds(1))
+        throw std::invalid_argument("ClientOptions: busy_poll is negative, or more than a second");
     if (!net::is_bearer_token(options.bearer_token))  // which is itself no matter for a message
         throw std::invalid_argument(
             "ClientOptions: bearer_token has blanks or other than ASCII characters, expected visible "

@@ -122,8 +122,20 @@ void Connection::send_action(std::vector<std::uint8_t>& message) {
     send(lock, message, true, deadline);
 }
 
+// What a server of the same machine must not have in its memory ends the connection.
+template <class Look>
+auto Connection::in_its_memory(Look look) {
+    try {
+        return look();
+    } catch (const LoanError&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        fail(close_code::protocol_error, error.what());
+    }
+}
+
 std::uint64_t Connection::wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) {
-    const std::uint64_t newest = transport_->wait_frame(camera, after, deadline);
+    const std::uint64_t newest = in_its_memory([&] { return transport_->wait_frame(camera, after, deadline); });
     std::lock_guard lock(mutex_);
     if (newest == 0 && over_) throw_over("");
     return newest;
@@ -134,13 +146,7 @@ bool Connection::show(const std::string& camera, CameraInfo& info) {
         const std::lock_guard lock(mutex_);
         if (over_) throw_over("");
     }
-    try {
-        return transport_->show(camera, info);
-    } catch (const LoanError&) {
-        throw;
-    } catch (const std::runtime_error& error) {
-        fail(close_code::protocol_error, error.what());
-    }
+    return in_its_memory([&] { return transport_->show(camera, info); });
 }
 
 // ---- asking ----

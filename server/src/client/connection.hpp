@@ -119,6 +119,8 @@ private:
     template <class Condition>
     bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& told, TimePoint deadline, Condition condition);
     [[noreturn]] void throw_over(const std::string& expected) const;
+    template <class Look>
+    auto in_its_memory(Look look);
     void hear_the_end(std::unique_lock<std::mutex>& lock, TimePoint deadline);
     void send(std::unique_lock<std::mutex>& lock, std::vector<std::uint8_t>& message, bool action, TimePoint deadline);
 

@@ -110,6 +110,17 @@ DirectSeat::DirectSeat(std::shared_ptr<Lender> lender, net::DirectLayout layout,
     }
 }
 
+DirectSeat::Pin* DirectSeat::Camera::free_pin() noexcept {
+    const auto pin = std::find_if(pins.begin(), pins.end(), [](const Pin& each) { return each.free(); });
+    return pin == pins.end() ? nullptr : &*pin;
+}
+
+DirectSeat::Camera* DirectSeat::camera_named(std::string_view name) const noexcept {
+    const auto found =
+        std::find_if(cameras_.begin(), cameras_.end(), [&](const auto& each) { return each->layout.name == name; });
+    return found == cameras_.end() ? nullptr : found->get();
+}
+
 const DirectSeat::Word& DirectSeat::view_of(const Camera& camera) const noexcept {
     return *reinterpret_cast<const Word*>(lender_->memory().data() + camera.layout.place.view);
 }
@@ -132,17 +143,16 @@ DirectSeat::Sample DirectSeat::sample(const Camera& camera, core::View view, Fie
 }
 
 bool DirectSeat::show(const std::string& name, CameraInfo& camera) {
-    const auto found =
-        std::find_if(cameras_.begin(), cameras_.end(), [&](const auto& each) { return each->layout.name == name; });
-    if (found == cameras_.end()) return false;
+    Camera* const found = camera_named(name);
+    if (found == nullptr) return false;
     if (!page_.is_ours())
         throw std::logic_error("get_camera(): a child of fork() has no part in the server's memory; connect there, too");
     camera.image.clear();
     camera.depth_data.clear();
-    Camera& from = **found;
+    Camera& from = *found;
     const std::lock_guard lock(from.mutex);
-    const auto pin = std::find_if(from.pins.begin(), from.pins.end(), [](const Pin& each) { return each.free(); });
-    if (pin == from.pins.end())
+    Pin* const pin = from.free_pin();
+    if (pin == nullptr)
         throw LoanError("get_camera(): " + std::to_string(kGuestPins) + " images of camera '" + name +
                         "' are held already; destroy or refill one of them first");
     const core::View view = pin->take(shared_from_this(), view_of(from));
@@ -156,6 +166,22 @@ bool DirectSeat::show(const std::string& name, CameraInfo& camera) {
     return true;
 }
 
+DirectSeat::Coming DirectSeat::coming(std::string_view name) {
+    Camera* const camera = camera_named(name);
+    if (camera == nullptr || !page_.is_ours()) return {};
+    const std::lock_guard lock(camera->mutex);
+    Pin* const pin = camera->free_pin();
+    if (pin == nullptr) return {};
+    const core::View view = pin->take(shared_from_this(), view_of(*camera));
+    struct Unpin {
+        Pin& pin;
+        ~Unpin() { pin.drop_ref(); }
+    } unpin{*pin};
+    const Sample image = sample(*camera, view, Field::image);
+    camera->pace.note(image.sequence, TimePoint(Duration(image.published)));
+    return {image.sequence, camera->pace.due()};
+}
+
 void DirectSeat::fill(Camera& from, core::View view, Pin& pin, CameraInfo& to) {
     const net::DirectCamera& layout = from.layout;
     const Sample image = sample(from, view, Field::image), depth = sample(from, view, Field::depth);
@@ -167,6 +193,7 @@ void DirectSeat::fill(Camera& from, core::View view, Pin& pin, CameraInfo& to) {
     to.timestamp = image.sequence > 0 ? seconds(image.captured) : 0.0;
     to.missed = from.last > 0 && image.sequence > from.last ? image.sequence - from.last - 1 : 0;
     from.last = std::max(from.last, image.sequence);
+    from.pace.note(image.sequence, TimePoint(Duration(image.published)));
     to.status = judge(image.sequence, image.captured, image.published, layout);
     to.image_shape.assign({layout.height, layout.width, layout.channels});
     if (layout.two_dimensional) to.image_shape.pop_back();

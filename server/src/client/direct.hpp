@@ -10,12 +10,14 @@
 // Thread rule: any thread.
 #pragma once
 
+#include "client/image_pace.hpp"
 #include "client/shared_memory.hpp"
 #include "net/direct_protocol.hpp"
 #include "net/page_bell.hpp"
 
 #include <chiral/core/hazard.hpp>
 #include <chiral/status.hpp>
+#include <chiral/time.hpp>
 #include <chiral/types.hpp>
 
 #include <array>
@@ -23,7 +25,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <sys/types.h>
@@ -64,6 +68,14 @@ public:
     /// server must not have there.
     bool show(const std::string& name, CameraInfo& camera);
 
+    struct Coming {
+        std::uint64_t newest{0};       ///< number of the newest image; 0: none, or not to be told
+        std::optional<TimePoint> due;  ///< when the next one is published, if it comes as those did that were seen
+    };
+    /// Without holding anything afterwards; while all that can be held of the camera is held, it cannot be told. Throws
+    /// std::runtime_error as show() does.
+    Coming coming(std::string_view name);
+
     /// By which the server answers wishes for newer images; null in a child of fork().
     const net::PageBell* bell() const noexcept { return page_.is_ours() ? &bell_ : nullptr; }
 
@@ -92,6 +104,9 @@ private:
         std::mutex mutex;  // guards what follows, but for the references of pins
         std::array<Pin, kGuestPins> pins;
         std::uint64_t last{0};  // number of the image that was shown last
+        ImagePace pace;
+
+        Pin* free_pin() noexcept;
     };
     struct Sample {
         const std::uint8_t* data;
@@ -99,6 +114,7 @@ private:
         std::int64_t captured, published;
     };
 
+    Camera* camera_named(std::string_view name) const noexcept;
     const Word& view_of(const Camera& camera) const noexcept;
     Sample sample(const Camera& camera, core::View view, Field field) const;
     void fill(Camera& from, core::View view, Pin& pin, CameraInfo& to);

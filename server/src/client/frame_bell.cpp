@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
+#include <thread>
 
 namespace chiral::client {
 
-std::uint64_t FrameBell::wait(Lender& lender, const net::PageBell* page, const std::string& camera, std::uint64_t after,
+std::uint64_t FrameBell::wait(Lender& lender, DirectSeat* seat, const std::string& camera, std::uint64_t after,
                               TimePoint deadline) {
     const std::lock_guard one_at_a_time(wishing_);
+    const net::PageBell* const page = seat != nullptr ? seat->bell() : nullptr;
     net::BellWish wish{camera, after};
     {
         const std::lock_guard lock(mutex_);
@@ -24,7 +26,7 @@ std::uint64_t FrameBell::wait(Lender& lender, const net::PageBell* page, const s
         const TimePoint again = std::min<TimePoint>(deadline, Clock::now() + std::chrono::milliseconds(1));
         if (changed_.wait_until(lock, again, [&] { return ended_; }) || again == deadline) return 0;
     }
-    const std::optional<std::uint64_t> said = page != nullptr ? hear_in(*page, wish.number, deadline) : hear(deadline);
+    const std::optional<std::uint64_t> said = page != nullptr ? hear_in(*seat, wish, deadline) : hear(deadline);
     if (!said) return 0;
     if (*said == net::kNoSuchCamera) throw std::out_of_range("wait_frame(): the robot has no camera '" + camera + "'");
     return *said;
@@ -36,18 +38,33 @@ std::optional<std::uint64_t> FrameBell::hear(TimePoint deadline) {
     return said_;
 }
 
-// In slices: what wakes it at the end comes to nothing if it comes before it sleeps.
-std::optional<std::uint64_t> FrameBell::hear_in(const net::PageBell& page, std::uint64_t wish, TimePoint deadline) {
+// In slices: what wakes it at the end comes to nothing if it comes before it sleeps. The wish stands while it polls: an image that
+// comes before it is due wakes it as well.
+std::optional<std::uint64_t> FrameBell::hear_in(DirectSeat& seat, const net::BellWish& wish, TimePoint deadline) {
     constexpr Duration at_most = std::chrono::milliseconds(50);
+    const net::PageBell& page = *seat.bell();
     for (;;) {
-        if (const auto newest = page.answer_to(wish)) return newest;
-        const Duration left = deadline - Clock::now();
-        {
-            const std::lock_guard lock(mutex_);
-            if (ended_ || left <= Duration::zero()) return std::nullopt;
+        if (const auto newest = page.answer_to(wish.number)) return newest;
+        if (over(deadline)) return std::nullopt;
+        const TimePoint now = Clock::now();
+        TimePoint until = std::min(deadline, now + at_most);
+        if (busy_poll_ > Duration::zero()) {
+            const DirectSeat::Coming coming = seat.coming(wish.camera);
+            if (coming.newest > wish.after) return coming.newest;
+            const Duration early = coming.due ? *coming.due - now : -Duration::max();
+            if (-busy_poll_ <= early && early <= busy_poll_) {
+                std::this_thread::yield();  // whoever else wants the core has it
+                continue;
+            }
+            if (early > busy_poll_) until = std::min(until, *coming.due - busy_poll_);
         }
-        page.wait_for(wish, std::min(left, at_most));
+        page.wait_for(wish.number, until - now);
     }
+}
+
+bool FrameBell::over(TimePoint deadline) {
+    const std::lock_guard lock(mutex_);
+    return ended_ || Clock::now() >= deadline;
 }
 
 void FrameBell::ring(const net::BellAnswer& answer) {

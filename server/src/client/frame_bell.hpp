@@ -2,9 +2,9 @@
 // Waits for what the server's bell says of a camera. Any thread; one wish at a time is under way.
 #pragma once
 
+#include "client/direct.hpp"
 #include "client/shared_memory.hpp"
 #include "net/local_protocol.hpp"
-#include "net/page_bell.hpp"
 
 #include <chiral/time.hpp>
 
@@ -18,10 +18,12 @@ namespace chiral::client {
 
 class FrameBell {
 public:
-    /// See Transport::wait_frame(). `page`: where the server answers a client that it has given one, and stays mapped; null: it sends
-    /// a packet.
-    std::uint64_t wait(Lender& lender, const net::PageBell* page, const std::string& camera, std::uint64_t after,
-                       TimePoint deadline);
+    /// `busy_poll`: see ClientOptions.
+    explicit FrameBell(Duration busy_poll) noexcept : busy_poll_(busy_poll) {}
+
+    /// See Transport::wait_frame(). `seat`: of a client that reads directly, which the server answers in its page; null: it sends a
+    /// packet. Throws std::runtime_error for what the server must not have there.
+    std::uint64_t wait(Lender& lender, DirectSeat* seat, const std::string& camera, std::uint64_t after, TimePoint deadline);
     /// The server says so, in a packet.
     void ring(const net::BellAnswer& answer);
     /// The connection is over: nobody waits any more.
@@ -29,8 +31,10 @@ public:
 
 private:
     std::optional<std::uint64_t> hear(TimePoint deadline);
-    std::optional<std::uint64_t> hear_in(const net::PageBell& page, std::uint64_t wish, TimePoint deadline);
+    std::optional<std::uint64_t> hear_in(DirectSeat& seat, const net::BellWish& wish, TimePoint deadline);
+    bool over(TimePoint deadline);
 
+    const Duration busy_poll_;
     std::mutex wishing_;  // held by who waits
     std::mutex mutex_;    // guards what follows
     std::condition_variable changed_;

@@ -49,7 +49,8 @@ public:
         : address_(address),
           close_timeout_(std::min(options.request_timeout, longest_close)),
           max_message_bytes_(options.max_message_bytes),
-          events_(events) {}
+          events_(events),
+          bell_(options.busy_poll) {}
     ~Local() override {
         if (thread_.joinable()) {
             asio::post(context_, [this] {
@@ -86,7 +87,7 @@ public:
     bool show(const std::string& camera, CameraInfo& info) override { return direct_ && direct_->show(camera, info); }
     bool reads_directly() const noexcept override { return direct_ != nullptr; }
     std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, TimePoint deadline) override {
-        return bell_.wait(*lender_, direct_ ? direct_->bell() : nullptr, camera, after, deadline);
+        return bell_.wait(*lender_, direct_.get(), camera, after, deadline);
     }
     void close(std::uint16_t code, const std::string& reason, bool flush) override {
         asio::post(context_, [this, code, reason, flush] { begin_close(code, reason, flush); });
