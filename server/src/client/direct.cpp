@@ -80,6 +80,10 @@ void DirectPage::release() noexcept {
 
 // ---- pins ----
 
+// A line that another core has changed takes long to come, and longer if that core is at rest. So all lines that a look touches are
+// sent for together, by what is current now, before the pin decides what is.
+void DirectSeat::Pin::prefetch() const noexcept { __builtin_prefetch(hazard_, 1); }
+
 core::View DirectSeat::Pin::take(std::shared_ptr<DirectSeat> seat, const Word& view) {
     const core::View pinned = core::Hazard<Policy>::pin(*hazard_, view, core::guest_epoch(seat->occupant_, ++attempts_));
     seat_ = std::move(seat);
@@ -125,6 +129,18 @@ const DirectSeat::Word& DirectSeat::view_of(const Camera& camera) const noexcept
     return *reinterpret_cast<const Word*>(lender_->memory().data() + camera.layout.place.view);
 }
 
+void DirectSeat::prefetch(const Camera& camera, const Pin& pin) const noexcept {
+    pin.prefetch();
+    const core::View view{view_of(camera).load(core::Site::pin_view_load, std::memory_order_relaxed)};  // a hint
+    for (int field = 0; field < core::kFields; ++field) {
+        const GuestCamera::Buffer& buffer = camera.layout.place.buffers[static_cast<std::size_t>(field)];
+        const auto slot = static_cast<std::uint64_t>(view.slot(field));
+        if (slot >= buffer.count) continue;
+        __builtin_prefetch(lender_->memory().data() + buffer.stamps + slot * kStampStride);
+        __builtin_prefetch(lender_->memory().data() + buffer.slots + slot * buffer.stride);
+    }
+}
+
 DirectSeat::Sample DirectSeat::sample(const Camera& camera, core::View view, Field field) const {
     const GuestCamera::Buffer& buffer = camera.layout.place.buffers[static_cast<std::size_t>(field)];
     const auto slot = static_cast<std::uint64_t>(view.slot(static_cast<int>(field)));
@@ -155,6 +171,7 @@ bool DirectSeat::show(const std::string& name, CameraInfo& camera) {
     if (pin == nullptr)
         throw LoanError("get_camera(): " + std::to_string(kGuestPins) + " images of camera '" + name +
                         "' are held already; destroy or refill one of them first");
+    prefetch(from, *pin);
     const core::View view = pin->take(shared_from_this(), view_of(from));
     try {
         fill(from, view, *pin, camera);

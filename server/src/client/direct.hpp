@@ -87,6 +87,7 @@ private:
     class Pin final : public Loan {
     public:
         void place(Word& hazard) noexcept { hazard_ = &hazard; }
+        void prefetch() const noexcept;
         bool free() const noexcept { return references_.load(std::memory_order_acquire) == 0; }
         /// The caller holds one reference then.
         core::View take(std::shared_ptr<DirectSeat> seat, const Word& view);
@@ -116,6 +117,7 @@ private:
 
     Camera* camera_named(std::string_view name) const noexcept;
     const Word& view_of(const Camera& camera) const noexcept;
+    void prefetch(const Camera& camera, const Pin& pin) const noexcept;
     Sample sample(const Camera& camera, core::View view, Field field) const;
     void fill(Camera& from, core::View view, Pin& pin, CameraInfo& to);
 
