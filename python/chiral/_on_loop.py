@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import _native
 
-# For how long what stops the robot waits, in seconds, to begin on a loop that does not run.
+# For how long what stops the robot waits, in seconds, for a loop that does not begin it, or has begun it and runs no more. Counted in
+# looks, so that a machine that stands still for a while has not waited.
 WAIT_FOR_LOOP = 1.0
+_LOOKS = 10
+# How often an action that waits for the loop asks whether it still counts, in seconds.
+_ASK = 0.05
 
 
 class NotCalled(Exception):
@@ -68,7 +72,7 @@ class OnLoop:
         self._loop = loop
         self._call = call
         self._task: asyncio.Task[Any] | None = None  # from its first step on
-        self._begun = False
+        self._first = threading.Lock()  # held by who has decided: the loop to begin, or who waits that it shall not
         self._cancelled_at = -math.inf  # time.monotonic()
         self._schedule(run)
 
@@ -76,10 +80,11 @@ class OnLoop:
         self._future = asyncio.run_coroutine_threadsafe(self._begin(run), self._loop)
 
     async def _begin(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        if not self._first.acquire(blocking=False):
+            return None  # nobody waits for it any more
         self._task = asyncio.current_task()
         if self._call is not None and not self._call.counts():  # other tasks may have kept the loop for any time
             raise NotCalled
-        self._begun = True
         return await run()
 
     @property
@@ -87,11 +92,17 @@ class OnLoop:
         return self._future.done()
 
     def result(self) -> Any:
-        """Returns when it has ended: one that was cancelled has wound down by then."""
+        """Returns when it has ended: one that was cancelled has wound down by then. Raises NotCalled as soon as its call no longer counts,
+        if it has not begun by then: it never will."""
         try:
+            while self._call is not None and not self._first.locked() and not self._future.done():
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    self._future.exception(_ASK)  # which returns what the hook raises: a time-out is of the waiting
+                if not self._call.counts() and self._first.acquire(blocking=False):
+                    raise NotCalled  # whatever keeps the loop, the thread is free for what stops the robot
             return self._future.result()
         except concurrent.futures.CancelledError:
-            if self._call is not None and not self._begun:
+            if self._first.acquire(blocking=False) and self._call is not None:
                 raise NotCalled from None
             raise RuntimeError("cancelled, because the server stops") from None
 
@@ -111,7 +122,6 @@ class Kept(OnLoop):
 
     def _schedule(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         self._future = concurrent.futures.Future()
-        self._first = threading.Lock()  # held by who has decided: the loop to begin, or who waits that it shall not
         self._loop.call_soon_threadsafe(self._start, run)
 
     def rests(self, resting: set[asyncio.Task[Any] | None]) -> bool:
@@ -149,20 +159,21 @@ class Stopping(Kept):
 
     def result(self) -> Any:
         """Raises NotCalled if it has not begun and will not, or will never go on."""
-        stands_since = math.inf
+        begun, looks = False, 0
         while True:
-            concurrent.futures.wait([self._future], WAIT_FOR_LOOP / 10)
-            now, closed = time.monotonic(), self._loop.is_closed()
-            cancelled = self._future.cancelled()
+            concurrent.futures.wait([self._future], WAIT_FOR_LOOP / _LOOKS)
+            closed, cancelled = self._loop.is_closed(), self._future.cancelled()
             if self._future.done() and not cancelled:
                 return self._future.result()
-            stands_since = math.inf if self._loop.is_running() else min(stands_since, now)
-            stands = now - stands_since > WAIT_FOR_LOOP
+            # Until it has begun every look counts: a loop that runs may be kept by a callback that blocks.
+            had_begun, begun = begun, self._first.locked()
+            looks = 0 if begun and (not had_begun or self._loop.is_running()) else looks + 1
+            stands = looks >= _LOOKS
             if closed or ((cancelled or stands) and self._first.acquire(blocking=False)):
                 raise NotCalled
             if cancelled:
                 raise RuntimeError("it has cancelled itself")
-            if stands:  # it has begun, and nobody goes on with it: if the loop ever does, it is not to end it a second time
+            if stands and begun:  # nobody goes on with it: if the loop ever does, it is not to end it a second time
                 with contextlib.suppress(RuntimeError):
                     if self._task is not None:
                         self._loop.call_soon_threadsafe(self._task.cancel)

@@ -240,16 +240,16 @@ class WaitingOnTheLoop(SmallRobot):
 
 @contextlib.contextmanager
 def the_loop_kept(server: chiral.PolicyServer) -> Iterator[None]:
-    """Something else computes on the server's event loop until the end of the block."""
+    """Another task blocks in the server's event loop until the end of the block."""
     kept, go_on = threading.Event(), threading.Event()
 
-    def keep() -> None:
+    async def keep() -> None:
         kept.set()
-        assert go_on.wait(DEADLINE)
+        assert go_on.wait(2 * DEADLINE)  # longer than anybody waits for what is to come meanwhile
 
     loop = server._chiral_hooks._loop
     assert loop is not None
-    loop.call_soon_threadsafe(keep)
+    asyncio.run_coroutine_threadsafe(keep(), loop)
     assert kept.wait(DEADLINE)
     try:
         yield
@@ -259,7 +259,13 @@ def the_loop_kept(server: chiral.PolicyServer) -> Iterator[None]:
 
 @pytest.mark.parametrize("request_of", ["apply_action", "reset"])
 def test_a_hook_that_waits_for_the_loop_does_not_begin_once_the_server_stops(request_of: str) -> None:
-    with WaitingOnTheLoop() as server, client_of(server) as env:
+    stopped = threading.Event()
+
+    class Robot(WaitingOnTheLoop):
+        def on_disconnect(self, reason: str) -> None:
+            stopped.set()
+
+    with Robot() as server, client_of(server) as env:
 
         def ask() -> None:
             with contextlib.suppress(chiral.ConnectionError):
@@ -270,6 +276,7 @@ def test_a_hook_that_waits_for_the_loop_does_not_begin_once_the_server_stops(req
             asking.start()
             eventually(lambda: server._chiral_hooks._running, "the hook to wait for the loop")
             server.stop()
+            assert stopped.wait(DEADLINE), "and whatever keeps the loop, the robot is stopped"
         asking.join()
         server.wait()
         assert server.actions == [] and server.resets == 0
@@ -289,6 +296,68 @@ def test_an_action_that_has_waited_too_long_for_the_loop_is_not_applied() -> Non
         extra = env.get_obs().extra  # it goes on, and the client is told
         assert extra["chiral.actions_late"] == 1
         assert server.actions == [] and server.stats()["hook_errors"] == 0 == server.stats()["actions_applied"]
+
+
+class MovingAtOnce(SmallRobot):
+    """Its first action needs no loop. It is held where an action is late, which is told of."""
+
+    def __init__(self, **options: Any) -> None:
+        self.expected = 1  # actions that have been sent when the first one returns
+        self.held = threading.Event()
+        super().__init__(**options)
+
+    def apply_action(self, action: np.ndarray) -> Any:
+        if self.actions:
+            return self.on_the_loop(action)
+        eventually(lambda: self.stats()["actions_received"] == self.expected)
+        self.actions.append(action)
+
+    async def on_the_loop(self, action: np.ndarray) -> None:
+        await asyncio.sleep(0)
+        self.actions.append(action)
+
+    def on_action_timeout(self) -> None:
+        self.held.set()
+
+
+def test_an_action_that_waits_for_the_loop_keeps_nobody_from_stopping_the_robot() -> None:
+    with MovingAtOnce(action_timeout=0.2, max_action_delay=1.5) as server, client_of(server) as env:
+        server.expected = 2
+        with the_loop_kept(server):
+            env.apply_action([1])
+            env.apply_action([2])
+            assert server.held.wait(DEADLINE)
+            eventually(lambda: server.stats()["actions_late"] == 1)
+        eventually(lambda: env.apply_action([3]) or len(server.actions) > 1)  # it goes on, and what was given up does not begin
+        assert [int(action[0]) for action in server.actions[:2]] == [1, 3] and server.stats()["hook_errors"] == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_stops_the_robot_does_not_wait_for_a_loop_in_which_something_blocks(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chiral._on_loop, "WAIT_FOR_LOOP", 0.1)
+
+    class Arm(MovingAtOnce):
+        told: list[str] = []
+
+    async def timeout(self: Arm) -> None:
+        self.told.append("timeout")
+
+    async def waits_first(self: Arm) -> None:
+        await asyncio.sleep(0)
+        await timeout(self)
+
+    async def disconnect(self: Arm, reason: str) -> None:
+        self.told.append("disconnect")
+
+    Arm.on_action_timeout = waits_first if waits else timeout  # type: ignore[assignment,method-assign]
+    Arm.on_disconnect = disconnect  # type: ignore[method-assign]
+    with Arm(action_timeout=0.05) as server, client_of(server) as env:
+        with the_loop_kept(server):
+            env.apply_action([1])
+            eventually(lambda: server.told == ["timeout"])
+            env.close()
+            eventually(lambda: server.told == ["timeout", "disconnect"])
+    assert server.told == ["timeout", "disconnect"], "once, though the loop went on"
 
 
 def test_an_action_that_waits_for_the_interpreter_is_not_applied_once_the_server_stops() -> None:
