@@ -64,19 +64,21 @@ struct PolicyServer::Impl {
     // Held for moments only: never while a hook or the log is called, which may call stop().
     std::mutex mutex;  // guards what follows
     std::condition_variable changed;
-    enum class Phase { idle, opening, serving } phase{Phase::idle};
-    std::shared_ptr<server::Serving> serving;
+    enum class Phase { idle, opening, serving, ending } phase{Phase::idle};
+    std::unique_ptr<server::Serving> serving;
+    std::uint64_t begun{0};  // how often it was served so far
     bool stop_asked{false};  // while there was nothing to stop: it is for what begins next, however often that fails before
 
-    std::shared_ptr<server::Serving> open(const std::string& host, int port);
+    std::unique_ptr<server::Serving> open(const std::string& host, int port);
+    /// Stays until end(), which only the thread calls that runs or joins it.
     template <class StartThread>
-    void begin(const std::shared_ptr<server::Serving>& opened, StartThread&& start_thread);
+    server::Serving& begin(std::unique_ptr<server::Serving> opened, StartThread&& start_thread);
     void end();
 };
 
 // ---- serving ----
 
-std::shared_ptr<server::Serving> PolicyServer::Impl::open(const std::string& host, int port) {
+std::unique_ptr<server::Serving> PolicyServer::Impl::open(const std::string& host, int port) {
     if (port < 0 || port > 65535)
         throw std::invalid_argument("chiral::PolicyServer: port is " + std::to_string(port) + ", expected 0 to 65535");
     {
@@ -85,7 +87,7 @@ std::shared_ptr<server::Serving> PolicyServer::Impl::open(const std::string& hos
         phase = Phase::opening;
     }
     try {
-        auto opened = std::make_shared<server::Serving>(server, options, stats, source, arena.get());
+        auto opened = std::make_unique<server::Serving>(server, options, stats, source, arena.get());
         opened->open(host, port);
         bound_port.store(opened->port(), std::memory_order_release);
         bound_zenoh_port.store(opened->zenoh_port(), std::memory_order_release);
@@ -97,17 +99,20 @@ std::shared_ptr<server::Serving> PolicyServer::Impl::open(const std::string& hos
 }
 
 template <class StartThread>
-void PolicyServer::Impl::begin(const std::shared_ptr<server::Serving>& opened, StartThread&& start_thread) {
+server::Serving& PolicyServer::Impl::begin(std::unique_ptr<server::Serving> opened, StartThread&& start_thread) {
     try {
         const std::lock_guard lock(mutex);  // whoever sees `serving` sees its thread
         if (stop_asked) opened->stop();     // before anybody is let in
         opened->start();
-        opened->network = start_thread();
-        serving = opened;
+        opened->network = start_thread(*opened);
+        serving = std::move(opened);
         phase = Phase::serving;
+        ++begun;
         stop_asked = false;
         changed.notify_all();
+        return *serving;
     } catch (...) {
+        opened.reset();
         end();
         throw;
     }
@@ -115,29 +120,33 @@ void PolicyServer::Impl::begin(const std::shared_ptr<server::Serving>& opened, S
 
 void PolicyServer::Impl::end() {
     log.flush(std::chrono::seconds(1));  // whoever waits for the end may look into the log
+    std::unique_ptr<server::Serving> over;
+    {
+        const std::lock_guard lock(mutex);
+        over = std::move(serving);
+        phase = Phase::ending;
+    }
+    over.reset();  // ports and names are free before anybody hears of it, and nothing looks at what the server's owner may destroy then
     const std::lock_guard lock(mutex);
-    serving.reset();
     phase = Phase::idle;
     changed.notify_all();
 }
 
 void PolicyServer::run() {
-    const auto serving = impl_->open(host_, port_);
-    impl_->begin(serving, [&] {
-        if (impl_->options.handle_signals) serving->stop_on_signals();
+    server::Serving& serving = impl_->begin(impl_->open(host_, port_), [&](server::Serving& opened) {
+        if (impl_->options.handle_signals) opened.stop_on_signals();
         return std::thread();
     });
-    serving->loop();
-    serving->join_hooks();
+    serving.loop();
+    serving.join_hooks();
     impl_->end();
 }
 
 void PolicyServer::serve() {
-    const auto serving = impl_->open(host_, port_);
-    impl_->begin(serving, [&] {
-        return std::thread([serving = serving.get()] {
+    impl_->begin(impl_->open(host_, port_), [](server::Serving& opened) {
+        return std::thread([&opened] {
             net::name_this_thread("chiral-net");
-            serving->loop();
+            opened.loop();
         });
     });
 }
@@ -145,15 +154,13 @@ void PolicyServer::serve() {
 void PolicyServer::stop() noexcept {
     const std::lock_guard lock(impl_->mutex);
     if (impl_->serving) impl_->serving->stop();
-    else impl_->stop_asked = true;  // run() may be on its way on another thread
+    else if (impl_->phase != Impl::Phase::ending) impl_->stop_asked = true;  // run() may be on its way on another thread
 }
 
 void PolicyServer::wait() {
     std::unique_lock lock(impl_->mutex);
     impl_->changed.wait(lock, [&] { return impl_->phase != Impl::Phase::opening; });
-    const auto serving = impl_->serving;
-    if (!serving) return;
-    if (serving->network.joinable()) {
+    if (server::Serving* const serving = impl_->serving.get(); serving != nullptr && serving->network.joinable()) {
         // The first to wait for a serve() ends it; others wait for that.
         std::thread network = std::move(serving->network);
         lock.unlock();
@@ -161,7 +168,8 @@ void PolicyServer::wait() {
         serving->join_hooks();
         impl_->end();
     } else {
-        impl_->changed.wait(lock, [&] { return impl_->serving != serving; });
+        const std::uint64_t begun = impl_->begun;
+        impl_->changed.wait(lock, [&] { return impl_->phase == Impl::Phase::idle || impl_->begun != begun; });
     }
 }
 
