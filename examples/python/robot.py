@@ -15,6 +15,7 @@ class Robot(chiral.PolicyServer):
     def __init__(self, port: int = 8765) -> None:
         super().__init__(host="127.0.0.1", port=port)
         self._joints = np.zeros(7, np.float32)
+        self._holding = True
         threading.Thread(target=self._see, daemon=True).start()
         threading.Thread(target=self._feel, daemon=True).start()
 
@@ -44,9 +45,10 @@ class Robot(chiral.PolicyServer):
 
     async def apply_action(self, action: Any) -> None:
         self._joints = action
+        self._holding = False
 
     def on_action_timeout(self) -> None:
-        print("the policy is late, or gone: holding still")
+        self._holding = True  # replace with the driver; it must not wait, not even for a terminal: the server's log tells of it
 
 
 if __name__ == "__main__":

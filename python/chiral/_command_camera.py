@@ -12,13 +12,13 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ._log import log
 from ._native import MjpegSplitter
 from .server import PolicyServer
 from .testing import SimulatedRobot
@@ -112,7 +112,7 @@ class CommandCamera:
             if not self._stopping.is_set():
                 frames = self.frames - before
                 rest = f", {unfinished} bytes of an unfinished one were dropped" if unfinished else ""
-                print(f"camera '{self._command.name}': its command ended with code {code} after {frames} frames{rest}", file=sys.stderr)
+                log.warning(f"camera '{self._command.name}': its command ended with code {code} after {frames} frames{rest}")
             pause = FIRST_PAUSE if self.frames > before else min(2 * pause, LONGEST_PAUSE)
             self._stopping.wait(pause)
 
@@ -142,7 +142,7 @@ class CommandCamera:
                     self._robot.update_image(self._command.name, picture, captured=now if captured is None else captured)
                     self.frames += 1
                 except ValueError as error:
-                    print(f"camera '{self._command.name}': {error}", file=sys.stderr)
+                    log.warning(f"camera '{self._command.name}': {error}")
                 captured = None
             if captured is None and splitter.unfinished:
                 captured = now

@@ -14,7 +14,6 @@ import contextlib
 import dis
 import functools
 import inspect
-import logging
 import threading
 import time
 import types
@@ -23,12 +22,11 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from . import _native, _wire
+from ._log import log
 from ._on_loop import Executor, Kept, NotCalled, OnLoop, Stopping
 
 if TYPE_CHECKING:
     from .server import PolicyServer
-
-log = logging.getLogger("chiral")
 
 # Hooks that stop the robot: they are waited for, however long they take, and begin whatever becomes of the loop.
 _STOPPING_HOOKS = {"on_disconnect", "on_action_timeout"}
@@ -177,7 +175,7 @@ class Hooks:
             else:
                 with contextlib.suppress(NotCalled):
                     return self._wait_for(waiting)
-        log.warning("%s() runs on an event loop of its own: that of serve() does not run", name)
+        log.warning(f"{name}() runs on an event loop of its own: that of serve() does not run, or something blocks in it")
         loop = asyncio.new_event_loop()
         try:
             Executor.give(loop)
@@ -252,8 +250,8 @@ class Hooks:
             return self._drive(name, getattr(server, name), arguments, call)
         except NotCalled:
             raise
-        except BaseException:  # also of sys.exit(): this thread is the server's
-            log.exception("%s() of %s failed", name, type(server).__name__)
+        except BaseException as error:  # also of sys.exit(): this thread is the server's
+            log.exception(f"{name}() of {type(server).__name__} failed", error)
             raise
 
     def _overridden(self, name: str) -> bool:
@@ -326,8 +324,8 @@ class Hooks:
         async def handle() -> None:
             try:
                 await server._handle(connection)  # type: ignore[union-attr]
-            except Exception:
-                log.exception("_handle() of %s failed", type(server).__name__)
+            except Exception as error:
+                log.exception(f"_handle() of {type(server).__name__} failed", error)
                 raise
             finally:
                 connection.entered.set()
@@ -356,6 +354,6 @@ class Hooks:
             connection._close()
             handling.result()  # what comes after super()._handle() comes before the next client
         except Exception as error:  # its own has been logged
-            log.debug("_handle() ended early: %s", error)
+            log.debug(f"_handle() ended early: {error}")
         finally:
             self._handling = None

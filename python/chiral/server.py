@@ -21,6 +21,7 @@ from . import _native, _wire
 from ._buffers import Camera, CameraLock, ImageTimestamps, Matrices, Pixels, Proprio, ProprioLock, Proprios, Slot
 from ._hooks import Connection, Hooks
 from ._log import Log, line_taker
+from ._log import log as _log
 from ._observe import lent
 from ._on_loop import Executor
 from ._sources import camera_tuple, proprio_tuple, slot_tuple
@@ -88,6 +89,7 @@ class PolicyServer(abc.ABC):
         self._proprio_configs = list(self.proprio_configs())
         self._slot_configs = list(self.slot_configs())
 
+        _log.begin()
         self._chiral_hooks = Hooks(self)
         self._chiral_native = native = _native.Server(
             [camera_tuple(config) for config in self._configs],

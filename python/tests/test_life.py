@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -336,6 +337,48 @@ def test_what_stops_the_robot_may_use_a_thread_though_the_interpreter_ends(begun
     assert child.returncode == 0 and out == "stopped\n", out + err
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_hook_that_raises_stops_the_robot_though_nobody_reads_what_the_program_says(configured: bool) -> None:
+    """Nobody reads its stderr, which is full: by Python's own means to write there, and by those of a program that configures them."""
+    child = process(f"""
+        import logging
+        if {configured}:
+            logging.basicConfig()
+        os.set_blocking(2, False)
+        try:
+            while True:
+                os.write(2, b"x" * 4096)
+        except BlockingIOError:
+            os.set_blocking(2, True)
+        class Arm(Robot):
+            def apply_action(self, action):
+                raise ValueError("the gripper is gone")
+            def on_disconnect(self, reason):
+                os.write(1, b"stopped\\n")
+        with Arm() as server, client(server) as env:
+            env.apply_action([1])
+            try:
+                while True:
+                    env.get_obs()
+            except chiral.ConnectionError as error:
+                os.write(1, f"{{error}}\\n".encode())
+        os.write(1, b"ended\\n")
+    """)
+    in_vain = threading.Timer(DEADLINE, child.kill)
+    in_vain.start()
+    try:
+        assert child.stdout is not None and child.stderr is not None
+        told = [child.stdout.readline() for _ in range(3)]
+        assert "stopped\n" in told and any("the gripper is gone" in line for line in told) and told[2] == "ended\n", told
+        if configured:  # it is for the program to say what becomes of its handlers at the end
+            child.stderr.read()
+        assert child.wait(DEADLINE) == 0
+    finally:
+        in_vain.cancel()
+        child.kill()
+        child.communicate()
+
+
 @pytest.mark.parametrize(
     "waiting",
     [
@@ -561,6 +604,31 @@ def test_a_forked_process_is_told_what_it_cannot_use() -> None:
         print("parent goes on")
     """)
     assert out == "parent goes on\n"
+
+
+def test_a_forked_process_logs_by_itself() -> None:
+    out = run("""
+        import logging
+        from chiral._log import log
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        held = threading.Event()
+        class Handler(logging.Handler):
+            def emit(self, record):
+                held.set()
+                time.sleep(3600)
+        blocking = Handler()
+        logging.getLogger("chiral").addHandler(blocking)
+        log.warning("of the parent")
+        assert held.wait(60)
+        child = os.fork()
+        if child == 0:
+            logging.getLogger("chiral").removeHandler(blocking)
+            log.warning("of the child")
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        os._exit(0)
+    """)
+    assert out == "of the child\n"
 
 
 def test_a_subinterpreter_is_refused_clearly() -> None:

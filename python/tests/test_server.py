@@ -351,12 +351,13 @@ def test_what_stops_the_robot_does_not_wait_for_a_loop_in_which_something_blocks
 
     Arm.on_action_timeout = waits_first if waits else timeout  # type: ignore[assignment,method-assign]
     Arm.on_disconnect = disconnect  # type: ignore[method-assign]
-    with Arm(action_timeout=0.05) as server, client_of(server) as env:
+    with BlockingHandler() as handler, Arm(action_timeout=0.05) as server, client_of(server) as env:
         with the_loop_kept(server):
             env.apply_action([1])
             eventually(lambda: server.told == ["timeout"])
             env.close()
             eventually(lambda: server.told == ["timeout", "disconnect"])
+        assert handler.reached.wait(DEADLINE), "nor for the log, which is told"
     assert server.told == ["timeout", "disconnect"], "once, though the loop went on"
 
 
@@ -422,7 +423,7 @@ def test_an_exception_is_logged_with_its_traceback_and_told_in_one_line(hook: st
                 else:
                     getattr(env, hook)()
         assert isinstance(told.value, chiral.ConnectionError) and "and more lines" not in str(told.value)
-        assert "Traceback" in caplog.text and f"{hook}() of Robot failed" in caplog.text
+        eventually(lambda: "Traceback" in caplog.text and f"{hook}() of Robot failed" in caplog.text)
         setattr(Robot, hook, getattr(SmallRobot, hook))
         with client_of(server) as next_one:  # and the service goes on
             next_one.reset()
@@ -462,6 +463,89 @@ def test_an_exception_of_what_only_listens_is_logged_and_the_next_client_is_serv
             return True
 
         eventually(served)
+
+
+def test_a_log_tells_a_traceback_with_its_causes_and_lines(caplog: pytest.LogCaptureFixture) -> None:
+    class Robot(SmallRobot):
+        def get_obs(self) -> chiral.Observation:
+            try:
+                raise OSError("the bus is down")
+            except OSError as error:
+                raise ValueError("no picture") from error
+
+    with Robot() as server, caplog.at_level(logging.ERROR, "chiral"):
+        with contextlib.suppress(chiral.ConnectionError), client_of(server) as env:
+            env.get_obs()
+        eventually(lambda: "no picture" in caplog.text)
+    for part in ('raise OSError("the bus is down")\nOSError: the bus is down', "the direct cause of the following", __file__,
+                 'raise ValueError("no picture") from error\nValueError: no picture'):
+        assert part in caplog.text, part
+
+
+class BlockingHandler(logging.Handler):
+    """Blocks whoever calls it, and with the handler's lock whoever says something, until the end of the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.go_on, self.told = threading.Event(), threading.Event(), list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.reached.set()
+        assert self.go_on.wait(2 * DEADLINE)
+        self.told.append(record.getMessage())
+
+    def __enter__(self) -> BlockingHandler:
+        logging.getLogger("chiral").addHandler(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.go_on.set()
+        assert chiral._log.log.flush(DEADLINE)
+        logging.getLogger("chiral").removeHandler(self)
+
+
+@pytest.mark.parametrize("hook", ["apply_action", "reset", "on_connect", "_handle"])
+def test_a_hook_that_raises_stops_the_robot_whatever_becomes_of_the_log(hook: str) -> None:
+    stopped = threading.Event()
+
+    async def fails(self: Any, *arguments: Any) -> None:
+        raise ValueError("the gripper is gone")
+
+    class Robot(SmallRobot):
+        def on_disconnect(self, reason: str) -> None:
+            stopped.set()
+
+    setattr(Robot, hook, fails)
+    with BlockingHandler() as handler:
+        with Robot() as server:
+            with contextlib.suppress(ConnectionError), client_of(server) as env:
+                env.apply_action([1]) if hook == "apply_action" else env.reset()
+                assert stopped.wait(DEADLINE)
+                with pytest.raises(ConnectionError, match="the gripper is gone"):
+                    env.get_obs()
+            assert handler.reached.wait(DEADLINE)
+        server.wait()
+    assert any(f"{hook}() of Robot failed" in line for line in handler.told)
+
+
+def test_a_log_that_nobody_reads_is_bounded_and_tells_what_it_left_out() -> None:
+    log = chiral._log.log
+    with BlockingHandler() as handler:
+        log.warning("first")
+        assert handler.reached.wait(DEADLINE)
+        for _ in range(log.MOST + 5):
+            log.exception("long" * log.LONGEST, ValueError("words" * log.LONGEST))
+    assert len(handler.told) == log.MOST + 2 and max(map(len, handler.told)) <= log.LONGEST
+    assert [line for line in handler.told if "left out 5 records" in line]
+
+
+def test_a_server_ends_though_its_logger_blocks() -> None:
+    with BlockingHandler() as handler:
+        with SmallRobot(log=logging.getLogger("chiral"), log_level=logging.ERROR) as server, client_of(server):
+            assert handler.reached.wait(DEADLINE)
+        native = weakref.ref(server._chiral_native)
+        del server
+        eventually(lambda: gc.collect() is not None and native() is None)
 
 
 @pytest.mark.parametrize("raises", [True, False])
