@@ -77,6 +77,7 @@ def reconnect(robot: chiral.testing.SimulatedRobot, times: int, keep: int = 0) -
             env.apply_action(np.zeros(7, np.float32))
             if i % 2 == 0:
                 env.close()
+            robot.actions.clear()  # of all connections they would take memory of their own, which is resident though it is given back
             if keep:
                 kept.append((malloc(keep), [object() for _ in range(10)]))
             del env
