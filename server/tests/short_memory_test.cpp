@@ -44,6 +44,8 @@ std::atomic<std::uint64_t> failed{0};
 std::atomic<std::int64_t> held{0};  // bytes, by the whole program
 // Of malloc() itself, which the queues call: the one fails that brings this to 0.
 std::atomic<int> mallocs_until_one_fails{0};
+std::atomic<bool> no_malloc{false};            // on any thread
+std::atomic<std::uint64_t> mallocs_failed{0};  // since then
 
 bool memory_is_short() {
     const char* const name = memory_is_short_on.load(std::memory_order_relaxed);
@@ -74,6 +76,10 @@ void give_back(void* memory) noexcept {
 }  // namespace
 
 extern "C" void* __wrap_malloc(std::size_t size) {
+    if (no_malloc.load(std::memory_order_relaxed)) {
+        mallocs_failed.fetch_add(1, std::memory_order_relaxed);
+        return nullptr;
+    }
     if (mallocs_until_one_fails.load(std::memory_order_relaxed) > 0 && memory_is_short() &&
         mallocs_until_one_fails.fetch_sub(1, std::memory_order_relaxed) == 1)
         return nullptr;
@@ -293,8 +299,97 @@ TEST(ShortMemory, OfWhoeverFindsThatAClientLeftInOrderLosesWhatItLeftAndTellsThe
     fails_every = 0;
     memory_is_short_here = false;
     gate.open();
-    EXPECT_TRUE(stage.server.control.wait([](const auto& events) { return events.back().starts_with("disconnect"); }));
+    EXPECT_TRUE(stage.server.control.wait(
+        [](const auto& events) { return !events.empty() && events.back().starts_with("disconnect"); }));
     EXPECT_EQ(stage.applied(), 1u) << "what nobody could stop any more is not applied";
+}
+
+// ---- an end for which there is no place in the queue ----
+
+// As many as there is memory for from the start.
+void fill_the_queue(Talk& talk) {
+    no_malloc = true;
+    EXPECT_THROW(
+        {
+            for (int i = 0; i < 10'000; ++i) talk.say(one_action(2));
+        },
+        std::bad_alloc);
+}
+
+TEST(ShortMemory, ForTheEndOfAClientHasTheRobotToldOfItBeforeWhatIsQueued) {
+    Gate gate;
+    Stage stage([](ServerOptions& options) { options.max_queued_actions = 32; },
+                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    ASSERT_TRUE(gate.reached());
+    fill_the_queue(*talk);
+    attempt([&] { talk->end(robot::Cause::left); });  // after which what it had sent would count
+    no_malloc = false;
+    gate.open();
+    stage.robot().hooks.join();
+    EXPECT_EQ(stage.server.control.get(), (std::vector<std::string>{"connect", "action 1", "disconnect: no memory"}));
+}
+
+TEST(ShortMemory, ForTheEndOfAClientEndsTheOneBeforeInFewerWords) {
+    Gate gate;
+    Stage stage([](ServerOptions& options) { options.max_queued_actions = 32; },
+                [&](HookedServer& server) {
+                    server.on_action = [&](const Action&) {
+                        gate.pass();
+                        memory_is_short_here = true;
+                    };
+                });
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    ASSERT_TRUE(gate.reached());
+    const auto next = Talk::in_control(stage.robot(), true);
+    fill_the_queue(*next);
+    attempt([&] { next->end(robot::Cause::broken); });  // comes before that of the one before
+    no_malloc = false;
+    fails_every = 1;
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return stage.stats.hook_errors == 2; }))
+        << "neither hook of the test finds memory for its notes";
+    fails_every = 0;
+    stage.robot().hooks.join();
+    EXPECT_EQ(stage.stats.action_timeouts, 1u) << "on_disconnect() was called, and failed";
+    EXPECT_EQ(stage.applied(), 1u);
+}
+
+TEST(ShortMemory, ForTheEndOfAClientHasAnIdleRobotToldOfItAsSoonAsThereIsMemory) {
+    Stage stage;
+    const auto talk = Talk::in_control(stage.robot());
+    const auto told = [&](const std::string& event) {
+        return stage.server.control.wait([&](const auto& events) { return !events.empty() && events.back() == event; });
+    };
+    ASSERT_TRUE(told("connect"));
+    Gate gate;  // until then each keeps what it has of the queue
+    std::vector<std::jthread> others;
+    const OpensAtEnd opener(gate);
+    no_malloc = true;
+    for (bool refused = false; !refused;) {
+        Watched<std::optional<bool>> pushed;
+        others.emplace_back([&] {
+            bool has_pushed = true;
+            try {
+                stage.robot().hooks.push(robot::ActionJob(robot::ActionTimeout{}));
+            } catch (const std::bad_alloc&) {
+                has_pushed = false;
+            }
+            pushed.set(has_pushed);
+            gate.pass();
+        });
+        ASSERT_TRUE(pushed.wait([](const auto& known) { return known.has_value(); }));
+        refused = !*pushed.get();
+    }
+    std::thread([&] { attempt([&] { talk->end(robot::Cause::broken); }); }).join();
+    mallocs_failed = 0;
+    EXPECT_TRUE(eventually([] { return mallocs_failed > 2; })) << "it is not tried again";
+    no_malloc = false;
+    EXPECT_TRUE(told("disconnect: no memory"));
 }
 
 TEST(ShortMemory, OfWhoeverLetsAClientBeginTellsTheRobotOfItsEndIfOfItsComing) {
@@ -442,6 +537,7 @@ TEST(ShortMemory, OfWhoeverFindsAZenohClientGoneEndsWhatItMayDoToo) {
     inbox->put(net::ZenohSample({{}, {}, &piece, 1, 0}), {}, Clock::now(), Clock::now());
     session->read();
     ASSERT_TRUE(gate.reached()) << "from here on a ticket keeps the session";
+    ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return !events.empty(); })) << "never met, nor told of";
     const std::string reason = "a reason that is longer than what a string holds without memory";
     memory_is_short_here = true;
     fails_every = 1;
@@ -450,7 +546,8 @@ TEST(ShortMemory, OfWhoeverFindsAZenohClientGoneEndsWhatItMayDoToo) {
     fails_every = 0;
     memory_is_short_here = false;
     EXPECT_FALSE(stage.robot().control.holder());
-    ASSERT_TRUE(stage.server.control.wait([](const auto& events) { return events.back() == "disconnect: dropped"; }));
+    ASSERT_TRUE(stage.server.control.wait(
+        [](const auto& events) { return !events.empty() && events.back() == "disconnect: dropped"; }));
     gate.open();
     ASSERT_TRUE(eventually([&] {
         io.restart();

@@ -32,12 +32,12 @@ bool Control::begin(const std::shared_ptr<Lease>& lease, const std::string& peer
     return true;
 }
 
-void Control::end(const std::shared_ptr<Lease>& lease, Cause cause, const std::string& reason, TimePoint now) {
+void Control::end(const std::shared_ptr<Lease>& lease, Cause cause, const std::string& reason, TimePoint now) noexcept {
     const std::lock_guard lock(mutex_);
     if (current_ == lease) end_locked(lease, cause, reason, now);
 }
 
-void Control::end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::string& reason, TimePoint now) {
+void Control::end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::string& reason, TimePoint now) noexcept {
     const bool begun = holder_.has_value();
     current_.reset();
     holder_.reset();
@@ -52,11 +52,7 @@ void Control::end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::s
             lease->revoke(cause, reason);
         }
     }
-    try {
-        hooks_.push(ActionJob(Disconnected{lease, reason}));
-    } catch (const std::bad_alloc&) {  // whoever was told that it came is told that it has gone, if in fewer words
-        hooks_.push(ActionJob(Disconnected{lease, "no memory"}));
-    }
+    hooks_.departed(lease, reason);
 }
 
 void Control::stop() noexcept {

@@ -30,7 +30,7 @@ public:
     /// The client is there: on_connect(). False if it has lost control again meanwhile.
     bool begin(const std::shared_ptr<Lease>& lease, const std::string& peer);
     /// The client is no longer there: on_disconnect(), once. What it sent counts as kEndings says.
-    void end(const std::shared_ptr<Lease>& lease, Cause cause, const std::string& reason, TimePoint now);
+    void end(const std::shared_ptr<Lease>& lease, Cause cause, const std::string& reason, TimePoint now) noexcept;
     /// Nobody moves the robot any more, from now on.
     void stop() noexcept;
 
@@ -44,7 +44,7 @@ public:
     std::uint64_t begun() const;
 
 private:
-    void end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::string& reason, TimePoint now);
+    void end_locked(std::shared_ptr<Lease> lease, Cause cause, const std::string& reason, TimePoint now) noexcept;
 
     const ServerOptions& options_;
     Hooks& hooks_;

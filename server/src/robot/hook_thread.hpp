@@ -20,7 +20,7 @@
 
 namespace chiral::robot {
 
-/// Owner: has run(Job&), and done(Job&), which is called when the job no longer counts as pending. Neither may throw.
+/// Owner: has run(Job&), which is also called at the end of the thread, with no job, and done(Job&), which is called when the job no longer counts as pending. Neither may throw.
 template <class Job, class Owner>
 class HookThread {
 public:
@@ -76,8 +76,12 @@ void HookThread<Job, Owner>::work() {
     for (;;) {
         Job job;
         jobs_.wait_dequeue(job);
-        if (job.index() == 0) break;  // End
-        finish(job);
+        if (job.index() != 0) {
+            finish(job);
+            continue;
+        }
+        owner_.run(job);  // End: for what has found no place among the jobs
+        break;
     }
     do_the_rest();  // the queue keeps the order of one thread, and join() is called by another than push() was
 }

@@ -10,6 +10,7 @@
 #include <bit>
 #include <chrono>
 #include <exception>
+#include <new>
 #include <utility>
 
 namespace chiral::robot {
@@ -22,6 +23,17 @@ std::size_t prepared_actions(const ServerOptions& options) {
 
 // What is larger goes back to the system: seldom sent, it would be held for ever.
 constexpr std::size_t kMostKept = 16 * 1024;
+
+// Fits into a string without memory.
+constexpr const char* kNoMemory = "no memory";
+
+std::string in_words(std::string_view text) noexcept {
+    try {
+        return std::string(text);
+    } catch (const std::bad_alloc&) {
+        return kNoMemory;
+    }
+}
 
 std::string milliseconds(Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()) + " ms";
@@ -114,6 +126,17 @@ void Hooks::done(ActionJob&) noexcept {
     }
 }
 
+// ---- who has gone ----
+
+void Hooks::departed(const std::shared_ptr<Lease>& lease, const std::string& reason) noexcept {
+    try {
+        return push(ActionJob(Disconnected{lease, in_words(reason)}));
+    } catch (const std::bad_alloc&) {  // no place in the queue
+    }
+    departed_.add(lease);
+    watchdog_.wake();
+}
+
 // ---- calling ----
 
 // Calls a hook that moves the robot. False: it had to wait before it could begin, and has found that it should not.
@@ -133,7 +156,9 @@ bool Hooks::call_moving(const MovingCall& pending, const char* hook, std::string
 // ---- action thread ----
 
 void Hooks::run(ActionJob& job) noexcept {
-    call_action_timeout();  // ahead of whatever is queued
+    // Ahead of whatever is queued.
+    call_action_timeout();
+    departed_.take_each([this](Lease& lease) { leave(lease, kNoMemory); });
     std::visit([this](auto& alternative) { run(alternative); }, job);
 }
 
@@ -281,7 +306,7 @@ void Hooks::run(Step& job) noexcept {
     Reply& reply = *job.reply;
     const Admission admission = execute(job, "step", reply.error, [&] {
         reply.result = robot_.step(job.action);
-        make_plain(reply.result.obs, action_decoder_);
+        make_plain(reply.result.obs, decoders_.actions);
     });
     switch (admission) {
         case Admission::over: refuse(reply, "the client is no longer in control"); break;
@@ -290,7 +315,7 @@ void Hooks::run(Step& job) noexcept {
                 reply.result = StepResult{};
                 reply.result.obs = source_->make(0.0);
                 reply.result.info.emplace("chiral.action_rejected", reason_);
-                make_plain(reply.result.obs, action_decoder_);
+                make_plain(reply.result.obs, decoders_.actions);
             });
             break;
         case Admission::pass: break;
@@ -311,7 +336,7 @@ void Hooks::run(Reset& job) noexcept {
         auto [observation, info] = robot_.reset();
         reply.result.obs = std::move(observation);
         reply.result.info = std::move(info);
-        make_plain(reply.result.obs, action_decoder_);
+        make_plain(reply.result.obs, decoders_.actions);
     });
     if (!called) {
         refuse(reply, "the client is no longer in control");
@@ -336,7 +361,7 @@ void Hooks::run(Disconnected& job) noexcept { leave(*job.lease, job.reason); }
 
 // Through other transports the ends of its predecessors may be queued behind this, and so may what they had left to do.
 void Hooks::leave_before(const Lease& lease) noexcept {
-    if (const std::shared_ptr<Lease> before = lease.before.lock()) leave(*before, "another client has come");
+    if (const std::shared_ptr<Lease> before = lease.before.lock()) leave(*before, in_words("another client has come"));
 }
 
 void Hooks::leave(Lease& lease, const std::string& reason) noexcept {

@@ -12,6 +12,7 @@
 
 #include "imaging/transform.hpp"
 #include "imaging/want_pool.hpp"
+#include "robot/departed.hpp"
 #include "robot/hook_thread.hpp"
 #include "robot/jobs.hpp"
 #include "robot/recycler.hpp"
@@ -41,12 +42,16 @@ public:
 
     // ---- threads of conversations ----
 
+    /// Each throws std::bad_alloc, and has then pushed nothing.
     void push(ActionJob&& job) { actions_.push(std::move(job)); }
     void push(RequestJob&& job) { requests_.push(std::move(job)); }
     void push(ObserverJob&& job) { observers_.push(std::move(job)); }
     /// The same, and counts its bytes.
     template <class Queued>
     void push_action(Queued&& job);
+    /// The holder has gone: on_disconnect(), in its place among what is queued. Where there is no memory for a place it comes before,
+    /// and what this client has left is dropped: it is never lost. Once for each lease. Any thread.
+    void departed(const std::shared_ptr<Lease>& lease, const std::string& reason) noexcept;
 
     bool room_for_actions() const noexcept {
         return actions_.pending() < options_.max_queued_actions &&
@@ -135,11 +140,14 @@ private:
     std::atomic<bool> waiting_{false};  // somebody, for room
     std::mutex mutex_;
     std::vector<std::weak_ptr<Carrier>> who_waits_;  // guarded by mutex_; several only until who lost control hears of it
-    std::string reason_;                             // action thread: of the gate
-    std::weak_ptr<Lease> last_applied_;              // action thread: under which the last action was applied
+    Departed departed_;
+    std::string reason_;                 // action thread: of the gate
+    std::weak_ptr<Lease> last_applied_;  // action thread: under which the last action was applied
 
     imaging::WantPool wants_;
-    imaging::ImageDecoder action_decoder_, request_decoder_, observer_decoder_;  // of a thread each
+    struct {
+        imaging::ImageDecoder actions, requests, observers;
+    } decoders_;  // of a thread each
     Stage action_stage_, request_stage_;
     Turns turns_;
     // Last: their threads use what stands above.

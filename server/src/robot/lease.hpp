@@ -64,6 +64,7 @@ public:
     /// Set once, before anything is queued under it: the one that it follows. That may have come through another transport, whose
     /// jobs are queued in an order of their own.
     std::weak_ptr<Lease> before;
+    std::shared_ptr<Lease> next_departed;  // of Departed
 
     // Action thread.
     ActionGate gate;

@@ -50,7 +50,7 @@ void Hooks::run(Observe& job) noexcept {
     else
         job.reply->error = call(request_stage_, "get_obs", job.lease.get(), [&] {
             job.reply->result.obs = robot_.get_obs();
-            if (!job.reply->want) make_plain(job.reply->result.obs, request_decoder_);
+            if (!job.reply->want) make_plain(job.reply->result.obs, decoders_.requests);
         });
     observed(job.reply);
 }
@@ -101,7 +101,7 @@ void Hooks::run(ObserverLook& job) noexcept {
     reply.error.clear();
     try {
         reply.result.obs = job.seat->observe();
-        if (!reply.want) make_plain(reply.result.obs, observer_decoder_);
+        if (!reply.want) make_plain(reply.result.obs, decoders_.observers);
     } catch (const std::exception& error) {
         refuse(reply, error.what());
         say([&] { return "observation for an observer failed: " + reply.error; });

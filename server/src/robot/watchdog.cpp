@@ -15,6 +15,7 @@ namespace {
 
 constexpr TimePoint::rep kNotDue = std::numeric_limits<TimePoint::rep>::max();
 constexpr Duration kLook = std::chrono::milliseconds(500);  // at hooks that do not return
+constexpr Duration kAgain = std::chrono::milliseconds(10);  // where there was no memory
 
 TimePoint at(TimePoint::rep ticks) { return TimePoint(TimePoint::duration(ticks)); }
 
@@ -37,6 +38,12 @@ void Watchdog::join() noexcept {
     }
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
+}
+
+void Watchdog::wake() noexcept {
+    wake_asked_.store(true);
+    { const std::lock_guard lock(mutex_); }
+    changed_.notify_one();
 }
 
 // ---- action thread ----
@@ -73,8 +80,8 @@ void Watchdog::watch() {
         lock.unlock();
         const TimePoint next = look(Clock::now());
         lock.lock();
-        // What was armed since look() is not in `next`; who arms from now on needs the lock to say so.
-        if (!ended_ && due_.load() == seen_) changed_.wait_until(lock, next);
+        // What was armed or asked for since look() is not in `next`; who does so from now on needs the lock to say so.
+        if (!ended_ && due_.load() == seen_ && !wake_asked_.load()) changed_.wait_until(lock, next);
     }
 }
 
@@ -84,6 +91,8 @@ TimePoint Watchdog::look(TimePoint now) {
     TimePoint next = now + kLook;
     if (seen_ != kNotDue && at(seen_) > now) next = std::min(next, at(seen_));
     if (seen_ != kNotDue && at(seen_) <= now) fire();
+    if (wake_asked_.exchange(false)) wake_owed_ = true;
+    if (wake_owed_ && !woken()) next = std::min(next, now + kAgain);
     try {
         say_what_is_stuck(now);
     } catch (const std::exception&) {  // no memory for the words: it is said the next time
@@ -96,13 +105,17 @@ void Watchdog::fire() noexcept {
     if (!due_.compare_exchange_strong(due, kNotDue)) return;
     seen_ = kNotDue;
     fired_.store(due);
+    wake_owed_ = true;
+}
+
+// False: there was no memory to wake an idle thread with; a busy one looks by itself.
+bool Watchdog::woken() noexcept {
     try {
         wake_();
-    } catch (const std::exception&) {
-        // No memory to wake an idle thread with; a busy one looks by itself. Again, then.
-        Ticks none = kNotDue;
-        if (due_.compare_exchange_strong(none, due)) seen_ = due;
+        wake_owed_ = false;
+    } catch (const std::exception&) {  // it is owed still
     }
+    return !wake_owed_;
 }
 
 void Watchdog::say_what_is_stuck(TimePoint now) {

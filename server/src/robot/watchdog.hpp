@@ -43,7 +43,7 @@ private:
 
 class Watchdog {
 public:
-    /// `wake` has the action thread call take_due(); it must not block. `log` must not throw. `actions` and `requests` are
+    /// `wake` has the action thread call take_due(); it must not block, and is called again where it throws. `log` must not throw. `actions` and `requests` are
     /// where hooks run.
     Watchdog(const Stage& actions, const Stage& requests, std::function<void()> wake,
              std::function<void(const std::string&)> log);
@@ -63,6 +63,8 @@ public:
 
     // ---- any thread ----
 
+    /// Has the action thread woken, as soon as there is memory for that.
+    void wake() noexcept;
     /// The server is to stop: hooks that keep it from that are named in the log.
     void stopping() noexcept { stopping_.store(true, std::memory_order_relaxed); }
     /// Ends the thread.
@@ -79,16 +81,18 @@ private:
     void watch();
     TimePoint look(TimePoint now);
     void fire() noexcept;
+    bool woken() noexcept;
     void say_what_is_stuck(TimePoint now);
 
     const std::function<void()> wake_;
     const std::function<void(const std::string&)> log_;
     std::array<Report, 2> reports_;
-    Ticks seen_{0};  // of due_, by the last look()
-    Ticks armed_;    // action thread: for when the next action is due
+    Ticks seen_{0};          // of due_, by the last look()
+    bool wake_owed_{false};  // of its own thread
+    Ticks armed_;            // action thread: for when the next action is due
     std::atomic<Ticks> due_;
     std::atomic<Ticks> fired_;
-    std::atomic<bool> stopping_{false};
+    std::atomic<bool> stopping_{false}, wake_asked_{false};
     std::mutex mutex_;  // held for moments only: it orders the notification with the wait
     std::condition_variable changed_;
     bool ended_{false};
