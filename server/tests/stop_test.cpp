@@ -120,6 +120,57 @@ TEST(StopMeansStop, WhenStepThrows) {
     EXPECT_EQ(stage.called("step"), 1u);
 }
 
+// Two actions wait behind a reset(), or a step(), that returns what `make` makes; nobody tries to send that.
+void expect_that_it_fails(bool resets, const std::function<Observation(HookedServer&)>& make) {
+    SCOPED_TRACE(resets ? "reset" : "step");
+    Gate gate;
+    Stage stage([](ServerOptions& options) { options.gate.dimension = 1; },
+                [&](HookedServer& server) {
+                    server.on_reset = [&] {
+                        gate.pass();
+                        return std::pair(make(server), InfoMap());
+                    };
+                    server.on_step = [&](const Action&) {
+                        gate.pass();
+                        StepResult result;
+                        result.obs = make(server);
+                        return result;
+                    };
+                });
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(0, 2));  // which the gate objects to, and the answer says so
+    std::vector<std::uint8_t> request;
+    if (resets) wire::encode_request(RequestType::reset, request);
+    else wire::encode_legacy_action(one_action(0), request);
+    talk->say(request);
+    ASSERT_TRUE(gate.reached());
+    for (int i = 0; i < 2; ++i) talk->say(one_action(1));
+    gate.open();
+    settle(stage);
+    EXPECT_EQ(stage.called("apply_action"), 0u);
+    EXPECT_EQ(stage.stats.actions_dropped.load(), 2u);
+    EXPECT_EQ(stage.stats.hook_errors.load(), 1u);
+}
+
+TEST(StopMeansStop, WhenTheAnswerOfAResetOrAStepContradictsItself) {
+    for (const bool resets : {true, false})
+        expect_that_it_fails(resets, [](HookedServer& server) {
+            Observation obs = server.make_obs();
+            obs.cameras.at(0).image_shape = {1, 1, 1};
+            return obs;
+        });
+}
+
+TEST(StopMeansStop, WhenTheAnswerOfAResetOrAStepHasNoRoomForWhatTheServerAdds) {
+    for (const bool resets : {true, false})
+        expect_that_it_fails(resets, [](HookedServer& server) {
+            Observation obs = server.make_obs();
+            for (std::size_t i = 0; i < wire::Limits().max_map_entries; ++i) obs.extra.emplace(std::to_string(i), true);
+            return obs;
+        });
+}
+
 TEST(StopMeansStop, WhenGetObsThrows) {
     Gate observing, acting;
     Stage stage([](ServerOptions&) {},

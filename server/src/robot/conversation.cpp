@@ -221,7 +221,7 @@ bool Conversation::may_answer() {
 void Conversation::send(Reply& reply) {
     if (!reply.error.empty()) return carrier_.close(Cause::hook_failed, reply.error);
     if (reply.type == wire::RequestType::metadata) robot_.remember_metadata(reply.metadata, !observes_);
-    else if (lease_) lease_->report.write_to(reply.result.obs.extra);
+    else if (lease_ && reply.type == wire::RequestType::obs_request) lease_->report.write_to(reply.result.obs.extra);
     if (reply.want && reply.want->want.budget) budget_.control.write_to(reply.result.obs.extra);
     sending_ = true;
     carrier_.send(reply);

@@ -301,12 +301,20 @@ void Hooks::run(ApplyAction& job) noexcept {
     forget(job);
 }
 
+// Of what moved the robot. What cannot be sent has failed here, ahead of the actions behind it: the network thread would say so only
+// when they have run.
+void Hooks::make_sendable(Reply& reply, Lease& lease) {
+    make_plain(reply.result.obs, decoders_.actions);
+    lease.report.write_to(reply.result.obs.extra);
+    action_encoder_.encode(reply);
+}
+
 void Hooks::run(Step& job) noexcept {
     const Turns::Turn turn = turn_for(job);
     Reply& reply = *job.reply;
     const Admission admission = execute(job, "step", reply.error, [&] {
         reply.result = robot_.step(job.action);
-        make_plain(reply.result.obs, decoders_.actions);
+        make_sendable(reply, *job.lease);
     });
     switch (admission) {
         case Admission::over: refuse(reply, "the client is no longer in control"); break;
@@ -315,7 +323,7 @@ void Hooks::run(Step& job) noexcept {
                 reply.result = StepResult{};
                 reply.result.obs = source_->make(0.0);
                 reply.result.info.emplace("chiral.action_rejected", reason_);
-                make_plain(reply.result.obs, decoders_.actions);
+                make_sendable(reply, *job.lease);
             });
             break;
         case Admission::pass: break;
@@ -336,7 +344,7 @@ void Hooks::run(Reset& job) noexcept {
         auto [observation, info] = robot_.reset();
         reply.result.obs = std::move(observation);
         reply.result.info = std::move(info);
-        make_plain(reply.result.obs, decoders_.actions);
+        make_sendable(reply, *job.lease);
     });
     if (!called) {
         refuse(reply, "the client is no longer in control");

@@ -12,6 +12,7 @@
 
 #include "imaging/transform.hpp"
 #include "imaging/want_pool.hpp"
+#include "robot/answer_encoder.hpp"
 #include "robot/departed.hpp"
 #include "robot/hook_thread.hpp"
 #include "robot/jobs.hpp"
@@ -102,6 +103,7 @@ private:
     void run(Fulfilled& job) noexcept { job.reply.ready(); }
     void observed(ReplyTicket& ticket) noexcept;
     void make_plain(Observation& observation, imaging::ImageDecoder& decoder);
+    void make_sendable(Reply& reply, Lease& lease);
     void run(End&) noexcept {}
 
     Turns::Turn turn_for(const QueuedAction& job);
@@ -147,7 +149,8 @@ private:
     imaging::WantPool wants_;
     struct {
         imaging::ImageDecoder actions, requests, observers;
-    } decoders_;  // of a thread each
+    } decoders_;                    // of a thread each
+    AnswerEncoder action_encoder_;  // action thread: it tries what the network thread sends
     Stage action_stage_, request_stage_;
     Turns turns_;
     // Last: their threads use what stands above.
