@@ -167,6 +167,26 @@ TEST(ShortMemory, OfTheNetworkThreadLosesConnectionsAndNeverTheServer) {
     EXPECT_EQ(told("connect"), told("disconnect")) << "whoever came has gone";
 }
 
+TEST(ShortMemory, InWhichFiguresAreLostEndsTheConnectionThatWaitsForThem) {
+    Served<HookedServer> served(one_small_camera(), {},
+                                [](ServerOptions& options) { options.handshake_timeout = std::chrono::milliseconds(200); });
+    memory_is_short_on = "chiral-observer";
+    fails_every = 1;
+    EXPECT_TRUE(eventually([&] {
+        attempt([&] { get(served->port(), "/metrics"); });  // does not wait for ever
+        return served.log.count("no figures in time") > 0;
+    }));
+    fails_every = 0;
+    memory_is_short_on = nullptr;
+    EXPECT_TRUE(eventually([&] {
+        try {
+            return get(served->port(), "/metrics").status == 200;
+        } catch (const std::exception&) {
+            return false;  // one that was too slow for so short a time
+        }
+    }));
+}
+
 TEST(ShortMemory, OfWhoeverStopsTheServerStopsItAllTheSame) {
     Served<HookedServer> served(
         one_small_camera(), {}, [](ServerOptions&) {},

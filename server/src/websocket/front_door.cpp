@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/sslerr.h>
 
+#include <chrono>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -54,7 +55,11 @@ bool begins_tls(const beast::flat_buffer& input) {
 }  // namespace
 
 FrontDoor::FrontDoor(net::Link::Socket socket, Service& core, Tls* tls)
-    : core_(core), tls_(tls), link_(std::move(socket), tls != nullptr ? &tls->context : nullptr), peer_(link_.peer()) {
+    : core_(core),
+      tls_(tls),
+      link_(std::move(socket), tls != nullptr ? &tls->context : nullptr),
+      peer_(link_.peer()),
+      answer_by_(core_.io.get_executor()) {
     error_code ignored;  // a peer that has gone again already; the next read says so
     link_.socket().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
 }
@@ -210,6 +215,13 @@ void FrontDoor::get(const AccessRequest& request) {
     if (core_.robot.hooks.many_looks_wait())
         return refuse(Status::service_unavailable, "too many ask for figures",
                       "Too many ask for the figures: try again later.\n");
+    // Nothing is read or written until the answer comes, and so no deadline of the link's applies: without one of its own an answer
+    // that is lost for want of memory would leave the connection open for ever.
+    answer_by_.expires_after(
+        std::chrono::duration_cast<std::chrono::steady_clock::duration>(core_.options.handshake_timeout));
+    answer_by_.async_wait([self = shared_from_this()](error_code error) {
+        if (!error && !self->answer_) self->finish("no figures in time");
+    });
     // The sources are looked at on the observers' thread: that may take as long as a look at every pixel.
     robot::ReportSources job;
     job.deliver = [self = shared_from_this()](const std::vector<robot::SourceReport>& sources) {
@@ -230,6 +242,7 @@ void FrontDoor::refuse(Status status, const std::string& why, const std::string&
 }
 
 void FrontDoor::answer(Status status, std::string_view content_type, std::string text) {
+    answer_by_.cancel();
     answer_.emplace(status, 11);
     answer_->set(Field::server, "chiral");
     answer_->set(Field::content_type, {content_type.data(), content_type.size()});
@@ -268,6 +281,7 @@ void FrontDoor::answer_plain_http() {
 void FrontDoor::finish(const std::string& why) {
     if (finished_) return;
     finished_ = true;
+    answer_by_.cancel();
     if (const auto handshake = handshake_.lock()) handshake->cancel();
     error_code ignored;  // closing a socket that is broken already is not an event
     link_.socket().close(ignored);

@@ -60,6 +60,7 @@ private:
     boost::beast::flat_buffer input_;
     std::optional<boost::beast::http::request_parser<boost::beast::http::empty_body>> request_;
     std::optional<boost::beast::http::response<boost::beast::http::string_body>> answer_;
+    net::Link::Timer answer_by_;             // while another thread makes the answer
     std::weak_ptr<TlsHandshake> handshake_;  // while it lasts; it holds us
     bool finished_{false};
 };
