@@ -51,6 +51,14 @@ def cannot_suspend(function: Any) -> bool:
     return known
 
 
+def _in_a_line(error: Exception) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # of its own __str__()
+        text = type(error).__name__
+    return text.partition("\n")[0].encode(errors="replace").decode()
+
+
 class Connection:
     """The client in control, as PolicyServer._handle(ws) gets it: remote_address, and wait_closed()."""
 
@@ -272,7 +280,6 @@ class Hooks:
     # These two move the robot. Each tells whether its hook was called: not if the call no longer counted.
 
     def reset(self, call: _native.PendingCall) -> tuple[tuple[Any, ...], bytes] | None:
-        self._require_handling()
         try:
             result = self._call("reset", call=call)
         except NotCalled:
@@ -282,7 +289,6 @@ class Hooks:
         return _wire.observation_values(result[0]), _wire.pack_map(result[1], "info")
 
     def apply_action(self, action: Any, call: _native.PendingCall) -> bool:
-        self._require_handling()
         try:
             self._call("apply_action", action, call=call)
         except NotCalled:
@@ -294,10 +300,11 @@ class Hooks:
 
     # These come in their place among the actions. They wait for no other hook: a get_obs() that blocks is no reason not to stop.
 
-    def on_connect(self, peer: str) -> None:
+    def on_connect(self, peer: str, end: Callable[[str], None]) -> None:
+        """`end` ends the client's control, on any thread and whenever it is called, and tells it why."""
         self.has_client = True
         if self._overridden("_handle") and self._loop is not None:
-            self._begin_handling(peer, self._loop)
+            self._begin_handling(peer, self._loop, end)
         if self._overridden("on_connect"):
             self._call("on_connect", peer)
 
@@ -317,18 +324,26 @@ class Hooks:
 
     # ---- _handle(): a coroutine that lasts as long as the connection ----
 
-    def _begin_handling(self, peer: str, loop: asyncio.AbstractEventLoop) -> None:
+    def _begin_handling(self, peer: str, loop: asyncio.AbstractEventLoop, end: Callable[[str], None]) -> None:
         server = self._server()
         connection = Connection(peer, loop, self._resting)
+
+        def ended(why: str) -> None:
+            try:
+                if connection.reached:  # else on_connect() says so
+                    end(why)
+            finally:
+                connection.entered.set()
 
         async def handle() -> None:
             try:
                 await server._handle(connection)  # type: ignore[union-attr]
             except Exception as error:
+                ended(f"_handle() failed: {_in_a_line(error)}")
                 log.exception(f"_handle() of {type(server).__name__} failed", error)
                 raise
             finally:
-                connection.entered.set()
+                ended("_handle() has ended, and with it the connection")  # unless that was said
 
         handling = Kept(loop, handle)
         self._handling = (connection, handling)
@@ -340,11 +355,6 @@ class Hooks:
         if not connection.reached:
             handling.result()  # raises what it has raised
             raise RuntimeError("_handle() returned without `await super()._handle(ws)`, and with it ends the connection")
-
-    def _require_handling(self) -> None:
-        handling = self._handling
-        if handling is not None and handling[1].done:
-            raise RuntimeError("_handle() has ended, and with it the connection")
 
     def _end_handling(self) -> None:
         if self._handling is None:

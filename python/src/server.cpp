@@ -7,6 +7,7 @@
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
@@ -142,7 +143,11 @@ void HeldServer::apply_action(const Action& action) {
 }
 
 void HeldServer::on_connect(const std::string& peer) {
-    with_gil([&] { call_python(hooks_of(hooks_), "on_connect", {nb::cast(peer)}); });
+    with_gil([&] {
+        const nb::object end =
+            nb::cpp_function([end = PendingCall::of_this_thread()->ender()](std::string_view reason) { end(reason); });
+        call_python(hooks_of(hooks_), "on_connect", {nb::cast(peer), end});
+    });
 }
 
 void HeldServer::on_disconnect(const std::string& reason) {

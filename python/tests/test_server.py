@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import re
 import sys
 import threading
 import time
@@ -548,6 +549,11 @@ def test_a_server_ends_though_its_logger_blocks() -> None:
         eventually(lambda: gc.collect() is not None and native() is None)
 
 
+class SaysNothing(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
 @pytest.mark.parametrize("raises", [True, False])
 def test_a_client_whose_handle_ends_before_its_base_does_not_get_control(raises: bool) -> None:
     class Robot(SmallRobot):
@@ -563,17 +569,37 @@ def test_a_client_whose_handle_ends_before_its_base_does_not_get_control(raises:
         assert server.resets == 0
 
 
-def test_a_client_whose_handle_has_ended_moves_the_robot_no_more() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, "_handle() has ended, and with it the connection"),
+        (ValueError("the arm is gone\nand more lines"), "_handle() failed: ValueError: the arm is gone"),
+        (OSError("no /dev/\udcff"), "_handle() failed: OSError: no /dev/?"),
+        (SaysNothing(), "_handle() failed: SaysNothing"),
+    ],
+)
+def test_a_handle_that_ends_ends_its_connection_at_once(error: Exception | None, told: str) -> None:
     class Robot(SmallRobot):
+        connected = threading.Event()
+        told: list[str] = []
+
         async def _handle(self, ws: Any) -> None:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(super()._handle(ws), 0.01)
+            base = asyncio.ensure_future(super()._handle(ws))
+            await asyncio.to_thread(self.connected.wait, DEADLINE)
+            base.cancel()
+            if error is not None:
+                raise error
+
+        def on_disconnect(self, reason: str) -> None:
+            self.told.append(reason)
 
     with Robot() as server, client_of(server) as env:
-        deadline = time.monotonic() + DEADLINE
-        with pytest.raises(ConnectionError, match="_handle"):
-            while time.monotonic() < deadline:
-                env.reset()
+        server.connected.set()
+        eventually(lambda: server.told)  # though the client says nothing
+        assert server.told == [told]
+        with pytest.raises(ConnectionError, match=re.escape(f"code 1011: {told}")):
+            env.reset()
+        assert server.resets == 0
 
 
 def test_hooks_do_not_run_beside_a_handle_that_has_not_reached_its_base() -> None:

@@ -84,6 +84,35 @@ TEST(AnActionThatWaitsForItsTurn, KeepsNeitherTheTimeoutNorTheDepartureWaiting) 
     EXPECT_EQ(held.stage.applied(), 1U);
 }
 
+// As a hook does that begins what control stands and falls with.
+TEST(AHookThatKeepsTheEndOfControl, EndsItsClientsWheneverThatIsCalledAndNobodyElses) {
+    std::function<void(std::string_view)> end;
+    Gate gate;
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) {
+                    server.on_control = [&](const std::string& event) {
+                        if (event == "connect" && !end) end = PendingCall::of_this_thread()->ender();
+                    };
+                    server.on_action = [&](const Action&) { gate.pass(); };
+                });
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot());
+    for (const float value : {1.0F, 2.0F}) talk->say(one_action(value));
+    ASSERT_TRUE(gate.reached());
+    end("the arm is gone");
+    gate.open();
+    talk->hear();
+    ASSERT_EQ(talk->closed.size(), 1U);
+    EXPECT_EQ(talk->closed[0], std::pair(Cause::hook_failed, std::string("the arm is gone")));
+    const auto next = Talk::in_control(stage.robot());
+    end("again");
+    next->say(one_action(3));
+    stage.robot().hooks.join();
+    EXPECT_EQ(stage.server.control.get(),
+              (std::vector<std::string>{"connect", "action 1", "disconnect: the arm is gone", "connect", "action 3"}));
+    EXPECT_EQ(stage.stats.actions_dropped.load(), 1U);
+}
+
 // As a hook does that waits for an interpreter.
 TEST(AHookThatWaitsBeforeItBegins, IsAsIfItHadNotBeenCalledOnceTheClientHasLostControl) {
     Gate gate;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For a hook that has to wait before it can begin: for the lock of an interpreter, or for another thread.
+// For a hook that has to wait before it can begin, for the lock of an interpreter or for another thread; and for one that begins
+// something that the client's control stands and falls with.
 //
 //     void apply_action(const chiral::Action& action) override {
 //         const std::lock_guard lock(interpreter);  // which may take any time
@@ -11,10 +12,12 @@
 #include <chiral/api.hpp>
 
 #include <exception>
+#include <functional>
+#include <string_view>
 
 namespace chiral {
 
-/// The call of apply_action(), step() or reset() that a thread is in.
+/// The call of on_connect(), apply_action(), step() or reset() that a thread is in.
 class CHIRAL_API PendingCall {
 public:
     PendingCall(const PendingCall&) = delete;
@@ -25,6 +28,10 @@ public:
     /// Whether it would still be made: not if the client has lost control meanwhile, or if the action has waited for longer than
     /// ServerOptions::max_action_delay. Any thread, while the call lasts.
     virtual bool counts() const noexcept = 0;
+    /// Of the client that this is called for: ends its control, as an exception that leaves a hook does. From then on no action of its
+    /// reaches a hook, and its connection closes with the reason. Any thread, at any time, also when this call is long over; does
+    /// nothing once that control has ended. Waits for nothing.
+    virtual std::function<void(std::string_view reason)> ender() const = 0;
 
 protected:
     PendingCall() noexcept;

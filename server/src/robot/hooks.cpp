@@ -41,19 +41,24 @@ std::string milliseconds(Duration duration) {
 
 }  // namespace
 
-/// What a hook that moves the robot may ask while it waits to begin.
+/// What a hook that moves the robot may ask while it waits to begin, and what it may keep.
 class Hooks::MovingCall final : public PendingCall {
 public:
-    MovingCall(Lease& lease, TimePoint arrived, Duration longest_wait) noexcept
+    MovingCall(const std::shared_ptr<Lease>& lease, TimePoint arrived, Duration longest_wait) noexcept
         : lease_(lease), arrived_(arrived), longest_wait_(longest_wait) {}
     bool counts() const noexcept override {
         const TimePoint now = Clock::now();
-        return lease_.holds(now) && now - arrived_ <= longest_wait_;
+        return lease_->holds(now) && now - arrived_ <= longest_wait_;
     }
-    Lease& lease() const noexcept { return lease_; }
+    std::function<void(std::string_view)> ender() const override {
+        return [of = std::weak_ptr<Lease>(lease_)](std::string_view reason) {
+            if (const auto lease = of.lock()) lease->revoke(Cause::hook_failed, reason);
+        };
+    }
+    Lease& lease() const noexcept { return *lease_; }
 
 private:
-    Lease& lease_;
+    const std::shared_ptr<Lease>& lease_;  // the job's
     const TimePoint arrived_;
     const Duration longest_wait_;
 };
@@ -274,7 +279,7 @@ template <class Call>
 Hooks::Admission Hooks::execute(QueuedAction& job, const char* hook, std::string& problem, Call&& call) noexcept {
     const Admission admission = judged(job, [&] { return judge(job, reason_); });
     if (admission != Admission::pass) return admission;
-    if (call_moving(MovingCall(*job.lease, job.arrived, longest_wait()), hook, problem, call)) {
+    if (call_moving(MovingCall(job.lease, job.arrived, longest_wait()), hook, problem, call)) {
         applied(job);
         return Admission::pass;
     }
@@ -340,7 +345,7 @@ void Hooks::run(Reset& job) noexcept {
         return job.reply.ready();
     }
     const TimePoint due = watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
-    const bool called = call_moving(MovingCall(*job.lease, Clock::now(), Duration::max()), "reset", reply.error, [&] {
+    const bool called = call_moving(MovingCall(job.lease, Clock::now(), Duration::max()), "reset", reply.error, [&] {
         auto [observation, info] = robot_.reset();
         reply.result.obs = std::move(observation);
         reply.result.info = std::move(info);
@@ -362,6 +367,7 @@ void Hooks::run(Connected& job) noexcept {
     leave_before(*job.lease);
     if (job.lease->left || !job.lease->worth_meeting(Clock::now())) return;
     job.lease->met = true;
+    const MovingCall pending(job.lease, Clock::now(), Duration::max());
     call(action_stage_, "on_connect", job.lease.get(), [&] { robot_.on_connect(job.peer); });
 }
 
