@@ -101,6 +101,7 @@ class Hooks:
         self._resting: set[asyncio.Task[Any] | None] = set()  # that only wait: serve(), and _handle() in its base
         self._running: set[OnLoop] = set()
         self._handling: tuple[Connection, Kept] | None = None
+        self._handling_begins = False  # it may run already, and is not yet there to be asked whether it rests
         self._stops_since: float | None = None
         self.has_client = False  # from the beginning of on_connect() to the end of on_disconnect()
 
@@ -242,7 +243,7 @@ class Hooks:
             log.debug("the event loop was closed while a hook ran")
 
     def _may_drive(self, function: Any, loop: asyncio.AbstractEventLoop) -> bool:
-        if not cannot_suspend(function) or self._running or loop.get_debug():
+        if not cannot_suspend(function) or self._running or self._handling_begins or loop.get_debug():
             return False
         handling = self._handling
         rests = handling is None or handling[1].rests(self._resting)
@@ -345,8 +346,12 @@ class Hooks:
             finally:
                 ended("_handle() has ended, and with it the connection")  # unless that was said
 
-        handling = Kept(loop, handle)
-        self._handling = (connection, handling)
+        self._handling_begins = True
+        try:
+            handling = Kept(loop, handle)
+            self._handling = (connection, handling)
+        finally:
+            self._handling_begins = False
         while not connection.entered.wait(0.1):  # what comes before super()._handle() comes before the first action
             if self._loop is None:
                 handling.let_go()
