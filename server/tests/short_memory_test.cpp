@@ -601,6 +601,22 @@ TEST(ShortMemory, OfZenohsThreadLetsADocumentedClientThatHearsNoMoreLoseControl)
     memory_is_short_on = nullptr;
 }
 
+TEST(ShortMemory, OfWhoeverIsToldOfAnotherRobotByZenohLeavesNoneUnseen) {
+    for (const char* const thread : {"zenoh-network", "chiral-net"}) {
+        SCOPED_TRACE(thread);
+        Served<HookedServer> served(one_small_camera(), {}, by_zenoh);
+        const net::ZenohSession other("multicast: {enabled: false}", "");
+        memory_is_short_on = thread;
+        fails_every = 1;
+        const std::uint64_t failed_before = failed.load();
+        const net::ZenohDeclaration token = other.token(net::ZenohKeys{"chiral"}.robot_token(other.id()));
+        EXPECT_TRUE(eventually([&] { return failed > failed_before; }));
+        fails_every = 0;
+        memory_is_short_on = nullptr;
+        EXPECT_TRUE(served.log.wait_for("WARNING: robot " + other.id() + " is under the same Zenoh prefix"));
+    }
+}
+
 TEST(LargeActions, LeaveNothingOfTheirMemoryBehind) {
     Served<HookedServer> served;
     RawClient client = served.connect();

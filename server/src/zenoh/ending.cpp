@@ -32,6 +32,7 @@ Service::~Service() {
     io.restart();
     io.poll();
     publications_.reset();
+    token_watches_.clear();
     declarations_.clear();
     to_documented_.reset();
     senders_.clear();

@@ -155,13 +155,19 @@ void Service::look_at_tokens() {
         clients = door_->client_tokens.take();
         robots = door_->robot_tokens.take();
     }
-    for (const auto& [name, change] : robots) {
-        if (change.went) robot_token(name, true);
-        if (change.here) robot_token(name, false);
-    }
-    for (const auto& [name, change] : clients) {
-        if (change.went) client_token(name, true);
-        if (change.here) client_token(name, false);
+    try {
+        for (const auto& [name, change] : robots) {
+            if (change.went) robot_token(name, true);
+            if (change.here) robot_token(name, false);
+        }
+        for (const auto& [name, change] : clients) {
+            if (change.went) client_token(name, true);
+            if (change.here) client_token(name, false);
+        }
+    } catch (const std::exception&) {  // no memory, and nobody else tells of the rest
+        const std::lock_guard lock(door_->mutex);
+        door_->missed = true;
+        throw;
     }
 }
 
@@ -207,7 +213,10 @@ void Service::beat() noexcept {
         door_->arrivals.turn(Clock::now(), uncounted);
         missed = std::exchange(door_->missed, false);
     }
-    if (missed) abort_sessions();
+    if (missed) {
+        abort_sessions();
+        look_again();
+    }
     try {
         beat_.expires_after(beat_of(options));
         beat_.async_wait(net::PooledHandler(beat_memory_, [this](boost::system::error_code) { beat(); }));
@@ -216,18 +225,38 @@ void Service::beat() noexcept {
     }
 }
 
+// Who watches anew is told of all that are there. A robot whose going was missed stays known: then those that cannot choose are not
+// heard, and told so, which is better than two robots that both move.
+void Service::look_again() noexcept {
+    try {
+        watch_tokens();
+        log("no memory for who came and went by Zenoh: all its clients were dropped, and whoever is there is looked for "
+            "again");
+    } catch (const std::exception&) {  // nor for that: with the next beat
+        const std::lock_guard lock(door_->mutex);
+        door_->missed = true;
+    }
+}
+
+void Service::watch_tokens() {
+    const auto told = [door = door_](TokenChanges Door::*tokens) {
+        return [door, tokens](const net::ZenohSample& sample) { on_token(door, tokens, sample); };
+    };
+    std::vector<net::ZenohDeclaration> watches;
+    watches.push_back(session_->watch_tokens(keys_.robot_token(net::kEveryone), told(&Door::robot_tokens)));
+    watches.push_back(
+        session_->watch_tokens(keys_.client_token(session_->id(), net::kEveryone), told(&Door::client_tokens)));
+    token_watches_ = std::move(watches);
+}
+
 void Service::start() {
     work_.emplace(io.get_executor());
     beat();
     const std::string& me = session_->id();
-    const auto told = [door = door_](TokenChanges Door::*tokens) {
-        return [door, tokens](const net::ZenohSample& sample) { on_token(door, tokens, sample); };
-    };
     publications_.emplace(robot, *session_, keys_);
     to_documented_.emplace(session_->publish(keys_.from_robot()));
-    declarations_.push_back(session_->watch_tokens(keys_.robot_token(net::kEveryone), told(&Door::robot_tokens)));
+    watch_tokens();
     declarations_.push_back(session_->token(keys_.robot_token(me)));
-    declarations_.push_back(session_->watch_tokens(keys_.client_token(me, net::kEveryone), told(&Door::client_tokens)));
     declarations_.push_back(session_->subscribe(
         keys_.to_robot(me, net::kEveryone), [door = door_](const net::ZenohSample& sample) { on_message(door, sample); }));
     // First of all: who cannot choose is not to be heard for the moment that it takes to see another robot.

@@ -34,6 +34,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace chiral::zenoh {
 
@@ -115,7 +116,9 @@ private:
     static void hand_over(const std::shared_ptr<Door>& door, net::HandlerMemory& memory, Function&& function) noexcept;
     static void on_message(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
     static void on_token(const std::shared_ptr<Door>& door, TokenChanges Door::*tokens, const net::ZenohSample& sample);
+    void watch_tokens();
     void look_at_tokens();
+    void look_again() noexcept;
     static void on_unheard(const std::shared_ptr<Door>& door) noexcept;
     static void on_hello(const std::shared_ptr<Door>& door, const net::ZenohSample& sample);
     static void put(const std::shared_ptr<Door>& door, std::string_view client, const net::ZenohSample& sample,
@@ -150,7 +153,7 @@ private:
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
 
     std::optional<net::ZenohSession> session_;
-    std::vector<net::ZenohDeclaration> declarations_;  // of the session
+    std::vector<net::ZenohDeclaration> token_watches_, declarations_;  // of the session
     std::optional<net::ZenohPublisher> to_documented_;
     std::optional<Publications> publications_;
 };
