@@ -2,6 +2,7 @@
 // The smallest robot: one camera, seven joints, and actions that move them. Serves until Ctrl-C.
 //
 //     minimal_robot [PORT]        then, elsewhere: policy_client ws://127.0.0.1:PORT, or a browser at http://127.0.0.1:PORT
+#include <chiral/log.hpp>
 #include <chiral/server.hpp>
 
 #include <array>
@@ -46,16 +47,15 @@ public:
         if (action.D != kJoints) throw std::invalid_argument("this robot has 7 joints");  // the client is told, and closed
         for (std::size_t i = 0; i < kJoints; ++i) target_[i].store(action.data[i]);
     }
-    // Also when the client has gone: on_disconnect() calls it by default.
-    void on_action_timeout() override { std::puts("no action comes: holding"); }
+    // Also when the client has gone: on_disconnect() calls it by default. No hook waits for a terminal: the log does.
+    void on_action_timeout() override { log_.say("no action comes: holding"); }
 
 private:
     void watch(const std::stop_token& over) {
         for (std::uint8_t brightness = 0; !over.stop_requested(); ++brightness) {
             chiral::Frame frame = begin_frame(0);  // in place: a driver would write here
             for (std::uint8_t& pixel : frame.image()) pixel = brightness;
-            if (const chiral::Status status = frame.commit(); !status)
-                std::fprintf(stderr, "%s\n", status.message().c_str());
+            if (const chiral::Status status = frame.commit(); !status) log_.say(status.message());
             std::this_thread::sleep_for(33ms);
         }
     }
@@ -68,6 +68,7 @@ private:
         }
     }
 
+    chiral::Log log_;
     std::array<std::atomic<float>, kJoints> target_{};
     std::jthread camera_thread_, joint_thread_;  // last: end first
 };

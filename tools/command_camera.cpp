@@ -12,7 +12,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <span>
 #include <stdexcept>
 #include <string_view>
@@ -248,13 +247,6 @@ void CommandCamera::report_end(int wait_status) {
     say(text);
 }
 
-void CommandCamera::say(const std::string& text) const {
-    const std::string line = fmt::format("camera '{}': {}", config_.name, text);
-    if (log_) {
-        log_(line);
-    } else {
-        fmt::print(stderr, "{}\n", line);
-    }
-}
+void CommandCamera::say(const std::string& text) const { log_(fmt::format("camera '{}': {}", config_.name, text)); }
 
 }  // namespace chiral::tools

@@ -43,10 +43,10 @@ void parse_size(const std::string& text, int& width, int& height);
 class CommandCamera {
 public:
     /// Starts the command and a thread that feeds camera `index` of `engine`, which outlives this. `log` is told, one line
-    /// each and from that thread, when the first frame takes long, and when the command ends. Default: stderr. Throws
-    /// std::system_error if no shell can be started.
+    /// each and from that thread, when the first frame takes long, and when the command ends; while it waits nothing is filmed, and
+    /// the camera does not end. Throws std::system_error if no shell can be started.
     CommandCamera(Engine& engine, std::size_t index, CommandCameraConfig config,
-                  std::function<void(const std::string&)> log = {});
+                  std::function<void(const std::string&)> log);
     CommandCamera(const CommandCamera&) = delete;
     /// Ends the command with all that it started, and joins the thread.
     ~CommandCamera();

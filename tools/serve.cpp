@@ -5,6 +5,8 @@
 #include "command_line.hpp"
 #include "simulated_robot.hpp"
 
+#include <chiral/log.hpp>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -21,6 +23,8 @@
 #include <string>
 #include <system_error>
 #include <vector>
+
+#include <unistd.h>
 
 namespace {
 
@@ -265,18 +269,19 @@ std::string plural(std::uint64_t count, const char* what) {
     return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
-void print_sources(const ServeOptions& options) {
+void tell_sources(Log& out, const ServeOptions& options) {
     const RobotOptions& robot = options.robot;
     if (robot.cameras > 0)
-        fmt::print("{}, {}x{}{} at {:g} Hz\n", plural(static_cast<std::uint64_t>(robot.cameras), "simulated camera"),
-                   robot.width, robot.height, robot.depth ? " with depth" : "", robot.camera_hz);
+        out.say(fmt::format("{}, {}x{}{} at {:g} Hz", plural(static_cast<std::uint64_t>(robot.cameras), "simulated camera"),
+                            robot.width, robot.height, robot.depth ? " with depth" : "", robot.camera_hz));
     for (const CommandCameraConfig& camera : robot.command_cameras)
-        fmt::print("camera '{}', {}x{}, from: {}\n", camera.name, camera.width, camera.height, camera.command);
+        out.say(fmt::format("camera '{}', {}x{}, from: {}", camera.name, camera.width, camera.height, camera.command));
     if (robot.proprios > 0)
-        fmt::print("{} of {} at {:g} Hz\n", plural(static_cast<std::uint64_t>(robot.proprios), "proprio stream"),
-                   plural(static_cast<std::uint64_t>(robot.joints), "joint"), robot.proprio_hz);
-    fmt::print("{}; {}\n", options.legacy ? "legacy robot, implements step() only" : "one client at a time",
-               options.seconds > 0.0 ? fmt::format("ends after {:g} s or with Ctrl-C", options.seconds) : "end with Ctrl-C");
+        out.say(fmt::format("{} of {} at {:g} Hz", plural(static_cast<std::uint64_t>(robot.proprios), "proprio stream"),
+                            plural(static_cast<std::uint64_t>(robot.joints), "joint"), robot.proprio_hz));
+    out.say(fmt::format(
+        "{}; {}", options.legacy ? "legacy robot, implements step() only" : "one client at a time",
+        options.seconds > 0.0 ? fmt::format("ends after {:g} s or with Ctrl-C", options.seconds) : "end with Ctrl-C"));
 }
 
 // The signals that end the program are blocked in all threads from the beginning, and taken here. A reader of our output that
@@ -306,13 +311,16 @@ void wait_for_end(const sigset_t& signals, double seconds) {
     }
 }
 
-void print_summary(const ServerStats& stats, double seconds) {
-    fmt::print("\nserved {:.1f} s: {}, {} ({:.1f} MB), {} received, {} applied\n", seconds,
-               plural(stats.connections, "client"), plural(stats.observations, "observation"),
-               static_cast<double>(stats.bytes_sent) / 1e6, plural(stats.actions_received, "action"), stats.actions_applied);
-    if (stats.refused > 0) fmt::print("{} turned away\n", plural(stats.refused, "client"));
-    if (stats.protocol_errors > 0) fmt::print("{} from clients\n", plural(stats.protocol_errors, "malformed message"));
-    if (stats.hook_errors > 0) fmt::print("{} in hooks\n", plural(stats.hook_errors, "error"));
+void tell_summary(Log& out, const ServerStats& stats, double seconds) {
+    out.say({});
+    out.say(fmt::format("served {:.1f} s: {}, {} ({:.1f} MB), {} received, {} applied", seconds,
+                        plural(stats.connections, "client"), plural(stats.observations, "observation"),
+                        static_cast<double>(stats.bytes_sent) / 1e6, plural(stats.actions_received, "action"),
+                        stats.actions_applied));
+    if (stats.refused > 0) out.say(fmt::format("{} turned away", plural(stats.refused, "client")));
+    if (stats.protocol_errors > 0)
+        out.say(fmt::format("{} from clients", plural(stats.protocol_errors, "malformed message")));
+    if (stats.hook_errors > 0) out.say(fmt::format("{} in hooks", plural(stats.hook_errors, "error")));
 }
 
 // A robot listens in several places; which of them was refused is only in the text of the error.
@@ -340,8 +348,12 @@ std::string explain(const std::system_error& error, const ServeOptions& options)
     return error.what();
 }
 
-int serve(const ServeOptions& options) {
+int serve(ServeOptions options) {
     const sigset_t signals = block_end_signals();
+    // A terminal may be stopped, and a pipe may be one that nobody reads: neither keeps the robot from anything, nor this from ending.
+    Log out({}, {}, STDOUT_FILENO), problems;
+    options.robot.tell = [&out](const std::string& line) { out.say(line); };
+    options.robot.warn = [&problems](const std::string& line) { problems.say(line); };
     std::unique_ptr<PolicyServer> robot;
     if (options.legacy) {
         robot = std::make_unique<LegacySimulatedRobot>(options.robot, options.host, options.port, options.server);
@@ -350,18 +362,18 @@ int serve(const ServeOptions& options) {
     }
     robot->serve();
     const TimePoint start = Clock::now();
-    fmt::print("listening on {}://{}\n", options.server.access.tls_certificate_file.empty() ? "ws" : "wss",
-               address(options.host, robot->port()));
-    if (!options.server.local_socket.empty()) fmt::print("and on unix://{}\n", options.server.local_socket);
+    out.say(fmt::format("listening on {}://{}", options.server.access.tls_certificate_file.empty() ? "ws" : "wss",
+                        address(options.host, robot->port())));
+    if (!options.server.local_socket.empty()) out.say("and on unix://" + options.server.local_socket);
     if (options.zenoh)
-        fmt::print("and on zenoh://{}/{}\n", address(options.host, robot->zenoh_port()), options.server.zenoh->prefix);
-    print_sources(options);
-    std::fflush(stdout);
+        out.say(
+            fmt::format("and on zenoh://{}/{}", address(options.host, robot->zenoh_port()), options.server.zenoh->prefix));
+    tell_sources(out, options);
 
     wait_for_end(signals, options.seconds);
     robot->stop();
     robot->wait();
-    print_summary(robot->stats(), std::chrono::duration<double>(Clock::now() - start).count());
+    tell_summary(out, robot->stats(), std::chrono::duration<double>(Clock::now() - start).count());
     return kOk;
 }
 

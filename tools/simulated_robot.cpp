@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numbers>
 
 namespace chiral::tools {
@@ -17,25 +16,20 @@ namespace {
 
 double now_seconds() { return to_seconds(Clock::now()); }
 
-void say(const std::string& line) {
-    fmt::print("{}\n", line);
-    std::fflush(stdout);
-}
-
-void say_connected(const std::string& peer) { say(fmt::format("client {} is in control", peer)); }
+std::string connected(const std::string& peer) { return fmt::format("client {} is in control", peer); }
 
 // Nobody is there any more who could want the rest of a chunk.
-void hold_after_disconnect(SimulatedArm& arm, const std::string& reason) {
+std::string hold_after_disconnect(SimulatedArm& arm, const std::string& reason) {
     const bool stopped = arm.hold(Clock::now(), SimulatedArm::Hold::at_once);
-    say(fmt::format("no client is in control ({}); {}", reason,
-                    stopped ? "the arm holds its position" : "no action moves the arm"));
+    return fmt::format("no client is in control ({}); {}", reason,
+                       stopped ? "the arm holds its position" : "no action moves the arm");
 }
 
 // A policy that sends chunks is silent while they are played.
-void hold_after_timeout(SimulatedArm& arm) {
+std::string hold_after_timeout(SimulatedArm& arm) {
     const bool stopped = arm.hold(Clock::now(), SimulatedArm::Hold::when_played);
-    say(stopped ? "no action came in time; the arm plays what it has, and holds its position"
-                : "no action came in time; no action moves the arm");
+    return stopped ? "no action came in time; the arm plays what it has, and holds its position"
+                   : "no action came in time; no action moves the arm";
 }
 
 }  // namespace
@@ -116,7 +110,7 @@ SimulatedSensors::SimulatedSensors(Engine& engine, const RobotOptions& options)
     // If a thread or a command cannot be started, those that run are ended by the destructors of the members.
     for (std::size_t i = 0; i < options_.command_cameras.size(); ++i)
         command_cameras_.push_back(std::make_unique<CommandCamera>(engine_, static_cast<std::size_t>(options_.cameras) + i,
-                                                                   options_.command_cameras[i]));
+                                                                   options_.command_cameras[i], options_.warn));
     for (int i = 0; i < options_.cameras; ++i)
         threads_.emplace_back([this, i](const std::stop_token& stop) { film(stop, i); });
     for (int i = 0; i < options_.proprios; ++i)
@@ -150,7 +144,7 @@ void SimulatedSensors::film(const std::stop_token& stop, int camera) {
             frame.set_extrinsics(pose);
         }
         if (const Status status = frame.commit(captured); !status && !std::exchange(told, true))
-            fmt::print(stderr, "simulated camera: {}\n", status.message());
+            options_.warn("simulated camera: " + status.message());
     }
 }
 
@@ -173,7 +167,7 @@ void SimulatedSensors::sense(const std::stop_token& stop, int stream) {
         }
         const Status status =
             engine_.update_proprio(static_cast<std::size_t>(stream), sample.data(), sample.size(), measured);
-        if (!status && !std::exchange(told, true)) fmt::print(stderr, "simulated joints: {}\n", status.message());
+        if (!status && !std::exchange(told, true)) options_.warn("simulated joints: " + status.message());
     }
 }
 
@@ -192,7 +186,7 @@ void SimulatedSensors::feel(const std::stop_token& stop) {
                 for (int c = 0; c < 4; ++c)
                     pad[r][c] = static_cast<float>(20.0 * std::exp(-std::pow(r - row, 2) - std::pow(c - column, 2)));
         const Status status = slot.update(touch, measured);
-        if (!status && !std::exchange(told, true)) fmt::print(stderr, "simulated touch: {}\n", status.message());
+        if (!status && !std::exchange(told, true)) options_.warn("simulated touch: " + status.message());
     }
 }
 
@@ -223,9 +217,11 @@ Observation SimulatedRobot::get_obs() { return make_obs(now_seconds() - episode_
 
 void SimulatedRobot::apply_action(const Action& action) { sensors_.arm().apply(action, Clock::now()); }
 
-void SimulatedRobot::on_connect(const std::string& peer) { say_connected(peer); }
-void SimulatedRobot::on_disconnect(const std::string& reason) { hold_after_disconnect(sensors_.arm(), reason); }
-void SimulatedRobot::on_action_timeout() { hold_after_timeout(sensors_.arm()); }
+void SimulatedRobot::on_connect(const std::string& peer) { options_.tell(connected(peer)); }
+void SimulatedRobot::on_disconnect(const std::string& reason) {
+    options_.tell(hold_after_disconnect(sensors_.arm(), reason));
+}
+void SimulatedRobot::on_action_timeout() { options_.tell(hold_after_timeout(sensors_.arm())); }
 
 // ---- the legacy robot ----
 
@@ -262,8 +258,10 @@ StepResult LegacySimulatedRobot::step(const Action& action) {
     return result;
 }
 
-void LegacySimulatedRobot::on_connect(const std::string& peer) { say_connected(peer); }
-void LegacySimulatedRobot::on_disconnect(const std::string& reason) { hold_after_disconnect(sensors_.arm(), reason); }
-void LegacySimulatedRobot::on_action_timeout() { hold_after_timeout(sensors_.arm()); }
+void LegacySimulatedRobot::on_connect(const std::string& peer) { options_.tell(connected(peer)); }
+void LegacySimulatedRobot::on_disconnect(const std::string& reason) {
+    options_.tell(hold_after_disconnect(sensors_.arm(), reason));
+}
+void LegacySimulatedRobot::on_action_timeout() { options_.tell(hold_after_timeout(sensors_.arm())); }
 
 }  // namespace chiral::tools

@@ -16,6 +16,7 @@
 #include <chiral/slot.hpp>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -45,6 +46,10 @@ struct RobotOptions {
     double control_hz = 20.0;
     /// Cameras whose pictures come from a command. They follow the simulated ones.
     std::vector<CommandCameraConfig> command_cameras{};
+    /// What is said of clients and of what the arm does then, and of sensors that fail, a line each: on threads that must not wait, so it
+    /// goes through a chiral::Log. Default: nobody is told.
+    std::function<void(const std::string&)> tell = [](const std::string&) {};
+    std::function<void(const std::string&)> warn = [](const std::string&) {};
 };
 
 /// What the options declare.
@@ -91,7 +96,7 @@ public:
     std::pair<Observation, InfoMap> reset() override;
     Observation get_obs() override;
     void apply_action(const Action& action) override;
-    // Each says in a line on standard output what has happened and what the arm does.
+    // Each tells in a line what has happened and what the arm does.
     void on_connect(const std::string& peer) override;
     void on_disconnect(const std::string& reason) override;
     void on_action_timeout() override;

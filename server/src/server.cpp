@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // PolicyServer: its face. What its options must be, what serves, and who calls the hooks, is elsewhere.
+#include <chiral/log.hpp>
 #include <chiral/server.hpp>
 
 #include "local/arena_file.hpp"
-#include "net/log.hpp"
 #include "net/thread_name.hpp"
 #include "robot/checked_options.hpp"
 #include "robot/observation_source.hpp"
@@ -54,7 +54,7 @@ struct PolicyServer::Impl {
     }
 
     PolicyServer& server;
-    net::Log log;                                   // of all that follows
+    Log log;                                        // of all that follows
     const ServerOptions options;                    // its log is that one
     const std::unique_ptr<local::ArenaFile> arena;  // null without a local socket
     std::shared_ptr<robot::ObservationSource> source;

@@ -7,6 +7,8 @@
 #include "robot/conversation.hpp"
 #include "support.hpp"
 
+#include <chiral/log.hpp>
+
 #include <deque>
 #include <memory>
 #include <optional>
@@ -48,7 +50,7 @@ private:
         adjust(options);
         return options;
     }
-    net::Log said_{log.sink()};
+    Log said_{log.sink()};
     ServerOptions options_;
     std::shared_ptr<robot::ObservationSource> source_;
     std::optional<robot::Robot> robot_;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The log: nobody who says something waits for whoever reads it; and what reaches a terminal.
-#include "net/log.hpp"
 #include "net/printable.hpp"
 
 #include "standard_error.hpp"
 #include "support.hpp"
+
+#include <chiral/log.hpp>
 
 #include <stdexcept>
 
 namespace chiral::test {
 namespace {
 
-using net::Log;
 using net::printable;
 
 TEST(Log, PassesLinesOnInOrder) {
@@ -71,6 +71,20 @@ TEST(LogToStandardError, MakesControlCharactersVisible) {
     Log log(nullptr, "robot: ");
     log.say("he\x1b[2Jllo\n");
     EXPECT_EQ(piped.read_some(), "robot: he?[2Jllo?\n");
+}
+
+TEST(Log, PassesEmptyLinesOnToTheDescriptorItIsGiven) {
+    PipedStandardError other;
+    const int to = ::dup(STDERR_FILENO);
+    {
+        PipedStandardError piped;
+        Log log({}, {}, to);
+        log.say({});
+        log.say("line");
+        ASSERT_TRUE(log.flush(kDeadline));
+    }
+    ::close(to);
+    EXPECT_EQ(other.read_some(), "\nline\n");
 }
 
 TEST(LogToStandardError, ThatNobodyReadsHoldsNobodyUpAndEnds) {

@@ -4,7 +4,6 @@
 #include "access_support.hpp"
 #include "conversations.hpp"
 #include "local_support.hpp"
-#include "net/log.hpp"
 #include "net/queue_traits.hpp"
 #include "net/zenoh.hpp"
 #include "raw_http.hpp"
@@ -14,6 +13,7 @@
 #include "zenoh_in_memory.hpp"
 
 #include <chiral/client.hpp>
+#include <chiral/log.hpp>
 
 #include <chiral_zenoh.h>
 #include <malloc.h>
@@ -657,7 +657,7 @@ bool shakes_hands(int port) {
 TEST(ShortMemory, OfTheLogLeavesWordsOutAndDoesNotEndTheProgram) {
     Gate gate;
     Watched<std::string> last;
-    net::Log log([&](const std::string& line) {
+    Log log([&](const std::string& line) {
         gate.pass();
         if (line == "last") last.set(line);
     });

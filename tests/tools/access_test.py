@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """chiral-serve with TLS and a token, and who gets in: chiral-probe, and a client that is not ours."""
 import asyncio
+import contextlib
 import os
+import re
+import signal
 import ssl
 import struct
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 from unittest import mock
 
 import msgpack
@@ -121,6 +125,46 @@ class AccessTest(unittest.TestCase):
                     await asyncio.to_thread(server.wait_line, "no action came in time")
 
             asyncio.run(asyncio.wait_for(act_once(uri), programs.DEADLINE))
+
+    def test_a_terminal_that_is_stopped_keeps_nobody_from_stopping_the_arm_or_the_program(self):
+        def fill(pipe):
+            os.set_blocking(pipe, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(pipe, b"x" * 4096)
+            os.set_blocking(pipe, True)
+
+        out, err = os.pipe(), os.pipe()
+        for pipe in (*out, *err):
+            self.addCleanup(os.close, pipe)
+        server = subprocess.Popen([SERVE, "--port", "0", *SMALL, "--action-timeout-ms", "50", "--camera", "clip,8x8,cmd:head -c 192 /dev/zero"],
+                                  stdin=subprocess.DEVNULL, stdout=out[1], stderr=err[1])
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        fill(err[1])
+        told = b""
+        while b"end with Ctrl-C" not in told:  # its last line until a client comes
+            told += os.read(out[0], 4096)
+        address = re.search(rb"listening on ws://(\S+)", told)[1].decode()
+        fill(out[1])
+
+        def counted(metric):
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=programs.DEADLINE) as answer:
+                return int(re.search(rf"(?m)^{re.escape(metric)} (\d+)$", answer.read().decode())[1])
+
+        async def act_until_it_is_late(timeouts):
+            async with websockets.connect(f"ws://{address}") as socket:
+                header = {"type": "apply_action", "shape": [1, 7], "dtype": "float32"}
+                await socket.send(frame(header) + struct.pack("<7f", *[0.1] * 7))
+                late = lambda: counted("chiral_action_timeouts_total") >= timeouts
+                self.assertTrue(await asyncio.to_thread(programs.becomes_true, late), f"{timeouts}. client: no time-out came")
+
+        for client in (1, 2):  # the second comes when on_disconnect() of the first has returned
+            asyncio.run(asyncio.wait_for(act_until_it_is_late(client), 2 * programs.DEADLINE))
+        frames = lambda: counted('chiral_source_samples_total{kind="camera",source="clip"}')
+        self.assertTrue(programs.becomes_true(lambda: frames() >= 3), "the camera's command is started again")
+        server.send_signal(signal.SIGINT)
+        self.assertEqual(server.wait(programs.DEADLINE), 0)
 
     def test_the_gate_stops_what_the_arm_cannot_do(self):
         async def act(uri, value, observations):

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the lines of a client go: few, and said by threads that nobody waits for. A server has net::Log.
+// Where the lines of a client go: few, and said by threads that nobody waits for. A server has chiral::Log.
 #pragma once
 
 #include <cstdio>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "net/log.hpp"
-
 #include "net/printable.hpp"
 #include "net/thread_name.hpp"
+
+#include <chiral/log.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -13,23 +13,27 @@
 #include <deque>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include <poll.h>
 #include <unistd.h>
 
-namespace chiral::net {
+namespace chiral {
+
+using net::printable;
 
 namespace {
 constexpr std::chrono::milliseconds kLastWords{1000};
 }
 
 struct Log::State {
-    State(Sink to, std::string before) : sink(std::move(to)), prefix(std::move(before)) {}
+    State(Sink taker, std::string before, int file) : sink(std::move(taker)), prefix(std::move(before)), descriptor(file) {}
 
     const Sink sink;
     const std::string prefix;
+    const int descriptor;
     std::mutex mutex;  // guards what follows
     std::condition_variable said, passed_on;
     std::deque<std::string> lines;
@@ -46,8 +50,8 @@ struct Log::State {
     void write(std::string_view text) noexcept;
 };
 
-Log::Log(Sink sink, std::string prefix)
-    : state_(std::make_shared<State>(std::move(sink), std::move(prefix))), thread_([state = state_] { work(*state); }) {}
+Log::Log(Sink sink, std::string prefix, int to)
+    : state_(std::make_shared<State>(std::move(sink), std::move(prefix), to)), thread_([state = state_] { work(*state); }) {}
 
 Log::~Log() {
     const bool all = flush(kLastWords);
@@ -95,8 +99,8 @@ bool Log::flush(std::chrono::milliseconds at_most) noexcept {
 std::uint64_t Log::left_out() const noexcept { return state_->left_out.load(std::memory_order_relaxed); }
 
 void Log::work(State& state) {
-    name_this_thread("chiral-log");
-    // Who reads standard error may have gone: that is no reason for the program to end.
+    net::name_this_thread("chiral-log");
+    // Who reads it may have gone: that is no reason for the program to end.
     sigset_t broken_pipe;
     sigemptyset(&broken_pipe);
     sigaddset(&broken_pipe, SIGPIPE);
@@ -107,15 +111,15 @@ void Log::work(State& state) {
         state.said.wait(lock, [&] { return !state.lines.empty() || state.untold > 0 || state.over; });
         if (state.lines.empty() && state.untold == 0) return;
         const std::uint64_t untold = state.lines.size() <= kMostLines / 2 ? std::exchange(state.untold, 0) : 0;
-        std::string line;
+        std::optional<std::string> line;
         if (!state.lines.empty()) {
             line = std::move(state.lines.front());
             state.lines.pop_front();
-            state.bytes -= line.size();
+            state.bytes -= line->size();
         }
         state.passing = true;
         lock.unlock();
-        if (!line.empty()) state.pass_on(line);
+        if (line) state.pass_on(*line);
         if (untold > 0) state.tell_left_out(untold);
         lock.lock();
         state.passing = false;
@@ -142,15 +146,15 @@ void Log::State::tell_left_out(std::uint64_t count) noexcept {
 void Log::State::write(std::string_view text) noexcept {
     while (!text.empty() && !hurry) {
         constexpr int kLook = 50;  // milliseconds between looks at `hurry`
-        pollfd entry{STDERR_FILENO, POLLOUT, 0};
+        pollfd entry{descriptor, POLLOUT, 0};
         const int ready = ::poll(&entry, 1, kLook);
         if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
         if (ready < 0 || (entry.revents & (POLLERR | POLLNVAL)) != 0) return;
         // So much goes into a pipe that has room at all (pipe(7), "PIPE_BUF").
-        const ssize_t written = ::write(STDERR_FILENO, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+        const ssize_t written = ::write(descriptor, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
         if (written < 0 && errno != EINTR && errno != EAGAIN) return;
         if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
     }
 }
 
-}  // namespace chiral::net
+}  // namespace chiral

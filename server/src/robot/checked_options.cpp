@@ -120,7 +120,7 @@ int guests_of(const ServerOptions& options) noexcept {
     return options.local_socket.empty() ? 0 : options.access.local.direct_readers;
 }
 
-ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, net::Log& log) {
+ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, Log& log) {
     check_counts(options);
     check_access(options.access);
     ActionGate(options.gate, cameras);  // throws if its options make no sense

@@ -2,9 +2,9 @@
 // ServerOptions that make sense.
 #pragma once
 
-#include "net/log.hpp"
 #include "robot/observation_source.hpp"
 
+#include <chiral/log.hpp>
 #include <chiral/options.hpp>
 #include <chiral/sources.hpp>
 
@@ -19,6 +19,6 @@ int guests_of(const ServerOptions& options) noexcept;
 
 /// The options, with time-outs that can be added to the present time, and with `log`, which must outlive them. Throws
 /// std::invalid_argument that names an option that makes no sense, what it is and what was expected.
-ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, net::Log& log);
+ServerOptions checked(ServerOptions options, const std::vector<CameraConfig>& cameras, Log& log);
 
 }  // namespace chiral::robot
