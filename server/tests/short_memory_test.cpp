@@ -434,6 +434,38 @@ TEST(ShortMemory, OfWhoeverLetsAClientBeginTellsTheRobotOfItsEndIfOfItsComing) {
     }
 }
 
+TEST(ShortMemory, OfWhoeverLetsAClientBeginLeavesTheOrderOfThoseBeforeAndAfter) {
+    Gate gate;
+    Stage stage([](ServerOptions&) {},
+                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+    const OpensAtEnd opener(gate);
+    const auto first = Talk::in_control(stage.robot());
+    first->say(one_action(1));
+    ASSERT_TRUE(gate.reached());
+    // On another thread, of which the queue keeps an order of its own.
+    std::thread([&] { first->end(robot::Cause::left); }).join();
+    const std::string peer = "a name that is longer than what a string holds without memory";
+    auto lost = Talk::with(stage.robot());
+    ASSERT_TRUE(lost->conversation->take_control(false));
+    memory_is_short_here = true;
+    fails_every = 1;
+    attempt([&] { lost->conversation->begin(peer, lost->now); });
+    fails_every = 0;
+    memory_is_short_here = false;
+    lost->end(robot::Cause::broken);
+    lost.reset();
+    const auto next = Talk::in_control(stage.robot());
+    for (float value = 3; value < 13; ++value) next->say(one_action(value));
+    gate.open();
+    ASSERT_TRUE(
+        stage.server.control.wait([](const auto& events) { return !events.empty() && events.back() == "action 12"; }));
+    const std::vector<std::string> events = stage.server.control.get();
+    ASSERT_GE(events.size(), 4u);
+    EXPECT_EQ(events[1], "action 1");
+    EXPECT_TRUE(events[2].starts_with("disconnect")) << events[2];
+    EXPECT_EQ(events[3], "connect");
+}
+
 // ---- what a thread's first push takes ----
 
 TEST(ShortMemory, OfTheWatchdogsFirstPushKeepsNoTimeoutFromComing) {

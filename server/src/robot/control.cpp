@@ -24,9 +24,10 @@ std::shared_ptr<Lease> Control::take(std::weak_ptr<Carrier> holder, bool take_ov
 bool Control::begin(const std::shared_ptr<Lease>& lease, const std::string& peer) {
     const std::lock_guard lock(mutex_);
     if (current_ != lease) return false;
-    lease->before = std::exchange(last_begun_, lease);
+    lease->before = last_begun_;
     Holder holder{peer, Clock::now()};  // before anybody is told: what has begun is ended, and that told, too
     hooks_.push(ActionJob(Connected{lease, peer}));
+    last_begun_ = lease;  // not if there was no memory to tell: the next one follows the one before
     holder_ = std::move(holder);
     ++begun_;
     return true;
