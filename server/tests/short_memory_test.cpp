@@ -326,6 +326,11 @@ TEST(ShortMemory, OfWhoeverFindsThatAClientLeftInOrderLosesWhatItLeftAndTellsThe
 
 // ---- an end for which there is no place in the queue ----
 
+void with_a_small_queue(ServerOptions& options) {
+    options.max_queued_actions = 32;
+    options.action_timeout = Duration::zero();  // a thread may pause for longer
+}
+
 // As many as there is memory for from the start.
 void fill_the_queue(Talk& talk) {
     no_malloc = true;
@@ -338,8 +343,7 @@ void fill_the_queue(Talk& talk) {
 
 TEST(ShortMemory, ForTheEndOfAClientHasTheRobotToldOfItBeforeWhatIsQueued) {
     Gate gate;
-    Stage stage([](ServerOptions& options) { options.max_queued_actions = 32; },
-                [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
+    Stage stage(with_a_small_queue, [&](HookedServer& server) { server.on_action = [&](const Action&) { gate.pass(); }; });
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(1));
@@ -354,13 +358,12 @@ TEST(ShortMemory, ForTheEndOfAClientHasTheRobotToldOfItBeforeWhatIsQueued) {
 
 TEST(ShortMemory, ForTheEndOfAClientEndsTheOneBeforeInFewerWords) {
     Gate gate;
-    Stage stage([](ServerOptions& options) { options.max_queued_actions = 32; },
-                [&](HookedServer& server) {
-                    server.on_action = [&](const Action&) {
-                        gate.pass();
-                        memory_is_short_here = true;
-                    };
-                });
+    Stage stage(with_a_small_queue, [&](HookedServer& server) {
+        server.on_action = [&](const Action&) {
+            gate.pass();
+            memory_is_short_here = true;
+        };
+    });
     const OpensAtEnd opener(gate);
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(1));

@@ -88,7 +88,7 @@ TEST(AnActionThatWaitsForItsTurn, KeepsNeitherTheTimeoutNorTheDepartureWaiting) 
 TEST(AHookThatKeepsTheEndOfControl, EndsItsClientsWheneverThatIsCalledAndNobodyElses) {
     std::function<void(std::string_view)> end;
     Gate gate;
-    Stage stage([](ServerOptions&) {},
+    Stage stage([](ServerOptions& options) { options.action_timeout = Duration::zero(); },
                 [&](HookedServer& server) {
                     server.on_control = [&](const std::string& event) {
                         if (event == "connect" && !end) end = PendingCall::of_this_thread()->ender();
