@@ -333,6 +333,21 @@ def test_an_action_that_waits_for_the_loop_keeps_nobody_from_stopping_the_robot(
         assert [int(action[0]) for action in server.actions[:2]] == [1, 3] and server.stats()["hook_errors"] == 0
 
 
+def test_a_reset_that_waits_for_the_loop_keeps_nobody_from_stopping_the_robot() -> None:
+    class Arm(MovingAtOnce):
+        async def reset(self) -> tuple[chiral.Observation, dict[str, Any]]:
+            await asyncio.sleep(0)
+            return await super().reset()
+
+    with Arm(action_timeout=0.5) as server, client_of(server) as env, ThreadPoolExecutor(1) as pool:
+        with the_loop_kept(server):
+            env.apply_action([1])
+            asked = pool.submit(env.reset)
+            assert server.held.wait(DEADLINE)
+        asked.result(DEADLINE)
+        assert server.resets == 1 and server.stats()["hook_errors"] == 0
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_what_stops_the_robot_does_not_wait_for_a_loop_in_which_something_blocks(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chiral._on_loop, "WAIT_FOR_LOOP", 0.1)

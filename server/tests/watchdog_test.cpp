@@ -110,7 +110,31 @@ TEST(TheWatchdog, CallsAfterAResetThatDidNotBegin) {
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(1));
     talk->say(wire::RequestType::reset);
-    EXPECT_TRUE(eventually([&] { return stage.called("reset") == 1 && timeouts(stage) == 1; }));
+    EXPECT_TRUE(eventually([&] { return stage.called("reset") >= 1 && timeouts(stage) == 1; }));
+}
+
+TEST(TheWatchdog, CallsWhileAResetWaitsToBegin) {
+    Gate gate;
+    std::atomic<bool> may_begin{false};
+    Stage stage(timeout_of(milliseconds(100)), [&](HookedServer& server) {
+        server.on_action = [&](const Action&) { gate.pass(); };
+        server.on_reset = [&] {
+            while (!may_begin.load()) {
+                if (!PendingCall::of_this_thread()->counts()) throw NotCalled();
+                std::this_thread::yield();
+            }
+            return std::pair(server.make_obs(), InfoMap{});
+        };
+    });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->say(wire::RequestType::reset);
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
+    may_begin = true;
+    talk->take_answers(1);
+    EXPECT_EQ(timeouts(stage), 1u);
+    EXPECT_EQ(stage.stats.hook_errors.load(), 0u);
 }
 
 // Whoever leaves: the server that stops has no later time-out, and a robot that is not watched none at all.

@@ -168,9 +168,11 @@ void Hooks::run(ActionJob& job) noexcept {
 }
 
 void Hooks::call_action_timeout() noexcept {
-    const std::optional<TimePoint> due = watchdog_.take_due();
-    if (!due) return;
-    const Duration late = Clock::now() - *due;
+    if (const std::optional<TimePoint> due = watchdog_.take_due()) time_out(*due);
+}
+
+void Hooks::time_out(TimePoint due) noexcept {
+    const Duration late = Clock::now() - due;
     keep_longest(stats_.longest_timeout_delay_ns, late);
     count(stats_.action_timeouts);
     const std::shared_ptr<Lease> silent = last_applied_.lock();
@@ -344,13 +346,22 @@ void Hooks::run(Reset& job) noexcept {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
-    const TimePoint due = watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
-    const bool called = call_moving(MovingCall(job.lease, Clock::now(), Duration::max()), "reset", reply.error, [&] {
-        auto [observation, info] = robot_.reset();
-        reply.result.obs = std::move(observation);
-        reply.result.info = std::move(info);
-        make_sendable(reply, *job.lease);
-    });
+    TimePoint due = watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
+    const auto reset_before = [&](TimePoint end) {
+        const TimePoint now = Clock::now();
+        return call_moving(MovingCall(job.lease, now, end - now), "reset", reply.error, [&] {
+            auto [observation, info] = robot_.reset();
+            reply.result.obs = std::move(observation);
+            reply.result.info = std::move(info);
+            make_sendable(reply, *job.lease);
+        });
+    };
+    bool called = reset_before(due);
+    // While it waits to begin, silence is silence.
+    if (!called && Clock::now() > due && !is_over(*job.lease, Clock::now())) {
+        time_out(std::exchange(due, TimePoint::max()));
+        called = !is_over(*job.lease, Clock::now()) && reset_before(due);
+    }
     if (!called) {
         refuse(reply, "the client is no longer in control");
         watchdog_.applied(due);  // nothing has begun: what it did before goes on

@@ -126,6 +126,7 @@ private:
     void leave(Lease& lease, const std::string& reason) noexcept;
     void leave_before(const Lease& lease) noexcept;
     void call_action_timeout() noexcept;
+    void time_out(TimePoint due) noexcept;
     void forget(QueuedAction& job) noexcept;
     template <class Call>
     std::string call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept;
