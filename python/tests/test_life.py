@@ -211,6 +211,19 @@ def test_a_program_that_ends_by_an_exception_stops_its_robot() -> None:
     assert child.returncode == 1 and out == "stopped\n" and "a bug" in err and "Fatal" not in err, out + err
 
 
+def test_what_a_last_hook_raises_is_told_before_the_program_ends() -> None:
+    child = process("""
+        class Arm(Robot):
+            def on_disconnect(self, reason):
+                raise ValueError("the brake is gone\\x1b[2J")
+        server = Arm().start()
+        env = client(server).connect()
+        env.reset()
+    """)
+    _, err = child.communicate(timeout=DEADLINE)
+    assert child.returncode == 0 and "on_disconnect() of Arm failed\nTraceback" in err and "the brake is gone?[2J\n" in err, err
+
+
 @pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit(0)"])
 @pytest.mark.parametrize("when", ["before on_disconnect() begins", "while it waits"])
 def test_an_exception_that_leaves_the_loop_cancels_nothing_that_stops_the_robot(when: str, error: str) -> None:

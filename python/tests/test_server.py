@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import linecache
 import logging
 import re
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -496,6 +498,34 @@ def test_a_log_tells_a_traceback_with_its_causes_and_lines(caplog: pytest.LogCap
     for part in ('raise OSError("the bus is down")\nOSError: the bus is down', "the direct cause of the following", __file__,
                  'raise ValueError("no picture") from error\nValueError: no picture'):
         assert part in caplog.text, part
+
+
+def test_what_is_said_of_an_exception_is_gathered_without_its_source_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may lie on a disk that hangs: not even by name are they asked for on the thread of a hook."""
+
+    def touches_a_disk(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError("a source file is looked at")
+
+    def fails(depth: int) -> None:
+        if depth > 0:
+            fails(depth - 1)
+        try:
+            raise OSError("the bus is down")
+        except OSError:
+            raise ValueError("no picture")
+
+    try:
+        fails(100)
+    except ValueError as error:
+        "".join(traceback.format_exception(type(error), error, error.__traceback__))  # its files are known from now on
+        for name in ("checkcache", "getline", "getlines", "updatecache"):
+            monkeypatch.setattr(linecache, name, touches_a_disk)
+        told = chiral._log._without_io(error, 16384)
+        monkeypatch.undo()
+    assert not isinstance(told, str)
+    text = "".join(told.format())
+    assert text.count('raise ValueError("no picture")') == 1 and text.count('raise OSError("the bus is down")') == 1, text
+    assert len(told.stack) == 50 and "During handling of the above" in text, "the last frames of each"
 
 
 class BlockingHandler(logging.Handler):
