@@ -75,7 +75,7 @@ public:
 
 private:
     friend class Engine;
-    Frame(detail::EngineState* engine, std::size_t camera, Status status) noexcept;
+    Frame(detail::EngineState& engine, std::size_t camera) noexcept;
     void* open(Field field) noexcept;
     void* open_elements(Field field, unsigned types, const char* asked) noexcept;
     std::size_t bytes_of(Field field) const noexcept;
@@ -89,7 +89,8 @@ private:
     detail::EngineState* engine_;  // null once closed
     std::size_t camera_;
     Status status_;
-    core::Transaction<core::StdAtomics> transaction_;  // over for an unknown camera
+    using Transaction = core::Transaction<core::StdAtomics>;
+    Transaction transaction_;  // over for an unknown camera
 };
 
 }  // namespace chiral
