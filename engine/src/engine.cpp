@@ -4,6 +4,7 @@
 
 #include "engine_state.hpp"
 #include "image_rows.hpp"
+#include "streamed_copy.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -25,6 +26,7 @@ constexpr std::uint32_t kRingSteps = 6;
 /// One field of a camera, or a slot, in one go: what a frame of one field does, with less around it. `published`: now, where it
 /// is not given.
 struct OneField {
+    using Transaction = core::Transaction<detail::Policy>;
     const EngineState& engine;
     std::size_t source;
     int field;
@@ -33,19 +35,29 @@ struct OneField {
     TimePoint captured;
     std::optional<TimePoint> published;
 
+    /// `fill` is handed the transaction, in which the field is open, and the slot.
     template <class Fill>
     Status publish(Fill fill) const noexcept {
-        core::Transaction<detail::Policy> transaction(engine.camera(source), engine.readers(source), engine.guests(source));
+        Transaction transaction(engine.camera(source), engine.readers(source), engine.guests(source));
         if (!transaction.open(field)) {
             transaction.abandon();
             return {Errc::writer_busy, name, what, 0, 0};
         }
-        fill(engine.slot(source, field, transaction.slot(field)));
+        fill(transaction, engine.slot(source, field, transaction.slot(field)));
         const std::uint64_t sequence = transaction.sequence(field);
         const std::int64_t now = nanoseconds(published ? *published : engine.now());
         if (transaction.commit(nanoseconds(captured), now, engine.bell()) == core::Commit::revoked)
             return {Errc::revoked, name, what, 0, 0};
         return {sequence, transaction.steps()};
+    }
+
+    /// For `fill`.
+    void copy(Transaction& open, std::byte* slot, const void* from, std::size_t bytes) const noexcept {
+        const bool large = bytes >= detail::kLeastStreamed;
+        if (large && open.was_looked_at(field))
+            engine.copy_choice(source, field).copy(slot, from, bytes, [this] { return engine.now(); });
+        else std::memcpy(slot, from, bytes);
+        if (large) open.collect_looks(field);
     }
 };
 
@@ -65,8 +77,9 @@ Status copy_field(const EngineState& engine, std::size_t camera, Field field, st
     if (expected == 0) return engine.camera_error(Errc::no_depth, camera, field, bytes, 0);
     if (encoded ? bytes < 1 || bytes > expected : bytes != expected)
         return engine.camera_error(Errc::wrong_size, camera, field, bytes, expected, encoded ? "1 to " : "");
-    return one_field(engine, camera, field, captured, published).publish([&](std::byte* slot) {
-        std::memcpy(slot, from.data(), bytes);
+    const OneField update = one_field(engine, camera, field, captured, published);
+    return update.publish([&](OneField::Transaction& open, std::byte* slot) {
+        update.copy(open, slot, from.data(), bytes);
         if (encoded) detail::set_encoded_size(slot, expected, bytes);
     });
 }
@@ -77,7 +90,7 @@ Status convert_image(const EngineState& engine, std::size_t camera, const ImageV
     if (camera >= engine.cameras.size()) return engine.unknown_camera(camera);
     const detail::RowProblem problem = detail::problem_of(image, engine.cameras[camera]);
     if (problem.text) return engine.camera_error(Errc::wrong_format, camera, Field::image, problem.got, 0, problem.text);
-    return one_field(engine, camera, Field::image, captured, published).publish([&](std::byte* slot) {
+    return one_field(engine, camera, Field::image, captured, published).publish([&](auto&, std::byte* slot) {
         detail::convert_rows(image, engine.cameras[camera], reinterpret_cast<std::uint8_t*>(slot));
     });
 }
@@ -88,7 +101,7 @@ Status copy_matrix(const EngineState& engine, std::size_t camera, Field field, c
     if (camera >= engine.cameras.size()) return engine.unknown_camera(camera);
     const int bad = detail::first_not_finite(matrix);
     if (bad >= 0) return engine.camera_error(Errc::not_finite, camera, field, static_cast<std::size_t>(bad), 0);
-    return one_field(engine, camera, field, captured, published).publish([&](std::byte* slot) {
+    return one_field(engine, camera, field, captured, published).publish([&](auto&, std::byte* slot) {
         detail::store_row_major(matrix, slot);
     });
 }
@@ -99,8 +112,8 @@ Status copy_slot(const EngineState& engine, std::size_t slot, const void* value,
     const SlotConfig& config = engine.options.slots[slot];
     const char* const name = config.name.c_str();
     if (bytes != config.bytes || !value) return {Errc::wrong_size, name, "slot", value ? bytes : 0, config.bytes};
-    return OneField{engine, engine.source_of_slot(slot), kImage, name, "slot", captured, published}.publish(
-        [&](std::byte* to) { std::memcpy(to, value, bytes); });
+    const OneField update{engine, engine.source_of_slot(slot), kImage, name, "slot", captured, published};
+    return update.publish([&](OneField::Transaction& open, std::byte* to) { update.copy(open, to, value, bytes); });
 }
 
 }  // namespace

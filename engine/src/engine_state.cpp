@@ -212,6 +212,7 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
       options(with_whole_rings(std::move(engine_options))),
       layout(cameras, proprios, options),
       arena(layout.bytes, layout.spare_bytes, options),
+      copy_choices_(std::make_unique<CopyChoice[]>(layout.cameras.size() * core::kLargeFields)),
       spares_ready_(layout.cameras.size()) {
     std::byte* base = arena.base();
     new (base + layout.seats) core::ReaderSeats<Policy>;

@@ -17,6 +17,7 @@
 #include "arena.hpp"
 #include "freshness.hpp"
 #include "proprio_samples.hpp"
+#include "streamed_copy.hpp"
 
 #include <chiral/core/bell.hpp>
 #include <chiral/core/reader_seats.hpp>
@@ -146,6 +147,10 @@ struct EngineState {
     core::Bell<Policy>& proprio_bell(std::size_t i) const noexcept {
         return at<ProprioBlock>(layout.proprios[i].block).bell;
     }
+    /// Of one of the fields that can be large.
+    CopyChoice& copy_choice(std::size_t camera, int field) const noexcept {
+        return copy_choices_[camera * core::kLargeFields + static_cast<std::size_t>(field)];
+    }
     TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
 
     Limits camera_limits(std::size_t camera) const noexcept {
@@ -193,6 +198,7 @@ private:
 
     std::shared_ptr<std::byte> guest_memory_;
     std::vector<core::GuestHazards<Policy>> guest_hazards_;  // by camera; empty if there can be no guests
+    std::unique_ptr<CopyChoice[]> copy_choices_;             // by camera and field
     std::mutex revoking_;                                    // one at a time prepares a spare slot and makes use of it
     std::vector<std::array<bool, kFields>> spares_ready_;    // prefaulted; guarded by revoking_
 

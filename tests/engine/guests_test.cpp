@@ -118,7 +118,10 @@ TEST(AGuest, ThatWritesAnythingHarmsNobody) {
         std::mt19937_64 random(1);
         while (!done) {
             const std::uint64_t number = random();
-            const std::uint64_t words[] = {number, number << 2 | 2, 0,
+            const std::uint64_t words[] = {number,
+                                           number << 2 | 2,
+                                           number << 2,
+                                           0,
                                            Hazard::pending(core::guest_epoch(hostile, number & 7)),
                                            Hazard::pending(core::guest_epoch(good, number & 7))};
             house.hazard(0, static_cast<int>(number >> 40 & 1))
@@ -136,7 +139,7 @@ TEST(AGuest, ThatWritesAnythingHarmsNobody) {
     for (std::uint64_t i = 1; i <= 3000; ++i) {
         const core::View view = house.pin(1, 0, good, i);
         EXPECT_TRUE(house.shows(view, std::to_integer<std::uint8_t>(*house.image(view))));
-        Hazard::unpin(house.hazard(1, 0));
+        Hazard::unpin(house.hazard(1, 0), view);
         const Snapshot snapshot = reader.snapshot();
         const std::span<const std::uint8_t> image = snapshot.camera(0).image();
         EXPECT_TRUE(std::all_of(image.begin(), image.end(), [&](std::uint8_t p) { return p == image[0]; }));

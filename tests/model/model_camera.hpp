@@ -84,15 +84,16 @@ public:
         return guest_seats_->admit(seat);
     }
     void retire(int seat) { guest_seats_->retire(seat); }
-    /// As pin_and_read().
-    std::uint64_t pin_as_guest(int seat, std::uint64_t occupant, std::uint64_t attempt) {
+    /// As pin_and_read(), but for what it returns.
+    core::View pin_as_guest(int seat, std::uint64_t occupant, std::uint64_t attempt) {
         const std::uint64_t current_before = newest_;
-        return check(core::Hazard<ModelAtomics>::pin(pages_[seat], sync_->view_word(), core::guest_epoch(occupant, attempt)),
-                     current_before, readers + seat);
+        const core::View view =
+            core::Hazard<ModelAtomics>::pin(pages_[seat], sync_->view_word(), core::guest_epoch(occupant, attempt));
+        check(view, current_before, readers + seat);
+        return view;
     }
     void read_as_guest(int seat, std::uint64_t occupant, std::uint64_t attempt) {
-        pin_as_guest(seat, occupant, attempt);
-        core::Hazard<ModelAtomics>::unpin(pages_[seat]);
+        core::Hazard<ModelAtomics>::unpin(pages_[seat], pin_as_guest(seat, occupant, attempt));
     }
     /// What a guest writes that does not keep to the rules.
     void scribble(int seat, std::uint64_t word) { pages_[seat].scribble(word); }

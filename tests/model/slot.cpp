@@ -25,7 +25,9 @@ public:
         return true;
     }
     void fill(core::Transaction<ModelAtomics>& transaction) {
+        static_cast<void>(transaction.was_looked_at(0));
         for (auto& word : values_[transaction.slot(0)]) word(RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
+        transaction.collect_looks(0);
     }
     core::Commit commit(core::Transaction<ModelAtomics>& transaction) { return transaction.commit(0, 0, bell_); }
     bool update() {

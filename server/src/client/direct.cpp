@@ -85,10 +85,10 @@ void DirectPage::release() noexcept {
 void DirectSeat::Pin::prefetch() const noexcept { __builtin_prefetch(hazard_, 1); }
 
 core::View DirectSeat::Pin::take(std::shared_ptr<DirectSeat> seat, const Word& view) {
-    const core::View pinned = core::Hazard<Policy>::pin(*hazard_, view, core::guest_epoch(seat->occupant_, ++attempts_));
+    pinned_ = core::Hazard<Policy>::pin(*hazard_, view, core::guest_epoch(seat->occupant_, ++attempts_));
     seat_ = std::move(seat);
     references_.store(1, std::memory_order_relaxed);
-    return pinned;
+    return pinned_;
 }
 
 void DirectSeat::Pin::drop_ref() noexcept {
@@ -98,7 +98,7 @@ void DirectSeat::Pin::drop_ref() noexcept {
     while (left > 1)
         if (references_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire)) return;
     const std::shared_ptr<DirectSeat> seat = std::move(seat_);
-    if (seat->page_.is_ours()) core::Hazard<Policy>::unpin(*hazard_);
+    if (seat->page_.is_ours()) core::Hazard<Policy>::unpin(*hazard_, pinned_);
     references_.store(0, std::memory_order_release);
 }
 

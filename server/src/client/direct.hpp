@@ -98,6 +98,7 @@ private:
         std::atomic<std::uint32_t> references_{0};
         Word* hazard_{nullptr};
         std::uint64_t attempts_{0};
+        core::View pinned_;
         std::shared_ptr<DirectSeat> seat_;  // while anybody refers to it
     };
     struct Camera {

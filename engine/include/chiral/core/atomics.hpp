@@ -52,6 +52,11 @@ enum class Site : std::uint8_t {
     guard_load,   // relaxed
     guard_open,   // relaxed
     guard_close,  // relaxed
+    // looks.hpp: a hint, of which nothing but the speed of a copy depends
+    looks_view_load,    // relaxed
+    looks_hazard_load,  // relaxed
+    looks_load,         // relaxed
+    looks_store,        // relaxed
     // reader_seats.hpp: handing a reader's hazards from one owner to the next
     seat_take,  // acquire, from seat_drop: the epochs
     seat_drop,  // release, to seat_take

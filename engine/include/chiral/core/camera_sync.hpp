@@ -82,6 +82,14 @@ public:
         return {view_.fetch_add(Site::publish_view_add, delta.bits(), std::memory_order_seq_cst)};
     }
 
+    /// Calls `take` with what each of the first `readers`, and each guest, has pinned or had pinned last: a hint, see
+    /// Hazard::last(). Returns the steps that it took: one for each.
+    template <class Take>
+    std::uint32_t last_looks(int readers, const GuestHazards<P>* guests, Take take) const noexcept {
+        for (int r = 0; r < readers; ++r) take(Hazard<P>::last(readers_[r].hazard));
+        return static_cast<std::uint32_t>(readers) + (guests ? guests->last_looks(take) : 0);
+    }
+
     /// What is current, for who waits for it: the slots may be filled anew at any time. One step.
     View look(Site site, std::memory_order order) const noexcept { return {view_.load(site, order)}; }
 
@@ -92,12 +100,12 @@ public:
     View pin(int r) noexcept {
         Reader& reader = readers_[r];
         if (P::performs(Step::fresh_epoch)) ++reader.epoch;
-        return Hazard<P>::pin(reader.hazard, view_, reader.epoch);
+        return reader.pinned = Hazard<P>::pin(reader.hazard, view_, reader.epoch);
     }
     static constexpr std::uint32_t kPinSteps = Hazard<P>::kPinSteps;
 
     /// Ends pin(). One step.
-    void unpin(int r) noexcept { Hazard<P>::unpin(readers_[r].hazard); }
+    void unpin(int r) noexcept { Hazard<P>::unpin(readers_[r].hazard, readers_[r].pinned); }
 
     /// What guests load.
     const Word& view_word() const noexcept { return view_; }
@@ -108,7 +116,8 @@ private:
     // A line per reader: its stores must not slow the others down.
     struct alignas(kCacheLine) Reader {
         Word hazard;
-        std::uint64_t epoch{0};  // touched by the reader's owner only; handed over with its seat
+        std::uint64_t epoch{0};  // these are touched by the reader's owner only, and handed over with its seat
+        View pinned;
     };
     std::array<Reader, kMaxReaders> readers_;
 };

@@ -101,6 +101,13 @@ struct GuestHazards {
         }
         return slots;
     }
+    /// See CameraSync::last_looks().
+    template <class Take>
+    std::uint32_t last_looks(Take take) const noexcept {
+        for (int seat = 0; seat < count; ++seat)
+            for (int pin = 0; pin < pins; ++pin) take(Hazard<P>::last(hazard(seat, pin)));
+        return static_cast<std::uint32_t>(count * pins);
+    }
     static constexpr std::uint32_t steps_for(int count, int pins) noexcept {
         return static_cast<std::uint32_t>(count) * (1 + Hazard<P>::kKeptSteps * static_cast<std::uint32_t>(pins));
     }

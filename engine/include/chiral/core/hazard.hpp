@@ -30,8 +30,8 @@ struct View {
     std::uint64_t version() const noexcept { return bits >> (kSlotBits * kFields); }
 };
 
-/// Of one reader. The word is 0: empty; ...01: pending, the rest is the epoch of the attempt; ...10: pinned, the rest is the
-/// view less two bits of its version.
+/// Of one reader. The word is ...00: empty, the rest is what it had pinned last, as a hint for who writes there (looks.hpp), or 0;
+/// ...01: pending, the rest is the epoch of the attempt; ...10: pinned, the rest is the view less two bits of its version.
 template <class P>
 struct Hazard {
     using Word = typename P::template Atomic<std::uint64_t>;
@@ -51,8 +51,10 @@ struct Hazard {
     }
     static constexpr std::uint32_t kPinSteps = 3;
 
-    /// Ends pin(). One step.
-    static void unpin(Word& hazard) noexcept { hazard.store(Site::unpin_store, 0, std::memory_order_release); }
+    /// Ends pin(), which returned `view`. One step.
+    static void unpin(Word& hazard, View view) noexcept {
+        hazard.store(Site::unpin_store, view.bits << 2, std::memory_order_release);
+    }
 
     // ---- writers ----
 
@@ -75,6 +77,12 @@ struct Hazard {
         return is_pinned(seen) ? 1u << View{unpack(seen)}.slot(field) : 0;
     }
     static constexpr std::uint32_t kKeptSteps = 3;
+
+    /// What the reader has pinned, or had pinned last, less two bits of its version; 0 if that cannot be seen. A hint. One step.
+    static View last(const Word& hazard) noexcept {
+        const std::uint64_t seen = hazard.load(Site::looks_hazard_load, std::memory_order_relaxed);
+        return {is_pending(seen) ? 0 : unpack(seen)};
+    }
 
     static constexpr std::uint64_t pending(std::uint64_t epoch) noexcept { return epoch << 2 | 1; }
     static constexpr std::uint64_t pinned(std::uint64_t view) noexcept { return view << 2 | 2; }

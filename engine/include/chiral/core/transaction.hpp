@@ -17,6 +17,7 @@
 #include <chiral/core/camera_sync.hpp>
 #include <chiral/core/field_claims.hpp>
 #include <chiral/core/field_news.hpp>
+#include <chiral/core/looks.hpp>
 
 #include <array>
 #include <cstdint>
@@ -40,6 +41,8 @@ struct alignas(kCacheLine) SlotStamp {
 
 /// So many fields, the first ones, can be waited for.
 inline constexpr int kAwaitedFields = 2;
+/// So many fields, the first ones, can be large.
+inline constexpr int kLargeFields = 2;
 
 /// How many readers each field has: the first ones of the camera's.
 using FieldReaders = std::array<std::uint8_t, kFields>;
@@ -56,6 +59,7 @@ struct CameraCore {
     FieldClaims<P> claims;
     /// Of the first fields, image and depth. One line: normally one thread writes both.
     alignas(kCacheLine) std::array<FieldNews<P>, kAwaitedFields> news;
+    std::array<Looks<P>, kLargeFields> looks;
     std::array<std::array<SlotStamp<P>, kMaxSlots>, kFields> stamps;
 };
 
@@ -92,10 +96,13 @@ public:
     std::uint64_t sequence(int field) const noexcept { return fields_[field].sequence; }
     /// Atomic operations so far.
     std::uint32_t steps() const noexcept { return steps_; }
-    /// Most steps that opening and committing one field takes, but for those for guests; the rest of a commit takes kCommitSteps.
+    /// Most steps that opening and committing one field takes, but for those for guests and looks; the rest of a commit takes
+    /// kCommitSteps.
     static constexpr std::uint32_t steps_per_field(int readers) noexcept {
         return 9 + 3 * static_cast<std::uint32_t>(readers);
     }
+    /// was_looked_at() and collect_looks(), but for those for guests.
+    static constexpr std::uint32_t steps_of_looks(int readers) noexcept { return 4 + static_cast<std::uint32_t>(readers); }
     static constexpr std::uint32_t kCommitSteps = 1 + kAwaitedFields * (1 + Bell<P>::kRingSteps) + Bell<P>::kRingSteps;
 
     /// Claims `field`, which is not open, and finds it a slot. False if another thread is writing it. At most 6 + 3 * readers
@@ -119,6 +126,17 @@ public:
         stamps[chosen.slot].guard.store(Site::guard_open, 2 * open.sequence - 1, std::memory_order_relaxed);
         ++steps_;
         return true;
+    }
+
+    /// Of an open field, one of the first kLargeFields: whether readers have looked at its slot since it was filled last, a hint for
+    /// who fills it (looks.hpp). One step.
+    bool was_looked_at(int field) noexcept {
+        ++steps_;
+        return camera_->looks[field].at(slot(field));
+    }
+    /// After such a field was filled: notes what the next fills want to know. readers + 3 steps, and one for each hazard of a guest.
+    void collect_looks(int field) noexcept {
+        steps_ += camera_->looks[field].collect(camera_->sync, field, slot(field), readers_[field], guests_);
     }
 
     /// Takes an open field out of the transaction. Its guard stays odd: the slot is not current. At most two steps.
