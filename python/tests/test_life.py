@@ -301,11 +301,13 @@ def test_what_stops_the_robot_has_a_loop_of_its_own_where_the_servers_runs_no_mo
 @pytest.mark.parametrize("hook", ["async def", "def"])
 def test_what_stops_the_robot_begins_anew_where_the_servers_loop_does_not_go_on(hook: str, closed: bool) -> None:
     expect_stopped_when_the_loop_is_left(f"""
-        chiral._on_loop.WAIT_FOR_LOOP = 0.1
+        # However long the server's loop takes to begin it on a busy machine: a loop of its own would go on.
+        chiral._on_loop.WAIT_FOR_LOOP, chiral._on_loop._LOOKS = {DEADLINE}, 1000
         begun = threading.Event()
         class Arm(Robot):
             async def halt(self):
                 first = not begun.is_set()
+                chiral._on_loop.WAIT_FOR_LOOP, chiral._on_loop._LOOKS = 0.1, 10
                 begun.set()
                 await asyncio.sleep(3600 if first else 0.01)
                 print("stopped", flush=True)
