@@ -364,7 +364,7 @@ int serve(ServeOptions options) {
     const TimePoint start = Clock::now();
     out.say(fmt::format("listening on {}://{}", options.server.access.tls_certificate_file.empty() ? "ws" : "wss",
                         address(options.host, robot->port())));
-    if (!options.server.local_socket.empty()) out.say("and on unix://" + options.server.local_socket);
+    if (!options.server.local_socket.empty()) out.say(fmt::format("and on unix://{}", options.server.local_socket));
     if (options.zenoh)
         out.say(
             fmt::format("and on zenoh://{}/{}", address(options.host, robot->zenoh_port()), options.server.zenoh->prefix));

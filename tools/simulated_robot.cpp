@@ -144,7 +144,7 @@ void SimulatedSensors::film(const std::stop_token& stop, int camera) {
             frame.set_extrinsics(pose);
         }
         if (const Status status = frame.commit(captured); !status && !std::exchange(told, true))
-            options_.warn("simulated camera: " + status.message());
+            options_.warn(fmt::format("simulated camera: {}", status.message()));
     }
 }
 
@@ -167,7 +167,7 @@ void SimulatedSensors::sense(const std::stop_token& stop, int stream) {
         }
         const Status status =
             engine_.update_proprio(static_cast<std::size_t>(stream), sample.data(), sample.size(), measured);
-        if (!status && !std::exchange(told, true)) options_.warn("simulated joints: " + status.message());
+        if (!status && !std::exchange(told, true)) options_.warn(fmt::format("simulated joints: {}", status.message()));
     }
 }
 
@@ -186,7 +186,7 @@ void SimulatedSensors::feel(const std::stop_token& stop) {
                 for (int c = 0; c < 4; ++c)
                     pad[r][c] = static_cast<float>(20.0 * std::exp(-std::pow(r - row, 2) - std::pow(c - column, 2)));
         const Status status = slot.update(touch, measured);
-        if (!status && !std::exchange(told, true)) options_.warn("simulated touch: " + status.message());
+        if (!status && !std::exchange(told, true)) options_.warn(fmt::format("simulated touch: {}", status.message()));
     }
 }
 
