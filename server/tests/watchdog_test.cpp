@@ -137,6 +137,34 @@ TEST(TheWatchdog, CallsWhileAResetWaitsToBegin) {
     EXPECT_EQ(stage.stats.hook_errors.load(), 0u);
 }
 
+TEST(TheWatchdog, CallsWhileAnActionWaitsToBegin) {
+    Gate gate;
+    std::atomic<bool> may_begin{false};
+    Stage stage(
+        [](ServerOptions& options) {
+            options.action_timeout = milliseconds(100);
+            options.max_action_delay = std::chrono::hours(1);
+        },
+        [&](HookedServer& server) {
+            server.on_action = [&](const Action& action) {
+                if (action.data[0] == 1) return gate.pass();
+                while (!may_begin.load()) {
+                    if (!PendingCall::of_this_thread()->counts()) throw NotCalled();
+                    std::this_thread::yield();
+                }
+            };
+        });
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    talk->say(one_action(2));
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
+    EXPECT_EQ(stage.applied(), 1u);
+    may_begin = true;
+    EXPECT_TRUE(eventually([&] { return stage.applied() == 2; }));
+    EXPECT_EQ(stage.stats.actions_dropped.load(), 0u);
+}
+
 // Whoever leaves: the server that stops has no later time-out, and a robot that is not watched none at all.
 TEST(AnOnDisconnect, ThatFailsIsFollowedByOnActionTimeout) {
     for (const bool stops : {false, true}) {

@@ -26,7 +26,7 @@ public:
     /// Null outside of these hooks.
     static const PendingCall* of_this_thread() noexcept;
     /// Whether it would still be made: not if the client has lost control meanwhile, or if the action has waited for longer than
-    /// ServerOptions::max_action_delay. Nor, for the moment, a reset() before which on_action_timeout() is due: it is called again. Any thread, while the call lasts.
+    /// ServerOptions::max_action_delay. Nor, for the moment, if on_action_timeout() is due before it: it is called again. Any thread, while the call lasts.
     virtual bool counts() const noexcept = 0;
     /// Of the client that this is called for: ends its control, as an exception that leaves a hook does. From then on no action of its
     /// reaches a hook, and its connection closes with the reason. Any thread, at any time, also when this call is long over; does

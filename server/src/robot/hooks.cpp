@@ -44,11 +44,13 @@ std::string milliseconds(Duration duration) {
 /// What a hook that moves the robot may ask while it waits to begin, and what it may keep.
 class Hooks::MovingCall final : public PendingCall {
 public:
-    MovingCall(const std::shared_ptr<Lease>& lease, TimePoint arrived, Duration longest_wait) noexcept
-        : lease_(lease), arrived_(arrived), longest_wait_(longest_wait) {}
+    /// `watchdog`: of what waits while it watches.
+    MovingCall(const std::shared_ptr<Lease>& lease, TimePoint arrived, Duration longest_wait,
+               const Watchdog* watchdog = nullptr) noexcept
+        : lease_(lease), arrived_(arrived), longest_wait_(longest_wait), watchdog_(watchdog) {}
     bool counts() const noexcept override {
         const TimePoint now = Clock::now();
-        return lease_->holds(now) && now - arrived_ <= longest_wait_;
+        return lease_->holds(now) && now - arrived_ <= longest_wait_ && !(watchdog_ && watchdog_->has_fired());
     }
     std::function<void(std::string_view)> ender() const override {
         return [of = std::weak_ptr<Lease>(lease_)](std::string_view reason) {
@@ -61,6 +63,7 @@ private:
     const std::shared_ptr<Lease>& lease_;  // the job's
     const TimePoint arrived_;
     const Duration longest_wait_;
+    const Watchdog* const watchdog_;
 };
 
 Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& stats,
@@ -281,7 +284,16 @@ template <class Call>
 Hooks::Admission Hooks::execute(QueuedAction& job, const char* hook, std::string& problem, Call&& call) noexcept {
     const Admission admission = judged(job, [&] { return judge(job, reason_); });
     if (admission != Admission::pass) return admission;
-    if (call_moving(MovingCall(job.lease, job.arrived, longest_wait()), hook, problem, call)) {
+    const auto is_called = [&] {
+        return call_moving(MovingCall(job.lease, job.arrived, longest_wait(), &watchdog_), hook, problem, call);
+    };
+    bool called = is_called();
+    while (!called && watchdog_.has_fired()) {  // while it waits to begin, silence is silence
+        call_action_timeout();
+        const TimePoint now = Clock::now();
+        called = !is_over(*job.lease, now) && !is_late(job, now) && is_called();
+    }
+    if (called) {
         applied(job);
         return Admission::pass;
     }

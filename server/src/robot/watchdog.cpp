@@ -71,6 +71,8 @@ std::optional<TimePoint> Watchdog::take_due() noexcept {
     return at(due);
 }
 
+bool Watchdog::has_fired() const noexcept { return fired_.load() != kNotDue; }
+
 // ---- its own thread ----
 
 void Watchdog::watch() {

@@ -63,6 +63,8 @@ public:
 
     // ---- any thread ----
 
+    /// There may be something for take_due().
+    bool has_fired() const noexcept;
     /// Has the action thread woken, as soon as there is memory for that.
     void wake() noexcept;
     /// The server is to stop: hooks that keep it from that are named in the log.
