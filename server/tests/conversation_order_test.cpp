@@ -11,12 +11,6 @@ using wire::RequestType;
 
 constexpr auto without_haste = [](ServerOptions& options) { options.max_messages_per_second = 1'000'000; };
 
-std::vector<std::uint8_t> step_request(float value) {
-    std::vector<std::uint8_t> message;
-    wire::encode_legacy_action(one_action(value), message);
-    return message;
-}
-
 TEST(TheOrderOfAConversation, OfDifferentRequestsIsThatOfTheQuestions) {
     Stage stage(without_haste);
     const auto talk = Talk::in_control(stage.robot());

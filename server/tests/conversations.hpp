@@ -152,4 +152,10 @@ inline Action one_action(float value, std::size_t size = 1) {
     return action;
 }
 
+inline std::vector<std::uint8_t> step_request(float value) {
+    std::vector<std::uint8_t> message;
+    wire::encode_legacy_action(one_action(value), message);
+    return message;
+}
+
 }  // namespace chiral::test

@@ -113,57 +113,75 @@ TEST(TheWatchdog, CallsAfterAResetThatDidNotBegin) {
     EXPECT_TRUE(eventually([&] { return stage.called("reset") >= 1 && timeouts(stage) == 1; }));
 }
 
-TEST(TheWatchdog, CallsWhileAResetWaitsToBegin) {
+enum class Waits { action, step, reset };
+
+// The first action is applied; what comes next has to wait for as long as the test likes before it can begin.
+class AHookThatWaitsToBegin : public testing::TestWithParam<Waits> {
+protected:
+    void TearDown() override {
+        gate.open();
+        may_begin = true;
+    }
+    void ask(Talk& talk) {
+        switch (GetParam()) {
+            case Waits::action: return talk.say(one_action(2));
+            case Waits::step: return talk.say(step_request(2));
+            case Waits::reset: return talk.say(wire::RequestType::reset);
+        }
+    }
+    void wait_to_begin() {
+        while (!may_begin.load()) {
+            if (!PendingCall::of_this_thread()->counts()) throw NotCalled();
+            std::this_thread::yield();
+        }
+        ++begun;
+    }
+
     Gate gate;
     std::atomic<bool> may_begin{false};
-    Stage stage(timeout_of(milliseconds(100)), [&](HookedServer& server) {
-        server.on_action = [&](const Action&) { gate.pass(); };
-        server.on_reset = [&] {
-            while (!may_begin.load()) {
-                if (!PendingCall::of_this_thread()->counts()) throw NotCalled();
-                std::this_thread::yield();
-            }
-            return std::pair(server.make_obs(), InfoMap{});
-        };
-    });
+    std::atomic<int> begun{0};
+    Stage stage{timeout_of(milliseconds(100)), [this](HookedServer& server) {
+                    server.on_action = [this](const Action& action) { action.data[0] == 1 ? gate.pass() : wait_to_begin(); };
+                    server.on_reset = [this, &server] {
+                        wait_to_begin();
+                        return std::pair(server.make_obs(), InfoMap{});
+                    };
+                }};
+};
+
+TEST_P(AHookThatWaitsToBegin, DoesNotSilenceTheWatchdogHoweverLongItMayWait) {
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(1));
-    talk->say(wire::RequestType::reset);
+    ask(*talk);
     gate.open();
     EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
     may_begin = true;
-    talk->take_answers(1);
-    EXPECT_EQ(timeouts(stage), 1u);
-    EXPECT_EQ(stage.stats.hook_errors.load(), 0u);
+    ASSERT_TRUE(eventually([&] { return begun == 1; })) << "it waits on";
+    const bool acts = GetParam() != Waits::reset;
+    EXPECT_TRUE(eventually([&] { return timeouts(stage) == (acts ? 2u : 1u); })) << "the silence behind it";
+    talk->end(Cause::left);
+    stage.robot().hooks.join();
+    EXPECT_EQ(stage.applied(), acts ? 2u : 1u);
+    EXPECT_EQ(timeouts(stage), acts ? 2u : 1u) << "once for each silence";
+    EXPECT_EQ(begun, 1);
+    EXPECT_EQ(stage.stats.hook_errors.load() + stage.stats.actions_dropped.load() + stage.stats.actions_late.load(), 0u);
 }
 
-TEST(TheWatchdog, CallsWhileAnActionWaitsToBegin) {
-    Gate gate;
-    std::atomic<bool> may_begin{false};
-    Stage stage(
-        [](ServerOptions& options) {
-            options.action_timeout = milliseconds(100);
-            options.max_action_delay = std::chrono::hours(1);
-        },
-        [&](HookedServer& server) {
-            server.on_action = [&](const Action& action) {
-                if (action.data[0] == 1) return gate.pass();
-                while (!may_begin.load()) {
-                    if (!PendingCall::of_this_thread()->counts()) throw NotCalled();
-                    std::this_thread::yield();
-                }
-            };
-        });
+TEST_P(AHookThatWaitsToBegin, IsGivenUpBehindTheTimeOutIfControlEndsMeanwhile) {
     const auto talk = Talk::in_control(stage.robot());
     talk->say(one_action(1));
-    talk->say(one_action(2));
+    ask(*talk);
     gate.open();
-    EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
-    EXPECT_EQ(stage.applied(), 1u);
-    may_begin = true;
-    EXPECT_TRUE(eventually([&] { return stage.applied() == 2; }));
-    EXPECT_EQ(stage.stats.actions_dropped.load(), 0u);
+    ASSERT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
+    talk->end(Cause::broken);
+    ASSERT_TRUE(stage.server.control.wait(
+        [](const auto& events) { return !events.empty() && events.back() == "disconnect: gone"; }));
+    EXPECT_EQ(begun, 0);
+    EXPECT_EQ(timeouts(stage), 1u);
+    EXPECT_EQ(stage.stats.actions_dropped.load(), GetParam() == Waits::reset ? 0u : 1u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, AHookThatWaitsToBegin, testing::Values(Waits::action, Waits::step, Waits::reset));
 
 // Whoever leaves: the server that stops has no later time-out, and a robot that is not watched none at all.
 TEST(AnOnDisconnect, ThatFailsIsFollowedByOnActionTimeout) {

@@ -26,7 +26,8 @@ public:
     /// Null outside of these hooks.
     static const PendingCall* of_this_thread() noexcept;
     /// Whether it would still be made: not if the client has lost control meanwhile, or if the action has waited for longer than
-    /// ServerOptions::max_action_delay. Nor, for the moment, if on_action_timeout() is due before it: it is called again. Any thread, while the call lasts.
+    /// ServerOptions::max_action_delay. Nor, for the moment, if on_action_timeout() is due before it has begun: that is called, and
+    /// then this once more if it still would be. Any thread, while the call lasts.
     virtual bool counts() const noexcept = 0;
     /// Of the client that this is called for: ends its control, as an exception that leaves a hook does. From then on no action of its
     /// reaches a hook, and its connection closes with the reason. Any thread, at any time, also when this call is long over; does
@@ -42,7 +43,7 @@ private:
 };
 
 /// Thrown by a hook that has found that its call no longer counts, and has done nothing. That is no failure: the action is counted
-/// as dropped or late.
+/// as dropped or late, unless it is called once more.
 class CHIRAL_API NotCalled : public std::exception {
 public:
     const char* what() const noexcept override { return "the call no longer counts"; }

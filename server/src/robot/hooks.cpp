@@ -44,26 +44,20 @@ std::string milliseconds(Duration duration) {
 /// What a hook that moves the robot may ask while it waits to begin, and what it may keep.
 class Hooks::MovingCall final : public PendingCall {
 public:
-    /// `watchdog`: of what waits while it watches.
-    MovingCall(const std::shared_ptr<Lease>& lease, TimePoint arrived, Duration longest_wait,
-               const Watchdog* watchdog = nullptr) noexcept
-        : lease_(lease), arrived_(arrived), longest_wait_(longest_wait), watchdog_(watchdog) {}
+    MovingCall(const std::shared_ptr<Lease>& lease, TimePoint latest) noexcept : lease_(lease), latest_(latest) {}
     bool counts() const noexcept override {
         const TimePoint now = Clock::now();
-        return lease_->holds(now) && now - arrived_ <= longest_wait_ && !(watchdog_ && watchdog_->has_fired());
+        return lease_->holds(now) && now <= latest_;
     }
     std::function<void(std::string_view)> ender() const override {
         return [of = std::weak_ptr<Lease>(lease_)](std::string_view reason) {
             if (const auto lease = of.lock()) lease->revoke(Cause::hook_failed, reason);
         };
     }
-    Lease& lease() const noexcept { return *lease_; }
 
 private:
     const std::shared_ptr<Lease>& lease_;  // the job's
-    const TimePoint arrived_;
-    const Duration longest_wait_;
-    const Watchdog* const watchdog_;
+    const TimePoint latest_;               // when it may begin
 };
 
 Hooks::Hooks(PolicyServer& robot, const ServerOptions& options, StatCounters& stats,
@@ -147,18 +141,31 @@ void Hooks::departed(const std::shared_ptr<Lease>& lease, const std::string& rea
 
 // ---- calling ----
 
-// Calls a hook that moves the robot. False: it had to wait before it could begin, and has found that it should not.
+// Calls a hook that moves the robot, which may begin until `latest`. False: it had to wait before it could begin, and has found that
+// it should not. While it waits, silence is silence: when the next action is due it does not count for the moment, the robot is
+// stopped, and it may go on waiting.
 template <class Call>
-bool Hooks::call_moving(const MovingCall& pending, const char* hook, std::string& problem, Call&& body) noexcept {
-    bool called = true;
-    problem = call(action_stage_, hook, &pending.lease(), [&] {
-        try {
-            body();
-        } catch (const NotCalled&) {
-            called = false;
-        }
-    });
-    return called;
+bool Hooks::call_moving(const char* hook, const std::shared_ptr<Lease>& lease, TimePoint latest, std::string& problem,
+                        Call&& body) noexcept {
+    const auto begins_by = [&](TimePoint end) {
+        const MovingCall pending(lease, end);
+        bool begun = true;
+        problem = call(action_stage_, hook, lease.get(), [&] {
+            try {
+                body();
+            } catch (const NotCalled&) {
+                begun = false;
+            }
+        });
+        return begun;
+    };
+    const TimePoint due = watchdog_.due();
+    if (begins_by(std::min(latest, due))) return true;
+    if (Clock::now() <= due) return false;
+    watchdog_.disarm();  // once for each silence, whether or not its thread has noticed this one by now
+    time_out(due);
+    const TimePoint now = Clock::now();
+    return !is_over(*lease, now) && now <= latest && begins_by(latest);
 }
 
 // ---- action thread ----
@@ -190,11 +197,12 @@ void Hooks::time_out(TimePoint due) noexcept {
 
 bool Hooks::is_over(const Lease& lease, TimePoint now) noexcept { return !lease.holds(now) || lease.left; }
 
-Duration Hooks::longest_wait() const noexcept {
-    return options_.max_action_delay > Duration::zero() ? options_.max_action_delay : Duration::max();
+// When it may still begin.
+TimePoint Hooks::latest(const QueuedAction& job) const noexcept {
+    return options_.max_action_delay > Duration::zero() ? job.arrived + options_.max_action_delay : TimePoint::max();
 }
 
-bool Hooks::is_late(const QueuedAction& job, TimePoint now) const noexcept { return now - job.arrived > longest_wait(); }
+bool Hooks::is_late(const QueuedAction& job, TimePoint now) const noexcept { return now > latest(job); }
 
 // While a hook of the request thread keeps it waiting, silence is silence.
 template <class WorthIt>
@@ -284,16 +292,7 @@ template <class Call>
 Hooks::Admission Hooks::execute(QueuedAction& job, const char* hook, std::string& problem, Call&& call) noexcept {
     const Admission admission = judged(job, [&] { return judge(job, reason_); });
     if (admission != Admission::pass) return admission;
-    const auto is_called = [&] {
-        return call_moving(MovingCall(job.lease, job.arrived, longest_wait(), &watchdog_), hook, problem, call);
-    };
-    bool called = is_called();
-    while (!called && watchdog_.has_fired()) {  // while it waits to begin, silence is silence
-        call_action_timeout();
-        const TimePoint now = Clock::now();
-        called = !is_over(*job.lease, now) && !is_late(job, now) && is_called();
-    }
-    if (called) {
+    if (call_moving(hook, job.lease, latest(job), problem, call)) {
         applied(job);
         return Admission::pass;
     }
@@ -358,30 +357,20 @@ void Hooks::run(Reset& job) noexcept {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
-    TimePoint due = watchdog_.disarm();  // the robot moves by itself now, until the first action of the episode
-    const auto reset_before = [&](TimePoint end) {
-        const TimePoint now = Clock::now();
-        return call_moving(MovingCall(job.lease, now, end - now), "reset", reply.error, [&] {
-            auto [observation, info] = robot_.reset();
-            reply.result.obs = std::move(observation);
-            reply.result.info = std::move(info);
-            make_sendable(reply, *job.lease);
-        });
-    };
-    bool called = reset_before(due);
-    // While it waits to begin, silence is silence.
-    if (!called && Clock::now() > due && !is_over(*job.lease, Clock::now())) {
-        time_out(std::exchange(due, TimePoint::max()));
-        called = !is_over(*job.lease, Clock::now()) && reset_before(due);
-    }
+    const bool called = call_moving("reset", job.lease, TimePoint::max(), reply.error, [&] {
+        auto [observation, info] = robot_.reset();
+        reply.result.obs = std::move(observation);
+        reply.result.info = std::move(info);
+        make_sendable(reply, *job.lease);
+    });
     if (!called) {
         refuse(reply, "the client is no longer in control");
-        watchdog_.applied(due);  // nothing has begun: what it did before goes on
-    } else if (reply.error.empty()) {
-        job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
-    } else if (options_.action_timeout > Duration::zero()) {
-        watchdog_.applied(Clock::now() + options_.action_timeout);  // nobody knows whether it stands
+        return job.reply.ready();
     }
+    watchdog_.disarm();  // the robot has moved by itself: nothing is due until the first action of the episode
+    if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
+    else if (options_.action_timeout > Duration::zero())
+        watchdog_.applied(Clock::now() + options_.action_timeout);  // nobody knows whether it stands
     job.reply.ready();
 }
 
@@ -390,7 +379,7 @@ void Hooks::run(Connected& job) noexcept {
     leave_before(*job.lease);
     if (job.lease->left || !job.lease->worth_meeting(Clock::now())) return;
     job.lease->met = true;
-    const MovingCall pending(job.lease, Clock::now(), Duration::max());
+    const MovingCall pending(job.lease, TimePoint::max());
     call(action_stage_, "on_connect", job.lease.get(), [&] { robot_.on_connect(job.peer); });
 }
 

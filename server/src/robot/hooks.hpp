@@ -7,7 +7,7 @@
 //
 // Just before an action reaches its hook, the action thread asks whether the lease still holds, whether the action has waited
 // too long, and what the gate says. So nothing that another thread has yet to be told can let an action through. A hook that has
-// to wait before it begins asks the first two again: see PendingCall.
+// to wait before it begins asks the first two again, and lets on_action_timeout() pass: see PendingCall.
 #pragma once
 
 #include "imaging/transform.hpp"
@@ -112,7 +112,7 @@ private:
     Turns::Turn request_turn(const ReplyTicket& ticket);
     static bool is_over(const Lease& lease, TimePoint now) noexcept;
     bool is_late(const QueuedAction& job, TimePoint now) const noexcept;
-    Duration longest_wait() const noexcept;
+    TimePoint latest(const QueuedAction& job) const noexcept;
     template <class Judge>
     Admission judged(QueuedAction& job, Judge&& judge) noexcept;
     Admission judge(QueuedAction& job, std::string& reason);
@@ -131,7 +131,8 @@ private:
     template <class Call>
     std::string call(Stage& stage, const char* hook, Lease* lease, Call&& call) noexcept;
     template <class Call>
-    bool call_moving(const MovingCall& pending, const char* hook, std::string& problem, Call&& body) noexcept;
+    bool call_moving(const char* hook, const std::shared_ptr<Lease>& lease, TimePoint latest, std::string& problem,
+                     Call&& body) noexcept;
 
     PolicyServer& robot_;
     const ServerOptions& options_;

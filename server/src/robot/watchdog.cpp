@@ -58,9 +58,9 @@ void Watchdog::applied(TimePoint due) noexcept {
     changed_.notify_one();
 }
 
-TimePoint Watchdog::disarm() noexcept {
+void Watchdog::disarm() noexcept {
     due_.store(kNotDue);
-    return at(std::exchange(armed_, kNotDue));
+    armed_ = kNotDue;
 }
 
 std::optional<TimePoint> Watchdog::take_due() noexcept {
@@ -70,8 +70,6 @@ std::optional<TimePoint> Watchdog::take_due() noexcept {
     armed_ = kNotDue;
     return at(due);
 }
-
-bool Watchdog::has_fired() const noexcept { return fired_.load() != kNotDue; }
 
 // ---- its own thread ----
 

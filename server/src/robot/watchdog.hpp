@@ -55,16 +55,15 @@ public:
     /// An action has been applied, and the next one is due at `due`; TimePoint::max(): whenever it comes. What became due while
     /// it was being applied is forgotten: nobody was late.
     void applied(TimePoint due) noexcept;
-    /// Nobody is in control, or the robot moves by itself: nothing is due. Returns when something was, for applied() if that
-    /// comes to nothing.
-    TimePoint disarm() noexcept;
+    /// When the next action is due.
+    TimePoint due() const noexcept { return TimePoint(Duration(armed_)); }
+    /// Nobody is in control, or the robot has moved by itself: nothing is due.
+    void disarm() noexcept;
     /// When the time-out ended for which on_action_timeout() is to be called now, if there is one. Once for each silence.
     std::optional<TimePoint> take_due() noexcept;
 
     // ---- any thread ----
 
-    /// There may be something for take_due().
-    bool has_fired() const noexcept;
     /// Has the action thread woken, as soon as there is memory for that.
     void wake() noexcept;
     /// The server is to stop: hooks that keep it from that are named in the log.
