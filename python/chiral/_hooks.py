@@ -33,6 +33,8 @@ _STOPPING_HOOKS = {"on_disconnect", "on_action_timeout"}
 # For how long what comes after super()._handle() may go on once the server stops, in seconds; and what was cancelled, before it is
 # cancelled again: a hook may have taken that for something else.
 PATIENCE = 10.0
+# How often a _handle() that is to begin looks whether a hook is still driven, in seconds.
+_LOOK_FOR_DRIVEN = 0.005
 
 # What `await`, `async for` and `async with` compile to, from Python 3.10 on.
 _SUSPENDING = {"GET_AWAITABLE", "GET_ANEXT", "GET_AITER", "SEND", "YIELD_FROM", "BEFORE_ASYNC_WITH", "YIELD_VALUE"}
@@ -102,6 +104,8 @@ class Hooks:
         self._running: set[OnLoop] = set()
         self._handling: tuple[Connection, Kept] | None = None
         self._handling_begins = False  # it may run already, and is not yet there to be asked whether it rests
+        self._driven = 0  # coroutines that threads of the server drive
+        self._drive_or_handle = threading.Lock()  # held for moments: a drive begins, or a _handle() that waits for those that have begun
         self._stops_since: float | None = None
         self.has_client = False  # from the beginning of on_connect() to the end of on_disconnect()
 
@@ -204,7 +208,8 @@ class Hooks:
     def _drive(self, name: str, hook: Callable[..., Any], arguments: tuple[Any, ...], call: _native.PendingCall | None) -> Any:
         loop = self._loop
         function = getattr(hook, "__func__", hook)
-        if inspect.iscoroutinefunction(function) and not (loop is not None and self._may_drive(function, loop)):
+        coroutine = inspect.iscoroutinefunction(function)
+        if coroutine and not (loop is not None and self._begin_driving(function, loop)):
             return self._on_loop(name, functools.partial(hook, *arguments), call)
         asyncio._set_running_loop(loop)
         try:
@@ -221,6 +226,9 @@ class Hooks:
                 raise RuntimeError(f"{function.__qualname__} was suspended without an await")
         finally:
             asyncio._set_running_loop(None)
+            if coroutine:
+                with self._drive_or_handle:
+                    self._driven -= 1
             if loop is not None and (getattr(loop, "_ready", True) or getattr(loop, "_scheduled", True)):
                 self._wake(loop)  # for what the hook has left there
         left = [result]
@@ -242,12 +250,17 @@ class Hooks:
         except RuntimeError:  # it is closed: what was left there is lost with it
             log.debug("the event loop was closed while a hook ran")
 
-    def _may_drive(self, function: Any, loop: asyncio.AbstractEventLoop) -> bool:
-        if not cannot_suspend(function) or self._running or self._handling_begins or loop.get_debug():
+    def _begin_driving(self, function: Any, loop: asyncio.AbstractEventLoop) -> bool:
+        """False: it has to go through the loop."""
+        if not cannot_suspend(function) or loop.get_debug():
             return False
-        handling = self._handling
-        rests = handling is None or handling[1].rests(self._resting)
-        return rests and asyncio.all_tasks(loop) <= self._resting
+        with self._drive_or_handle:
+            handling = self._handling
+            beside = self._running or self._handling_begins or not (handling is None or handling[1].rests(self._resting))
+            if beside or not asyncio.all_tasks(loop) <= self._resting:
+                return False
+            self._driven += 1
+            return True
 
     def _call(self, name: str, *arguments: Any, call: _native.PendingCall | None = None) -> Any:
         """One hook, if `call` still counts when it can begin: else NotCalled; an exception goes to the log with its traceback, and to the
@@ -338,6 +351,8 @@ class Hooks:
 
         async def handle() -> None:
             try:
+                while self._driven:  # begun before us; what comes now goes through the loop
+                    await asyncio.sleep(_LOOK_FOR_DRIVEN)
                 await server._handle(connection)  # type: ignore[union-attr]
             except Exception as error:
                 ended(f"_handle() failed: {_in_a_line(error)}")
@@ -346,7 +361,8 @@ class Hooks:
             finally:
                 ended("_handle() has ended, and with it the connection")  # unless that was said
 
-        self._handling_begins = True
+        with self._drive_or_handle:
+            self._handling_begins = True
         try:
             handling = Kept(loop, handle)
             self._handling = (connection, handling)
