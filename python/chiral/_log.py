@@ -166,7 +166,8 @@ class LogThread:
             if said.told is not None:
                 record.exc_text = (said.told if isinstance(said.told, str) else "".join(said.told.format())).rstrip("\n")
             last = logging.lastResort
-            if logger.hasHandlers() or last is None or getattr(last, "stream", None) is not sys.__stderr__:
+            last_is_stderr = sys.__stderr__ is not None and getattr(last, "stream", None) is sys.__stderr__
+            if logger.hasHandlers() or last is None or not last_is_stderr:
                 logger.handle(record)
             elif record.levelno >= last.level and not logger.disabled and logger.filter(record):
                 self._write("".join(_visible(line) + "\n" for line in last.format(record).splitlines()))

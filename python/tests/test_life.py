@@ -7,6 +7,7 @@ import gc
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -644,6 +645,20 @@ def test_a_forked_process_logs_by_itself() -> None:
         os._exit(0)
     """)
     assert out == "of the child\n"
+
+
+def test_without_a_standard_error_nothing_is_written_to_what_was_opened_in_its_place(tmp_path: pathlib.Path) -> None:
+    opened = tmp_path / "opened"
+    code = f"""
+        import os, sys
+        assert sys.__stderr__ is None and os.open({str(opened)!r}, os.O_RDWR | os.O_CREAT) == 2
+        import chiral
+        chiral._log.log.warning("what nobody hears")
+        assert chiral._log.log.flush({DEADLINE})
+    """
+    command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(textwrap.dedent(code))} 2>&-"
+    subprocess.run(["sh", "-c", command], timeout=DEADLINE, check=True)
+    assert opened.read_bytes() == b""
 
 
 def test_a_subinterpreter_is_refused_clearly() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import select
 import signal
 import ssl
 import struct
@@ -144,6 +145,7 @@ class AccessTest(unittest.TestCase):
         fill(err[1])
         told = b""
         while b"end with Ctrl-C" not in told:  # its last line until a client comes
+            self.assertTrue(select.select([out[0]], [], [], programs.DEADLINE)[0], f"it says no more than {told!r}")
             told += os.read(out[0], 4096)
         address = re.search(rb"listening on ws://(\S+)", told)[1].decode()
         fill(out[1])
