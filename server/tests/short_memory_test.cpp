@@ -167,15 +167,17 @@ TEST(ShortMemory, OfTheNetworkThreadLosesConnectionsAndNeverTheServer) {
     EXPECT_EQ(told("connect"), told("disconnect")) << "whoever came has gone";
 }
 
-TEST(ShortMemory, InWhichFiguresAreLostEndsTheConnectionThatWaitsForThem) {
+TEST(ShortMemory, InWhichFiguresAreLostIsToldToWhoWaitsForThem) {
     Served<HookedServer> served(one_small_camera(), {},
                                 [](ServerOptions& options) { options.handshake_timeout = std::chrono::milliseconds(200); });
     memory_is_short_on = "chiral-observer";
     fails_every = 1;
     EXPECT_TRUE(eventually([&] {
-        attempt([&] { get(served->port(), "/metrics"); });  // does not wait for ever
-        return served.log.count("no figures in time") > 0;
+        RawClient::HttpAnswer answer;
+        attempt([&] { answer = get(served->port(), "/metrics"); });  // does not wait for ever
+        return answer.status == 503 && answer.body.find("no figures in time") != std::string::npos;
     }));
+    EXPECT_TRUE(served.log.wait_for("no figures in time"));
     fails_every = 0;
     memory_is_short_on = nullptr;
     EXPECT_TRUE(eventually([&] {

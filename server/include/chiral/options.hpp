@@ -140,7 +140,7 @@ struct ServerOptions {
     Duration max_action_delay = std::chrono::milliseconds(500);
     /// For so long after a client has left in order, what it sent before is still applied.
     Duration departed_action_time = std::chrono::milliseconds(500);
-    /// A client that does not finish the handshake, or a closing one that does not answer, is dropped after this.
+    /// A handshake, or the answer to a close, that takes longer ends the connection; figures (/metrics) that do are a 503.
     Duration handshake_timeout = std::chrono::seconds(5);
     /// A client whose machine acknowledges nothing any more (cable, Wi-Fi, power) is dropped within this: it is dead. A busy
     /// or stopped client on a machine that lives is not. If it had not read what came before, so that nothing can be sent,

@@ -220,8 +220,15 @@ void FrontDoor::get(const AccessRequest& request) {
     answer_by_.expires_after(
         std::chrono::duration_cast<std::chrono::steady_clock::duration>(core_.options.handshake_timeout));
     answer_by_.async_wait([self = shared_from_this()](error_code error) {
-        if (!error && !self->answer_) self->finish("no figures in time");
+        if (error || self->finished_ || self->answer_) return;
+        constexpr const char* why = "no figures in time";
+        try {
+            self->refuse(Status::service_unavailable, why, "There are no figures in time: try again later.\n");
+        } catch (const std::bad_alloc&) {
+            self->finish(why);
+        }
     });
+    link_.tcp().expires_after(2 * core_.options.handshake_timeout);  // for what is written then
     // The sources are looked at on the observers' thread: that may take as long as a look at every pixel.
     robot::ReportSources job;
     job.deliver = [self = shared_from_this()](const std::vector<robot::SourceReport>& sources) {
@@ -229,7 +236,8 @@ void FrontDoor::get(const AccessRequest& request) {
         std::string text =
             http::metrics_text(robot.stats, sources, robot.source->copies(), robot.control.holder(), robot.hooks.pictures());
         boost::asio::post(self->core_.io, [self, text = std::move(text)]() mutable {
-            if (!self->finished_) self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
+            if (!self->finished_ && !self->answer_)
+                self->answer(Status::ok, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
         });
     };
     core_.robot.hooks.push(robot::ObserverJob(std::move(job)));
