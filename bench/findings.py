@@ -196,10 +196,11 @@ def on_one_machine(results, _summary):
     return found
 
 
-PEERS = {"bare_futex": "a bare futex", "iceoryx2_rust": "iceoryx2", "iceoryx2_python": "iceoryx2", "zenoh_python": "Zenoh", "chiral_websocket": "our WebSocket",
+PEERS = {"bare_futex": "a bare futex", "iceoryx2_polling_rust": "iceoryx2 polling", "iceoryx2_polling_python": "iceoryx2 polling",
+         "iceoryx2_rust": "iceoryx2", "iceoryx2_python": "iceoryx2", "zenoh_python": "Zenoh", "chiral_websocket": "our WebSocket",
          "chiral_websocket_python": "our WebSocket", "grpc": "gRPC", "grpc_python": "gRPC", "websockets_python": "websockets + msgpack"}
 RIVALS_ON_ONE_MACHINE = {"chiral": (("iceoryx2_rust", 0.5), ("bare_futex", None), ("chiral_websocket", None)),
-                         "chiral_polling": (("iceoryx2_rust", 0.5),), "chiral_polling_python": (("iceoryx2_python", 0.55),),
+                         "chiral_polling": (("iceoryx2_polling_rust", None),), "chiral_polling_python": (("iceoryx2_polling_python", None),),
                          "chiral_python": (("iceoryx2_python", 0.55), ("zenoh_python", None), ("chiral_websocket_python", None))}
 
 
@@ -223,7 +224,8 @@ def handed_over(results, _summary):
                 other = results.find("handover", way=rival, bytes=size, asks_for="next")
                 if ours and other:
                     found += next_image(group, way, ours, rival, other, most, size == sizes[-1])
-        found += size_does_not_matter(group, results, way, sizes)
+        if "polling" not in way:
+            found += size_does_not_matter(group, results, way, sizes)
     for way, rival, most in (("chiral", "iceoryx2_rust", 2000), ("chiral_python", "iceoryx2_python", None)):
         for size in sizes:
             ours, other = (results.find("handover", way=name, bytes=size, asks_for="newest") for name in (way, rival))
@@ -259,7 +261,7 @@ def next_name(way, size):
 
 
 def polling(way):
-    return ", looked for from half a millisecond before it is due, not slept for," if "polling" in way else ""
+    return ", looked for from half a millisecond before it is due instead of slept for," if "polling" in way else ""
 
 
 def size_does_not_matter(group, results, way, sizes):

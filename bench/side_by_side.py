@@ -41,7 +41,7 @@ class Way:
     taker: list
     where: str = "-"  # what the giver is told: {socket} is a path of its own, {service} a name
     ours: bool = False
-    polls: bool = False  # who waits for the next looks for it over and over when it is due, instead of sleeping
+    polls: bool = False  # who waits for the next looks for it over and over instead of sleeping: ours when it is due, others always
 
 
 def ways(build):
@@ -57,6 +57,8 @@ def ways(build):
         Way("iceoryx2_rust", [iceoryx2], [iceoryx2], "{service}"),
         Way("chiral_python", [chiral], python("chiral"), "{socket}", True),
         Way("chiral_polling_python", [chiral], python("chiral"), "{socket}", True, True),
+        Way("iceoryx2_polling_rust", [iceoryx2], [iceoryx2], "{service}", polls=True),
+        Way("iceoryx2_polling_python", python("iceoryx2"), python("iceoryx2"), "{service}", polls=True),
         Way("iceoryx2_python", python("iceoryx2"), python("iceoryx2"), "{service}"),
         Way("zenoh_python", python("zenoh"), python("zenoh")),
         Way("chiral_websocket", [chiral], [chiral], "ws", True),
@@ -89,7 +91,7 @@ class Case:
 
 def plan(effort):
     """Repetitions, and what is measured in each."""
-    repetitions, count, asked = {"full": (4, 60, 12), "quick": (1, 20, 6), "tiny": (2, 2, 2)}[effort]
+    repetitions, count, asked = {"full": (3, 60, 12), "quick": (1, 20, 6), "tiny": (2, 2, 2)}[effort]
     # At these rates all can follow, and between two looks at the newest, 8 ms, there is always another one.
     cases = [Case("handover", size, asks, 150 if size == VGA or asks == "newest" else 60, count) for size in (VGA, LARGE)
              for asks in ("next", "newest")]

@@ -97,12 +97,16 @@ void take(const std::string& path, std::size_t bytes, std::size_t count) {
     if (file < 0) throw std::system_error(errno, std::generic_category(), path);
     const Shared shared(file, bytes);
     std::vector<std::int64_t> times;
-    for (std::uint32_t number = 0; times.size() < count;) {
+    std::uint32_t number = 0;
+    const auto one = [&] {
         number = shared.wait_for_another_than(number);
         std::int64_t stamp = 0;
         std::memcpy(&stamp, shared.image(number), sizeof stamp);
-        times.push_back(now_ns() - stamp);
-    }
+        return now_ns() - stamp;
+    };
+    constexpr int warm_ups = 10;
+    for (int i = 0; i < warm_ups; ++i) one();
+    while (times.size() < count) times.push_back(one());
     fmt::print("[{}]\n", fmt::join(times, ", "));
 }
 

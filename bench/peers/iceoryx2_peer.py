@@ -51,6 +51,11 @@ class Taker(contextlib.AbstractContextManager):
             if taken is not None:
                 return peer.since(taken.payload().as_memory_view()[:8])
 
+    def next_polling(self):
+        while (taken := self._take()) is None:
+            pass
+        return peer.since(taken.payload().as_memory_view()[:8])
+
     def newest(self):
         return peer.timed_look(self._look)
 

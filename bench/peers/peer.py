@@ -2,7 +2,7 @@
 """What the Python peers of bench/side_by_side.py share: their command line, the clock, and when to stop.
 
     PEER give NAME BYTES HZ                 says "ready ADDRESS", goes on until its standard input ends
-    PEER take ADDRESS BYTES next|newest|asked N    prints N figures, nanoseconds, as a JSON array
+    PEER take ADDRESS BYTES next|next_polling|newest|asked N    prints N figures, nanoseconds, as a JSON array
 """
 import json
 import sys

@@ -281,6 +281,34 @@ TEST(DirectReading, WhoeverPollsSeesTheNextImageWithoutBeingTold) {
     EXPECT_EQ(unheard.seat->coming("nose").newest, 0u);
 }
 
+TEST(DirectReading, WhoeverWaitsInSlicesWishesOnce) {
+    LocalRobot robot(two_may_read_directly);
+    UnheardSeat unheard(robot);
+    unheard.client.map();
+    const net::PageBell page(reinterpret_cast<std::byte*>(unheard.client.words) + unheard.client.layout.bell);
+    const auto wishes = [&] {
+        int count = 0;
+        for (char byte = 0; ::recv(unheard.ends[1], &byte, 1, MSG_DONTWAIT) > 0;) ++count;
+        return count;
+    };
+    for (client::DirectSeat* const seat : {unheard.seat.get(), static_cast<client::DirectSeat*>(nullptr)}) {
+        client::FrameBell bell(Duration::zero());
+        const auto wait = [&](std::uint64_t after) {
+            return bell.wait(*unheard.lender, seat, "wrist", after, Clock::now() + std::chrono::milliseconds(1));
+        };
+        const auto answer = [&](std::uint64_t newest, std::uint64_t number) {
+            seat != nullptr ? page.ring({newest, number}) : bell.ring({newest, number});
+        };
+        for (int slice = 0; slice < 3; ++slice) EXPECT_EQ(wait(7), 0u);
+        EXPECT_EQ(wishes(), 1);
+        answer(9, 1);
+        EXPECT_EQ(wait(7), 0u) << "what was the newest between two calls need not be any more";
+        EXPECT_EQ(wishes(), 1);
+        EXPECT_EQ(wait(8), 0u);
+        EXPECT_EQ(wishes(), 1) << "this is another wish";
+    }
+}
+
 TEST(DirectReading, TheNextImageIsDueAtTheIntervalOfThoseThatWereSeen) {
     using std::chrono::milliseconds;
     client::ImagePace pace;

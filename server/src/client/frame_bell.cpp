@@ -14,22 +14,36 @@ std::uint64_t FrameBell::wait(Lender& lender, DirectSeat* seat, const std::strin
                               TimePoint deadline) {
     const std::lock_guard one_at_a_time(wishing_);
     const net::PageBell* const page = seat != nullptr ? seat->bell() : nullptr;
-    net::BellWish wish{camera, after};
-    {
-        const std::lock_guard lock(mutex_);
-        wish.number = ++wish_;
-        said_.reset();
-        page_ = page;
+    if (!stands(page, camera, after)) {
+        standing_.reset();
+        net::BellWish wish{camera, after};
+        {
+            const std::lock_guard lock(mutex_);
+            wish.number = ++wish_;
+            said_.reset();
+            page_ = page;
+        }
+        while (!lender.wish(wish)) {  // the server does not read just now
+            std::unique_lock lock(mutex_);
+            const TimePoint again = std::min<TimePoint>(deadline, Clock::now() + std::chrono::milliseconds(1));
+            if (changed_.wait_until(lock, again, [&] { return ended_; }) || again == deadline) return 0;
+        }
+        standing_ = {camera, after, wish.number};
     }
-    while (!lender.wish(wish)) {  // the server does not read just now
-        std::unique_lock lock(mutex_);
-        const TimePoint again = std::min<TimePoint>(deadline, Clock::now() + std::chrono::milliseconds(1));
-        if (changed_.wait_until(lock, again, [&] { return ended_; }) || again == deadline) return 0;
-    }
-    const std::optional<std::uint64_t> said = page != nullptr ? hear_in(*seat, wish, deadline) : hear(deadline);
+    const std::optional<std::uint64_t> said = page != nullptr ? hear_in(*seat, deadline) : hear(deadline);
     if (!said) return 0;
+    standing_.reset();
     if (*said == net::kNoSuchCamera) throw std::out_of_range("wait_frame(): the robot has no camera '" + camera + "'");
     return *said;
+}
+
+// Whoever waits in slices wishes once: the answer may take longer than a slice. One that was answered meanwhile is wished anew, as by now there may
+// be a newer image.
+bool FrameBell::stands(const net::PageBell* page, const std::string& camera, std::uint64_t after) {
+    if (!standing_ || standing_->camera != camera || standing_->after != after) return false;
+    if (page != nullptr) return !page->answer_to(standing_->number);
+    const std::lock_guard lock(mutex_);
+    return !said_;
 }
 
 std::optional<std::uint64_t> FrameBell::hear(TimePoint deadline) {
@@ -40,9 +54,10 @@ std::optional<std::uint64_t> FrameBell::hear(TimePoint deadline) {
 
 // In slices: what wakes it at the end comes to nothing if it comes before it sleeps. The wish stands while it polls: an image that
 // comes before it is due wakes it as well.
-std::optional<std::uint64_t> FrameBell::hear_in(DirectSeat& seat, const net::BellWish& wish, TimePoint deadline) {
+std::optional<std::uint64_t> FrameBell::hear_in(DirectSeat& seat, TimePoint deadline) {
     constexpr Duration at_most = std::chrono::milliseconds(50);
     const net::PageBell& page = *seat.bell();
+    const Standing& wish = *standing_;
     for (;;) {
         if (const auto newest = page.answer_to(wish.number)) return newest;
         if (over(deadline)) return std::nullopt;
@@ -51,7 +66,7 @@ std::optional<std::uint64_t> FrameBell::hear_in(DirectSeat& seat, const net::Bel
         if (busy_poll_ > Duration::zero()) {
             const DirectSeat::Coming coming = seat.coming(wish.camera);
             if (coming.newest > wish.after) return coming.newest;
-            const Duration early = coming.due ? *coming.due - now : -Duration::max();
+            const Duration early = coming.due ? difference(*coming.due, now) : -Duration::max();
             if (-busy_poll_ <= early && early <= busy_poll_) {
                 std::this_thread::yield();  // whoever else wants the core has it
                 continue;

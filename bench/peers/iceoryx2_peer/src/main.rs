@@ -2,7 +2,7 @@
 //! iceoryx2 as a peer of bench/side_by_side.py: an image goes from one process to another of the same machine.
 //!
 //!     iceoryx2_peer give NAME BYTES HZ                says "ready NAME", publishes until its standard input ends
-//!     iceoryx2_peer take NAME BYTES next|newest N     prints N figures, nanoseconds, as a JSON array
+//!     iceoryx2_peer take NAME BYTES next|next_polling|newest N     prints N figures, nanoseconds, as a JSON array
 //!
 //! Its best form, as its own examples and benchmarks have it: samples are loaned and filled in place, one is kept for each
 //! subscriber and the newest overwrites it, and who waits for the next sleeps on a listener that the publisher notifies.
@@ -95,20 +95,25 @@ fn stamp_of(sample: &Sample<ipc::Service, Bytes, ()>) -> i64 {
     i64::from_ne_bytes(sample.payload()[..8].try_into().expect("an image has more than eight bytes"))
 }
 
-/// From right before an image was published until it is in hand.
-fn take_next(services: &Services, count: usize) -> Answer<Vec<i64>> {
+/// The first are left out, as all peers do.
+const WARM_UPS: usize = 10;
+
+/// From right before an image was published until it is in hand. `polls`: asks over and over instead of sleeping.
+fn take_next(services: &Services, count: usize, polls: bool) -> Answer<Vec<i64>> {
     let (subscriber, listener) = services.subscriber()?;
     let mut held = None;
     let mut times = Vec::new();
-    while times.len() < count {
-        listener.timed_wait(|_| {}, Duration::from_secs(5))?;
+    while times.len() < WARM_UPS + count {
+        if !polls {
+            listener.timed_wait(|_| {}, Duration::from_secs(5))?;
+        }
         if let Some(sample) = subscriber.receive()? {
             times.push(now_ns() - stamp_of(&sample));
             held = Some(sample);
         }
     }
     drop(held);
-    Ok(times)
+    Ok(times.split_off(WARM_UPS))
 }
 
 /// How long it takes to get at the newest image, at a time of one's own.
@@ -116,7 +121,7 @@ fn take_newest(services: &Services, count: usize) -> Answer<Vec<i64>> {
     let (subscriber, _listener) = services.subscriber()?;
     let mut held: Option<Sample<ipc::Service, Bytes, ()>> = None;
     let mut times = Vec::new();
-    while times.len() < count {
+    while times.len() < WARM_UPS + count {
         let began = now_ns();
         if let Some(sample) = subscriber.receive()? {
             held = Some(sample);
@@ -129,7 +134,7 @@ fn take_newest(services: &Services, count: usize) -> Answer<Vec<i64>> {
         }
         while now_ns() < ended + 8_000_000 {}  // a policy that computes
     }
-    Ok(times)
+    Ok(times.split_off(WARM_UPS))
 }
 
 fn main() -> Answer<()> {
@@ -141,10 +146,14 @@ fn main() -> Answer<()> {
         ["take", name, _, asked, count] => {
             let services = Services::new(name)?;
             let count = count.parse()?;
-            let times = if *asked == "next" { take_next(&services, count)? } else { take_newest(&services, count)? };
+            let times = match *asked {
+                "next" => take_next(&services, count, false)?,
+                "next_polling" => take_next(&services, count, true)?,
+                _ => take_newest(&services, count)?,
+            };
             println!("{times:?}");
             Ok(())
         }
-        _ => Err("expected: give NAME BYTES HZ, or take NAME BYTES next|newest N".into()),
+        _ => Err("expected: give NAME BYTES HZ, or take NAME BYTES next|next_polling|newest N".into()),
     }
 }
