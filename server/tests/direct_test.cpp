@@ -246,6 +246,7 @@ struct UnheardSeat {
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
         lender = std::make_shared<client::Lender>(ends[0], client.memory, client.welcome);
         seat = std::make_shared<client::DirectSeat>(lender, client.layout, client.page);
+        client.map();  // while it may
         seat->admitted(client.sit_down());
     }
     ~UnheardSeat() {
@@ -284,7 +285,6 @@ TEST(DirectReading, WhoeverPollsSeesTheNextImageWithoutBeingTold) {
 TEST(DirectReading, WhoeverWaitsInSlicesWishesOnce) {
     LocalRobot robot(two_may_read_directly);
     UnheardSeat unheard(robot);
-    unheard.client.map();
     const net::PageBell page(reinterpret_cast<std::byte*>(unheard.client.words) + unheard.client.layout.bell);
     const auto wishes = [&] {
         int count = 0;
