@@ -20,7 +20,7 @@ from measured import Results  # noqa: E402
 STORED = json.loads((ROOT / "bench" / "results" / "result.json").read_text())
 # What a machine without the rivals cannot store: rows of a short run, their tails filled in.
 BESIDE_OTHERS = json.loads((ROOT / "tests" / "bench" / "rows_beside_others.json").read_text())
-OURS = ("engine", "engine_in_place", "policy_client", "local", "plain_websocket", "chiral", "chiral_python")
+OURS = ("engine", "engine_in_place", "policy_client", "local", "plain_websocket", "chiral", "chiral_python", "chiral_polling", "chiral_polling_python")
 OUR_CALLS = ("commit", "pin", "update")
 LONGEST_SENTENCE = 200
 
