@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls a server's hooks, for the native server, which knows only this object.
 
-Hooks may be plain functions or coroutines. Coroutines belong to one event loop, that of serve(), and run one at a time. One that
-contains no `await` cannot be suspended, so it is driven on the calling thread, at a hundredth of the cost of a round trip through
-the loop; asyncio.get_running_loop() gives the loop there, too. It goes through the loop all the same while other tasks are there,
-so that it never runs beside them.
+Hooks may be plain functions or coroutines. Coroutines belong to one event loop, that of serve(), and run one at a time, but for
+what stops the robot, which waits for no other. One that contains no `await` cannot be suspended, so it is driven on the calling
+thread, at a hundredth of the cost of a round trip through the loop; asyncio.get_running_loop() gives the loop there, too. It goes
+through the loop all the same while other tasks are there, so that it never runs beside them: a _handle() that begins, or goes on
+behind its base, waits for what is driven.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _STOPPING_HOOKS = {"on_disconnect", "on_action_timeout"}
 # For how long what comes after super()._handle() may go on once the server stops, in seconds; and what was cancelled, before it is
 # cancelled again: a hook may have taken that for something else.
 PATIENCE = 10.0
-# How often a _handle() that is to begin looks whether a hook is still driven, in seconds.
+# How often a _handle() that is to begin or to go on looks whether a hook is still driven, in seconds.
 _LOOK_FOR_DRIVEN = 0.005
 
 # What `await`, `async for` and `async with` compile to, from Python 3.10 on.
@@ -64,7 +65,8 @@ def _in_a_line(error: Exception) -> str:
 class Connection:
     """The client in control, as PolicyServer._handle(ws) gets it: remote_address, and wait_closed()."""
 
-    def __init__(self, peer: str, loop: asyncio.AbstractEventLoop, resting: set[asyncio.Task[Any] | None]) -> None:
+    def __init__(self, peer: str, loop: asyncio.AbstractEventLoop,
+                 rest_until: Callable[[asyncio.Future[None]], Coroutine[Any, Any, None]]) -> None:
         host, _, port = peer.rpartition(":")
         self.remote_address: tuple[str, int] = (host.strip("[]"), int(port) if port.isdigit() else 0)
         self.entered = threading.Event()  # the base's _handle() has been reached, or never will be
@@ -72,17 +74,12 @@ class Connection:
         self.closed_at: float | None = None  # time.monotonic()
         self._closed: asyncio.Future[None] = loop.create_future()
         self._loop = loop
-        self._resting = resting
+        self._rest_until = rest_until
 
     async def wait_closed(self) -> None:
         self.reached = True
         self.entered.set()
-        task = asyncio.current_task()
-        self._resting.add(task)
-        try:
-            await asyncio.shield(self._closed)
-        finally:
-            self._resting.discard(task)
+        await self._rest_until(self._closed)
 
     def _close(self) -> None:
         self.closed_at = time.monotonic()
@@ -105,9 +102,10 @@ class Hooks:
         self._handling: tuple[Connection, Kept] | None = None
         self._handling_begins = False  # it may run already, and is not yet there to be asked whether it rests
         self._driven = 0  # coroutines that threads of the server drive
-        self._drive_or_handle = threading.Lock()  # held for moments: a drive begins, or a _handle() that waits for those that have begun
+        self._drive_or_handle = threading.Lock()  # held for moments: a drive begins, or what waits for those that have begun
         self._stops_since: float | None = None
-        self.has_client = False  # from the beginning of on_connect() to the end of on_disconnect()
+        self.has_client = False  # from the beginning of on_connect() until the robot has been stopped and _handle() has ended
+        self._left_moving = False  # on_disconnect() has failed, and the native server calls on_action_timeout() at once
 
     # ---- the loop ----
 
@@ -312,7 +310,9 @@ class Hooks:
     def get_obs(self) -> tuple[Any, ...]:
         return _wire.observation_values(self._call("get_obs"))
 
-    # These come in their place among the actions. They wait for no other hook: a get_obs() that blocks is no reason not to stop.
+    # These come in their place among the actions. Hooks that stop the robot wait for no other: a get_obs() that blocks is no reason not
+    # to stop. A _handle() does wait for what is driven, if only an observer's get_metadata(), and the action thread for it: before its
+    # client's first action, when nothing is armed, and behind what stops the robot. It stands both times, and nothing moves it.
 
     def on_connect(self, peer: str, end: Callable[[str], None]) -> None:
         """`end` ends the client's control, on any thread and whenever it is called, and tells it why."""
@@ -328,19 +328,31 @@ class Hooks:
                 self._call("on_disconnect", reason)
             else:  # what the default does, under its own name: one without `await` needs no loop, and the log names it
                 self.on_action_timeout()
-        finally:
-            self._end_handling()
-            self.has_client = False
+        except BaseException:
+            self._left_moving = True
+            raise
+        self._end_client()
 
     def on_action_timeout(self) -> None:
-        if self._overridden("on_action_timeout"):
-            self._call("on_action_timeout")
+        try:
+            if self._overridden("on_action_timeout"):
+                self._call("on_action_timeout")
+        finally:
+            if self._left_moving:
+                self._left_moving = False
+                self._end_client()
+
+    def _end_client(self) -> None:
+        try:
+            self._end_handling()
+        finally:
+            self.has_client = False
 
     # ---- _handle(): a coroutine that lasts as long as the connection ----
 
     def _begin_handling(self, peer: str, loop: asyncio.AbstractEventLoop, end: Callable[[str], None]) -> None:
         server = self._server()
-        connection = Connection(peer, loop, self._resting)
+        connection = Connection(peer, loop, self._rest_until)
 
         def ended(why: str) -> None:
             try:
@@ -351,8 +363,7 @@ class Hooks:
 
         async def handle() -> None:
             try:
-                while self._driven:  # begun before us; what comes now goes through the loop
-                    await asyncio.sleep(_LOOK_FOR_DRIVEN)
+                await self._nothing_driven()
                 await server._handle(connection)  # type: ignore[union-attr]
             except Exception as error:
                 ended(f"_handle() failed: {_in_a_line(error)}")
@@ -376,6 +387,28 @@ class Hooks:
         if not connection.reached:
             handling.result()  # raises what it has raised
             raise RuntimeError("_handle() returned without `await super()._handle(ws)`, and with it ends the connection")
+
+    async def _rest_until(self, closed: asyncio.Future[None]) -> None:
+        """On the loop: hooks may be driven meanwhile, and none is when this returns, nor when it is cancelled; who cancels it once more
+        waits for none."""
+        task = asyncio.current_task()
+        cancelled: asyncio.CancelledError | None = None
+        self._resting.add(task)
+        try:
+            await asyncio.shield(closed)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        finally:
+            with self._drive_or_handle:
+                self._resting.discard(task)
+        await self._nothing_driven()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _nothing_driven(self) -> None:
+        """On the loop, in a task that does not rest: what comes now goes through the loop, so only what has begun before is waited for."""
+        while self._driven:
+            await asyncio.sleep(_LOOK_FOR_DRIVEN)
 
     def _end_handling(self) -> None:
         if self._handling is None:

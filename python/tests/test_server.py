@@ -411,6 +411,91 @@ def test_a_handle_does_not_begin_beside_a_hook_that_is_driven() -> None:
             eventually(lambda: order == ["get_metadata", "_handle"])
 
 
+class DrivenBesideAHandle(SmallRobot):
+    """Whose get_metadata() is driven for as long as the test likes, while its _handle() rests."""
+
+    def __init__(self) -> None:
+        self.driven, self.go_on = threading.Event(), threading.Event()
+        self.order: list[str] = []
+        super().__init__()
+
+    async def get_metadata(self) -> dict[str, Any]:
+        self.driven.set()
+        assert self.go_on.wait(2 * DEADLINE)
+        self.order.append("get_metadata")
+        return {}
+
+    async def _handle(self, ws: Any) -> None:
+        try:
+            await super()._handle(ws)
+        finally:
+            self.order.append("_handle")
+
+    @contextlib.contextmanager
+    def both(self) -> Iterator[tuple[chiral.PolicyClient, asyncio.Task[Any]]]:
+        """Who has control, and the task of its _handle(). When this is left get_metadata() has returned."""
+        hooks = self._chiral_hooks
+        observer = chiral.PolicyClient(f"ws://127.0.0.1:{self.port}/observe", connect_timeout=DEADLINE, request_timeout=2 * DEADLINE)
+        with client_of(self) as env, observer, ThreadPoolExecutor(1) as pool:
+            eventually(lambda: hooks._handling is not None and hooks._handling[1].rests(hooks._resting) and not hooks._handling_begins)
+            asked = pool.submit(observer.get_metadata)
+            try:
+                assert self.driven.wait(DEADLINE) and hooks._driven == 1 and hooks._handling is not None
+                task = hooks._handling[1]._task
+                assert task is not None
+                yield env, task
+            finally:
+                self.go_on.set()
+            asked.result(DEADLINE)
+
+    def give_the_loop_time(self) -> None:
+        assert self._chiral_hooks._loop is not None
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), self._chiral_hooks._loop).result(DEADLINE)
+
+
+def test_a_handle_does_not_go_on_behind_its_base_beside_a_hook_that_is_driven() -> None:
+    with DrivenBesideAHandle() as server:
+        hooks = server._chiral_hooks
+        with server.both() as (env, task):
+            assert hooks._handling is not None and hooks._loop is not None
+            closed, loop = hooks._handling[0]._closed, hooks._loop
+            env.close()
+            eventually(closed.done)
+            server.give_the_loop_time()  # that long it could have gone on
+            assert server.order == []
+            assert not hooks._begin_driving(DrivenBesideAHandle.get_metadata, loop), "or it might wait for ever"
+        eventually(lambda: server.order == ["get_metadata", "_handle"])
+
+
+def test_behind_an_on_disconnect_that_fails_the_robot_is_stopped_before_anything_waits_for_a_hook_that_is_driven() -> None:
+    class Robot(DrivenBesideAHandle):
+        async def on_disconnect(self, reason: str) -> None:
+            raise ValueError("the arm is gone")
+
+        async def on_action_timeout(self) -> None:
+            self.order.append("on_action_timeout")
+
+    with Robot() as server:
+        with server.both() as (env, _):
+            env.close()
+            eventually(lambda: server.order == ["on_action_timeout"])
+        eventually(lambda: server.order == ["on_action_timeout", "get_metadata", "_handle"])
+        eventually(lambda: not server._chiral_hooks.has_client)
+
+
+def test_a_handle_that_is_cancelled_waits_for_a_hook_that_is_driven_until_it_is_cancelled_again() -> None:
+    with DrivenBesideAHandle() as server:
+        with server.both() as (_, task):
+            loop = task.get_loop()
+            loop.call_soon_threadsafe(task.cancel)
+            server.give_the_loop_time()
+            assert server.order == []
+            loop.call_soon_threadsafe(task.cancel)
+            eventually(lambda: server.order == ["_handle"])
+        assert server.order == ["_handle", "get_metadata"]
+        eventually(task.cancelled)
+
+
 def test_an_action_that_waits_for_the_interpreter_is_not_applied_once_the_server_stops() -> None:
     with SmallRobot() as server, client_of(server) as env:
         env.start_action_dispatch(hz=1000)
