@@ -91,7 +91,7 @@ class Case:
 
 def plan(effort):
     """Repetitions, and what is measured in each."""
-    repetitions, count, asked = {"full": (3, 60, 12), "quick": (1, 20, 6), "tiny": (2, 2, 2)}[effort]
+    repetitions, count, asked = {"full": (3, 40, 12), "quick": (1, 20, 6), "tiny": (2, 2, 2)}[effort]
     # At these rates all can follow, and between two looks at the newest, 8 ms, there is always another one.
     cases = [Case("handover", size, asks, 150 if size == VGA or asks == "newest" else 60, count) for size in (VGA, LARGE)
              for asks in ("next", "newest")]

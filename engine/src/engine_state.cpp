@@ -164,6 +164,7 @@ EngineLayout::EngineLayout(const std::vector<CameraConfig>& camera_configs,
         CameraLayout& layout = cameras.emplace_back();
         layout.block = cursor.take(sizeof(CameraBlock), alignof(CameraBlock));
         layout.seats = cursor.take(sizeof(core::ReaderSeats<Policy>), core::kCacheLine);
+        layout.copies = cursor.take(sizeof(CopyChoice) * core::kLargeFields, alignof(CopyChoice));
         layout.readers = core::readers_of_all(readers.value_or(options.readers));
         return layout;
     };
@@ -212,7 +213,6 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
       options(with_whole_rings(std::move(engine_options))),
       layout(cameras, proprios, options),
       arena(layout.bytes, layout.spare_bytes, options),
-      copy_choices_(std::make_unique<CopyChoice[]>(layout.cameras.size() * core::kLargeFields)),
       spares_ready_(layout.cameras.size()) {
     std::byte* base = arena.base();
     new (base + layout.seats) core::ReaderSeats<Policy>;
@@ -220,6 +220,8 @@ EngineState::EngineState(std::vector<CameraConfig> camera_configs, std::vector<P
     for (const CameraLayout& camera : layout.cameras) {
         new (base + camera.block) CameraBlock;
         new (base + camera.seats) core::ReaderSeats<Policy>;
+        for (std::size_t field = 0; field < core::kLargeFields; ++field)
+            new (base + camera.copies + field * sizeof(CopyChoice)) CopyChoice;
     }
     for (std::size_t i = 0; i < cameras.size(); ++i) {
         store_row_major(cameras[i].intrinsics, slot(i, static_cast<int>(Field::intrinsics), 0));

@@ -59,6 +59,7 @@ struct ProprioBlock {
 struct CameraLayout {
     std::size_t block{0};
     std::size_t seats{0};
+    std::size_t copies{0};                      // a CopyChoice for each field that can be large
     core::FieldReaders readers{};               // those of the depth map are the first of the camera's
     std::array<std::size_t, kFields> slots{};   // offset of slot 0
     std::array<std::size_t, kFields> spare{};   // offset of the slot after the last of those
@@ -149,7 +150,7 @@ struct EngineState {
     }
     /// Of one of the fields that can be large.
     CopyChoice& copy_choice(std::size_t camera, int field) const noexcept {
-        return copy_choices_[camera * core::kLargeFields + static_cast<std::size_t>(field)];
+        return at<CopyChoice>(layout.cameras[camera].copies + sizeof(CopyChoice) * static_cast<std::size_t>(field));
     }
     TimePoint now() const noexcept { return options.now ? options.now() : Clock::now(); }
 
@@ -198,7 +199,6 @@ private:
 
     std::shared_ptr<std::byte> guest_memory_;
     std::vector<core::GuestHazards<Policy>> guest_hazards_;  // by camera; empty if there can be no guests
-    std::unique_ptr<CopyChoice[]> copy_choices_;             // by camera and field
     std::mutex revoking_;                                    // one at a time prepares a spare slot and makes use of it
     std::vector<std::array<bool, kFields>> spares_ready_;    // prefaulted; guarded by revoking_
 

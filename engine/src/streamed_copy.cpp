@@ -39,20 +39,26 @@ void copy_streamed(void* to, const void* from, std::size_t bytes) noexcept {
 }
 
 bool CopyChoice::prefers_streamed() noexcept {
-    const std::uint64_t plain = plain_.load(std::memory_order_relaxed), streamed = streamed_.load(std::memory_order_relaxed);
-    if (plain == 0 || streamed == 0) return streamed == 0;
+    const std::uint32_t plain = plain_.tried.load(std::memory_order_relaxed),
+                        streamed = streamed_.tried.load(std::memory_order_relaxed);
+    if (std::min(plain, streamed) < kFirst) return streamed < plain;
     const std::uint32_t copies = copies_.load(std::memory_order_relaxed) + 1;
     copies_.store(copies, std::memory_order_relaxed);
-    return (copies % kTryOther == 0) != (streamed < plain);
+    const bool quicker = streamed_.time.load(std::memory_order_relaxed) < plain_.time.load(std::memory_order_relaxed);
+    return (copies % kTryOther == 0) != quicker;
 }
 
 void CopyChoice::took(bool streamed, Duration time, std::size_t bytes) noexcept {
-    std::atomic<std::uint64_t>& mean = streamed ? streamed_ : plain_;
-    const auto nanoseconds = static_cast<std::uint64_t>(std::max<Duration::rep>(time.count(), 1));
+    if (time <= Duration::zero()) return;
+    Way& way = streamed ? streamed_ : plain_;
+    const auto nanoseconds = static_cast<std::uint64_t>(time.count());
     const std::uint64_t now = std::max<std::uint64_t>((nanoseconds << 16) / bytes, 1);
-    const std::uint64_t before = mean.load(std::memory_order_relaxed);
+    const std::uint64_t before = way.time.load(std::memory_order_relaxed);
+    const std::uint32_t tried = way.tried.load(std::memory_order_relaxed);
     // A copy in which the core was taken away counts as one of twice the time.
-    mean.store(before == 0 ? now : before - before / 8 + std::min(now, 2 * before) / 8, std::memory_order_relaxed);
+    const std::uint64_t mean = before - before / 8 + std::min(now, 2 * before) / 8;
+    way.time.store(tried == 0 ? now : tried < kFirst ? std::min(before, now) : mean, std::memory_order_relaxed);
+    if (tried < kFirst) way.tried.store(tried + 1, std::memory_order_relaxed);
 }
 
 }  // namespace chiral::detail

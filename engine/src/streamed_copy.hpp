@@ -22,10 +22,10 @@ inline constexpr std::size_t kLeastStreamed = 8192;
 void copy_streamed(void* to, const void* from, std::size_t bytes) noexcept;
 
 /// Which copy is the quicker one for one field, by what they took lately. Any thread; each value is a guess by itself, so
-/// nothing is ordered: all is relaxed.
-class CopyChoice {
+/// nothing is ordered: all is relaxed. In the engine's arena, a cache line for each: what a sensor thread writes lies nowhere else.
+class alignas(64) CopyChoice {
 public:
-    /// Copies in either way, and learns from it. `now` reads a clock.
+    /// Copies in either way, and learns from it. `now` reads a clock; from one that stands there is nothing to learn.
     template <class Now>
     void copy(void* to, const void* from, std::size_t bytes, Now now) noexcept {
         const bool streamed = prefers_streamed();
@@ -35,14 +35,20 @@ public:
         took(streamed, difference(now(), start), bytes);
     }
 
-    /// The one that was quicker, both to begin with, and once in so many copies the other one, which may have become quicker.
+    /// The one that was quicker; to begin with each so often, and later once in so many copies the other one, which may have become
+    /// quicker.
     bool prefers_streamed() noexcept;
-    static constexpr std::uint32_t kTryOther = 1024;
+    static constexpr std::uint32_t kFirst = 4, kTryOther = 1024;
     void took(bool streamed, Duration time, std::size_t bytes) noexcept;
 
 private:
-    // Mean time of a byte in 2^-16 nanoseconds; 0: not tried yet. The first is of the plain copy.
-    std::atomic<std::uint64_t> plain_{0}, streamed_{0};
+    // Time of a byte in 2^-16 nanoseconds: the least of the first ones, in any of which the core may have been taken away, and then
+    // the mean.
+    struct Way {
+        std::atomic<std::uint64_t> time{0};
+        std::atomic<std::uint32_t> tried{0};  // up to kFirst
+    };
+    Way plain_, streamed_;
     std::atomic<std::uint32_t> copies_{0};
 };
 

@@ -22,7 +22,7 @@ MOST_ATTEMPTS = 80          # of a well-behaved client, one every 250 ms, until 
 STORMERS = 8                # who reconnect all the time
 RECONNECTS_PER_SECOND = 80  # of all of them, at most
 LEAST_RECONNECTS = 10_000   # in 600 s
-LATE = 0.5                  # seconds that this program may be late, of the two for which a server hears nothing before it drops a client
+PATIENCE, LATE = 2.0, 0.5   # seconds for which the server hears nothing before it drops a client, and of those that this program may be late
 DECK_SECONDS = 100          # in which every kind of misbehaviour happens
 # Allocators keep some of what each kind of misbehaviour needs once, and the kernel counts pages in batches.
 MEMORY_MARGIN, MARGIN_FOR_KINDS_TO_COME = 4 << 20, 12 << 20
@@ -95,10 +95,11 @@ class OwnLateness:
                 self._last = loop.time()
                 self.times += 1
 
-    async def since(self, time):
-        """Of what happened right now, too: whoever was late learns of it only when it has had its turn."""
+    async def just_now(self):
+        """For as long as a server waits, before now. Who was late learns of it only when it has had its turn."""
+        now = asyncio.get_running_loop().time()
         await asyncio.sleep(0.1)
-        return self._last >= time
+        return self._last >= now - PATIENCE
 
 
 class WellBehaved:
@@ -113,14 +114,13 @@ class WellBehaved:
         while not stopping.is_set():
             self.attempts += 1
             self.most_attempts = max(self.most_attempts, self.attempts)
-            began = asyncio.get_running_loop().time()
             served = False
             try:
                 served = await self._visit()
             except (Incoherent, TooLate) as problem:
                 self.census.find(f"the well-behaved {self.name}: {problem}")
             except Ended as problem:
-                if "says nothing" in str(problem) and await self.census.own_lateness.since(began):
+                if "says nothing" in str(problem) and await self.census.own_lateness.just_now():
                     self.late += 1
                 else:
                     self.census.find(f"the well-behaved {self.name}: {problem}")

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -21,7 +23,7 @@ namespace {
 using Policy = core::StdAtomics;
 using Hazard = core::Hazard<Policy>;
 
-constexpr int kSide = 16;
+constexpr int kSide = 64;  // so large that the engine asks what guests have looked at
 constexpr std::size_t kBytes = std::size_t{kSide} * kSide * 3;
 
 /// An engine for guests, with its memory and their pages where a guest finds them.
@@ -64,6 +66,19 @@ struct House {
     std::shared_ptr<std::byte> memory, pages;
     Engine engine;
 };
+
+TEST(AGuest, WhoHasLeftLeavesAPlaceThatNoWriterLooksAt) {
+    House house(2);
+    const std::size_t page = house.engine.guest_page_bytes();
+    ASSERT_GT(house.engine.admit_guest(0), 0u);
+    // As it is while another page takes its place, or when there is no memory for that.
+    ASSERT_EQ(mprotect(house.pages.get() + page, page, PROT_NONE), 0);
+    for (std::uint8_t value = 1; value < 9; ++value) EXPECT_TRUE(house.publish(value).ok());
+    house.engine.retire_guest(0);
+    ASSERT_EQ(mprotect(house.pages.get(), page, PROT_NONE), 0);
+    for (std::uint8_t value = 1; value < 9; ++value) EXPECT_TRUE(house.publish(value).ok());
+    ASSERT_EQ(mprotect(house.pages.get(), 2 * page, PROT_READ | PROT_WRITE), 0);  // for whoever frees it
+}
 
 TEST(AGuest, KeepsWhatItHasPinnedAndNothingAfterItHasGone) {
     House house(1);

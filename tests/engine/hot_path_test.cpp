@@ -205,11 +205,16 @@ TEST(UpdatesAfterAFork, TakeNoPageFaults) {
         const std::span<std::uint8_t> ordinary(static_cast<std::uint8_t*>(memory), kSlots * kBytes);
         fill(ordinary, 1);
         for (std::size_t i = 0; i < kSlots; ++i) ASSERT_TRUE(engine.update_image(0, image.data(), kBytes).ok());
+        Reader reader = engine.make_reader();
         const ForkedChild child;
         ASSERT_TRUE(child.lives());
         std::size_t wrong = 0;
         const long before = minor_faults();
-        for (std::size_t i = 0; i < 2 * kSlots; ++i) wrong += !engine.update_image(0, image.data(), kBytes).ok();
+        for (std::size_t i = 0; i < 2 * kSlots; ++i) {
+            wrong += !engine.update_image(0, image.data(), kBytes).ok();
+            const Snapshot snapshot = reader.snapshot();  // so that the next ones know of a look
+            wrong += snapshot.camera(0).image().size() != kBytes;
+        }
         const long faults = minor_faults() - before;
         const long before_control = minor_faults();
         fill(ordinary, 2);

@@ -2,6 +2,7 @@
 // What a writer knows of who has looked at a slot, and how it copies into one: core/looks.hpp and streamed_copy.hpp.
 #include "puppet.hpp"
 
+#include "engine_state.hpp"
 #include "streamed_copy.hpp"
 
 #include <chiral/core/transaction.hpp>
@@ -166,7 +167,8 @@ TEST(TheChoiceOfACopy, IsTheOneThatWasQuickerAndBothAreTriedNowAndThen) {
         }
         return streams;
     };
-    EXPECT_EQ(copies(2), 1) << "one of each to begin with";
+    constexpr int kFirst = detail::CopyChoice::kFirst;
+    EXPECT_EQ(copies(2 * kFirst), kFirst) << "as many of each to begin with";
     constexpr int kMany = 10 * detail::CopyChoice::kTryOther;
     EXPECT_EQ(copies(kMany), kMany - 10);
     plain = 5us;  // the readers' thread has come to the writer's core
@@ -178,10 +180,35 @@ TEST(TheChoiceOfACopy, IsTheOneThatWasQuickerAndBothAreTriedNowAndThen) {
 
 TEST(TheChoiceOfACopy, IsNotMadeByOneInWhichTheCoreWasTakenAway) {
     detail::CopyChoice choice;
-    choice.took(true, 30us, 65536);
-    choice.took(false, 10us, 65536);
+    // Neither of the first, nor later.
+    choice.took(false, 20ms, 65536);
+    for (std::uint32_t n = 0; n < detail::CopyChoice::kFirst; ++n) {
+        choice.took(true, 30us, 65536);
+        choice.took(false, 10us, 65536);
+    }
+    EXPECT_FALSE(choice.prefers_streamed());
     choice.took(false, 20ms, 65536);
     EXPECT_FALSE(choice.prefers_streamed());
+}
+
+TEST(TheChoiceOfACopy, LearnsNothingFromAClockThatStands) {
+    detail::CopyChoice choice;
+    for (int n = 0; n < 100; ++n) {
+        ASSERT_FALSE(choice.prefers_streamed());
+        choice.took(false, Duration::zero(), 65536);
+    }
+}
+
+TEST(TheChoiceOfACopy, LiesInTheEnginesMemoryALineForEach) {
+    const detail::EngineState state({camera("first"), camera("second")}, {}, with_readers(1));
+    const auto place = [&](std::size_t camera, int field) {
+        return reinterpret_cast<const std::byte*>(&state.copy_choice(camera, field)) - state.arena.base();
+    };
+    std::vector<std::ptrdiff_t> places{place(0, 0), place(0, 1), place(1, 0), place(1, 1)};
+    std::ranges::sort(places);
+    EXPECT_GE(places.front(), 0);
+    EXPECT_LT(places.back(), static_cast<std::ptrdiff_t>(state.layout.bytes));
+    for (std::size_t i = 1; i < places.size(); ++i) EXPECT_GE(places[i] - places[i - 1], 64);
 }
 
 TEST(AnUpdateThatReadersFollow, IsWholeHoweverItIsCopied) {

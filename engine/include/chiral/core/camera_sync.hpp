@@ -83,7 +83,8 @@ public:
     }
 
     /// Calls `take` with what each of the first `readers`, and each guest, has pinned or had pinned last: a hint, see
-    /// Hazard::last(). Returns the steps that it took: one for each.
+    /// Hazard::last(). Returns the steps that it took: one for each, and one for
+    /// each seat of guests.
     template <class Take>
     std::uint32_t last_looks(int readers, const GuestHazards<P>* guests, Take take) const noexcept {
         for (int r = 0; r < readers; ++r) take(Hazard<P>::last(readers_[r].hazard));

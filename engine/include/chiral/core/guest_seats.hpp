@@ -101,12 +101,17 @@ struct GuestHazards {
         }
         return slots;
     }
-    /// See CameraSync::last_looks().
+    /// See CameraSync::last_looks(). As kept(), it does not look at the place of an empty seat, where there may be no memory just
+    /// now. At most count * (1 + pins) steps.
     template <class Take>
     std::uint32_t last_looks(Take take) const noexcept {
-        for (int seat = 0; seat < count; ++seat)
+        auto steps = static_cast<std::uint32_t>(count);
+        for (int seat = 0; seat < count; ++seat) {
+            if (seats->occupant(seat) == 0) continue;
             for (int pin = 0; pin < pins; ++pin) take(Hazard<P>::last(hazard(seat, pin)));
-        return static_cast<std::uint32_t>(count * pins);
+            steps += static_cast<std::uint32_t>(pins);
+        }
+        return steps;
     }
     static constexpr std::uint32_t steps_for(int count, int pins) noexcept {
         return static_cast<std::uint32_t>(count) * (1 + Hazard<P>::kKeptSteps * static_cast<std::uint32_t>(pins));
