@@ -396,19 +396,19 @@ TEST(ShortMemory, ForTheEndOfAClientHasAnIdleRobotToldOfItAsSoonAsThereIsMemory)
     const OpensAtEnd opener(gate);
     no_malloc = true;
     for (bool refused = false; !refused;) {
-        Watched<std::optional<bool>> pushed;
-        others.emplace_back([&] {
+        const auto pushed = std::make_shared<Watched<std::optional<bool>>>();  // the other is still telling when it is known
+        others.emplace_back([&, pushed] {
             bool has_pushed = true;
             try {
                 stage.robot().hooks.push(robot::ActionJob(robot::ActionTimeout{}));
             } catch (const std::bad_alloc&) {
                 has_pushed = false;
             }
-            pushed.set(has_pushed);
+            pushed->set(has_pushed);
             gate.pass();
         });
-        ASSERT_TRUE(pushed.wait([](const auto& known) { return known.has_value(); }));
-        refused = !*pushed.get();
+        ASSERT_TRUE(pushed->wait([](const auto& known) { return known.has_value(); }));
+        refused = !*pushed->get();
     }
     std::thread([&] { attempt([&] { talk->end(robot::Cause::broken); }); }).join();
     mallocs_failed = 0;
