@@ -269,7 +269,7 @@ def size_does_not_matter(group, results, way, sizes):
     if len(rows) < 2 or None in rows:
         return []
     value = ratio(rows[-1]["p50_ns"], rows[0]["p50_ns"])
-    return [Finding(group, f"next image, {megabytes(sizes[-1])} / {next_name(way, sizes[0]).removeprefix('next image, ')}", times(value),
+    return [Finding(group, f"next image, {megabytes(sizes[-1])} / {megabytes(sizes[0])}, {language(way)}", times(value),
                     f"{say(rows[-1]['p50_ns'])} for the larger, {say(rows[0]['p50_ns'])} for the smaller", **judged(value, 1.1))]
 
 

@@ -117,7 +117,7 @@ void ReaderState::unpin() noexcept {
     if (!live) return;
     assert(intact() && "a pinned slot was written to");
     for (std::size_t i = 0; i < cameras.size(); ++i)
-        if (cameras[i].seat >= 0) engine->camera(i).sync.unpin(cameras[i].seat);
+        if (cameras[i].seat >= 0) engine->camera(i).sync.unpin(cameras[i].seat, cameras[i].view);
     live = false;
 }
 

@@ -126,7 +126,8 @@ void PolicyServer::Impl::end() {
         over = std::move(serving);
         phase = Phase::ending;
     }
-    over.reset();  // ports and names are free before anybody hears of it, and nothing looks at what the server's owner may destroy then
+    // Ports and names are free before anybody hears of it, and nothing looks any more at what the server's owner may destroy then.
+    over.reset();
     const std::lock_guard lock(mutex);
     phase = Phase::idle;
     changed.notify_all();

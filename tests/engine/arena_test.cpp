@@ -213,7 +213,7 @@ TEST(TheArena, CopiedToAnotherAddressIsReadByOffsetsAlone) {
         }
         const auto slot = layout.slots[0] + static_cast<std::size_t>(view.slot(0)) * layout.stride[0];
         EXPECT_EQ(number_in({reinterpret_cast<const std::uint8_t*>(copy.get() + slot), layout.bytes[0]}), 37u);
-        block.sync.unpin(1);
+        block.sync.unpin(1, view);
     }
     const detail::ProprioLayout& arm = exposed.layout.proprios[0];
     core::SampleRing<detail::Policy> ring(

@@ -242,7 +242,7 @@ TEST(AWriterThatDiesAnywhere, CanBeBuriedAndItsFieldTakenOver) {
             ASSERT_TRUE(core.update(1));
             const core::View view = core.camera.sync.pin(0);
             EXPECT_EQ(core.camera.stamps[1][view.slot(1)].sequence(), published + i);
-            core.camera.sync.unpin(0);
+            core.camera.sync.unpin(0, view);
         }
     }
 }

@@ -41,9 +41,9 @@ struct LookedAtCamera {
         return done;
     }
     int look(int reader) {
-        const int slot = core.sync.pin(reader).slot(0);
-        core.sync.unpin(reader);
-        return slot;
+        const core::View view = core.sync.pin(reader);
+        core.sync.unpin(reader, view);
+        return view.slot(0);
     }
 };
 
@@ -73,9 +73,10 @@ TEST(ALook, IsKnownOfEverySlotWhereAReaderFollows) {
 TEST(ALook, ThatGoesOnIsKnownToo) {
     LookedAtCamera camera(1);
     camera.update();
-    const int seen = camera.core.sync.pin(0).slot(0);
+    const core::View view = camera.core.sync.pin(0);
+    const int seen = view.slot(0);
     for (int i = 0; i < 10; ++i) EXPECT_NE(camera.update().slot, seen);
-    camera.core.sync.unpin(0);
+    camera.core.sync.unpin(0, view);
     LookedAtCamera::Update update{};
     for (int i = 0; i < 5 && update.slot != seen; ++i) update = camera.update();
     EXPECT_EQ(update.slot, seen);

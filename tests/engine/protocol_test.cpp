@@ -147,7 +147,7 @@ TEST(AHelperThatWakesUpLate, CannotInstallItsOldViewIntoALaterPin) {
     PinningReader second{camera, 0, {}, {}};
     Puppet reader([&] {
         first.pin();
-        camera.sync.unpin(0);
+        camera.sync.unpin(0, first.view);
         second.pin();
     });
     Puppet helper([&] { camera.publish({0}); });
@@ -199,7 +199,7 @@ TEST(AHelperThatLosesItsRace, IsNotConfusedByAReaderThatLetGo) {
     PinningReader pinning{camera, 0, {}, {}};
     Puppet reader([&] {
         pinning.pin();
-        camera.sync.unpin(0);
+        camera.sync.unpin(0, pinning.view);
     });
     Puppet writer([&] { camera.publish({0}); });
     ASSERT_TRUE(reader.run_until(Site::pin_view_load));
@@ -236,8 +236,9 @@ TEST(AWriterStoppedAnywhere, NeverFillsASlotThatWasPinnedMeanwhile) {
 TEST(EveryCallOfTheProtocol, TakesNoMoreOperationsThanItSays) {
     for (const int readers : {1, 2, 7, 14}) {
         NumberedCamera camera(readers);
-        EXPECT_EQ(operations_of([&] { camera.sync.pin(0); }), core::CameraSync<WatchedAtomics>::kPinSteps);
-        EXPECT_EQ(operations_of([&] { camera.sync.unpin(0); }), 1u);
+        View view;
+        EXPECT_EQ(operations_of([&] { view = camera.sync.pin(0); }), core::CameraSync<WatchedAtomics>::kPinSteps);
+        EXPECT_EQ(operations_of([&] { camera.sync.unpin(0, view); }), 1u);
         // All readers pending at once: the most work that a writer can meet.
         std::vector<std::unique_ptr<Puppet>> pending;
         for (int r = 0; r < readers; ++r) {

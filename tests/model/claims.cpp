@@ -24,9 +24,10 @@ struct Overlapping : rl::test_suite<Overlapping, 3> {
     void before() { camera.begin_execution(); }
     void thread(unsigned index) {
         if (index == 2) {
-            const std::uint64_t version = camera.pin_and_read(0);
+            const core::View view = camera.pin_and_read(0);
+            const std::uint64_t version = view.version();
             RL_ASSERT(camera.noted(version, 0) + camera.noted(version, 2) == camera.noted(version, 1));
-            return camera.unpin(0);
+            return camera.unpin(0, view);
         }
         ModelTransactions<3, 1>::Writer writer(camera);
         const int own = index == 0 ? 0 : 2;

@@ -23,9 +23,9 @@ struct FrameCommit : rl::test_suite<Derived, 2 + readers> {
         } else {
             const int r = static_cast<int>(index) - 2;
             for (int i = 0; i < 3 - readers; ++i) {
-                const std::uint64_t version = camera.pin_and_read(r);
-                RL_ASSERT(camera.noted(version, 0) == camera.noted(version, 1));
-                camera.sync().unpin(r);
+                const core::View view = camera.pin_and_read(r);
+                RL_ASSERT(camera.noted(view.version(), 0) == camera.noted(view.version(), 1));
+                camera.sync().unpin(r, view);
             }
         }
     }

@@ -68,9 +68,9 @@ struct OneOfTwoFields : rl::test_suite<OneOfTwoFields, 3> {
             revocation = camera.revoke(1);
             camera.update(1);
         } else {
-            const std::uint64_t version = camera.pin_and_read(0);
-            RL_ASSERT(camera.noted(version, 0) <= camera.noted(version, 1));
-            camera.unpin(0);
+            const core::View view = camera.pin_and_read(0);
+            RL_ASSERT(camera.noted(view.version(), 0) <= camera.noted(view.version(), 1));
+            camera.unpin(0, view);
         }
     }
     void after() {

@@ -66,15 +66,14 @@ public:
 
     void update(int field) { commit({open(field)}); }
 
-    /// Pins, checks and reads; the caller unpins. Returns the version.
-    std::uint64_t pin_and_read(int r) {
+    /// Pins, checks and reads; the caller unpins.
+    core::View pin_and_read(int r) {
         const std::uint64_t current_before = newest_;
-        return check(sync_->pin(r), current_before, r);
+        const core::View view = sync_->pin(r);
+        check(view, current_before, r);
+        return view;
     }
-    void read(int r) {
-        pin_and_read(r);
-        sync_->unpin(r);
-    }
+    void read(int r) { sync_->unpin(r, pin_and_read(r)); }
 
     // One thread at a time for a seat, as if it were the server's and its guest's: what it does, the next one knows.
 
@@ -84,7 +83,6 @@ public:
         return guest_seats_->admit(seat);
     }
     void retire(int seat) { guest_seats_->retire(seat); }
-    /// As pin_and_read(), but for what it returns.
     core::View pin_as_guest(int seat, std::uint64_t occupant, std::uint64_t attempt) {
         const std::uint64_t current_before = newest_;
         const core::View view =
@@ -103,7 +101,7 @@ public:
     std::uint64_t newest() const { return newest_; }
 
 private:
-    std::uint64_t check(core::View view, std::uint64_t current_before, int r) {
+    void check(core::View view, std::uint64_t current_before, int r) {
         const std::uint64_t version = view.version();
         RL_ASSERT(version >= current_before && version <= newest_);
         RL_ASSERT(version >= last_[r]);
@@ -111,7 +109,6 @@ private:
         for (int f = 0; f < fields; ++f)
             if (r >= readers || r < readers_of_[f])
                 RL_ASSERT(payload(f, view.slot(f))(RL_INFO).load() == history_[version][f]);
-        return version;
     }
 
     static constexpr std::array<int, fields> all() {

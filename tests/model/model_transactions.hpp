@@ -95,8 +95,8 @@ public:
         return writer.commit() == core::Commit::published;
     }
 
-    /// Pins, checks and reads; the caller unpins. Returns the version.
-    std::uint64_t pin_and_read(int r) {
+    /// Pins, checks and reads; the caller unpins.
+    core::View pin_and_read(int r) {
         const std::uint64_t current_before = newest_;
         const core::View view = core_->sync.pin(r);
         const std::uint64_t version = view.version();
@@ -105,13 +105,10 @@ public:
             RL_ASSERT(slots_[f][view.slot(core_field(f))](RL_INFO).load() == history_[version][f]);
             RL_ASSERT(core_->stamps[core_field(f)][view.slot(core_field(f))].sequence() == history_[version][f]);
         }
-        return version;
+        return view;
     }
-    void unpin(int r) { core_->sync.unpin(r); }
-    void read(int r) {
-        pin_and_read(r);
-        unpin(r);
-    }
+    void unpin(int r, core::View view) { core_->sync.unpin(r, view); }
+    void read(int r) { unpin(r, pin_and_read(r)); }
 
     unsigned noted(std::uint64_t version, int field) const { return history_[version][field]; }
     unsigned newest(int field) const { return history_[newest_][field]; }

@@ -48,7 +48,7 @@ public:
         const std::uint64_t sequence = core_->stamps[0][view.slot(0)].sequence();
         RL_ASSERT(sequence >= at_least);
         for (auto& word : values_[view.slot(0)]) RL_ASSERT(word(RL_INFO).load() == sequence);
-        core_->sync.unpin(r);
+        core_->sync.unpin(r, view);
         return sequence;
     }
     void wait(std::uint64_t after) { wait(after, core_->news[0].bell); }

@@ -172,14 +172,8 @@ bool DirectSeat::show(const std::string& name, CameraInfo& camera) {
         throw LoanError("get_camera(): " + std::to_string(kGuestPins) + " images of camera '" + name +
                         "' are held already; destroy or refill one of them first");
     prefetch(from, *pin);
-    const core::View view = pin->take(shared_from_this(), view_of(from));
-    try {
-        fill(from, view, *pin, camera);
-    } catch (...) {
-        pin->drop_ref();
-        throw;
-    }
-    pin->drop_ref();
+    const Taken taken(*pin, shared_from_this(), view_of(from));
+    fill(from, taken.view, *pin, camera);
     return true;
 }
 
@@ -189,12 +183,8 @@ DirectSeat::Coming DirectSeat::coming(std::string_view name) {
     const std::lock_guard lock(camera->mutex);
     Pin* const pin = camera->free_pin();
     if (pin == nullptr) return {};
-    const core::View view = pin->take(shared_from_this(), view_of(*camera));
-    struct Unpin {
-        Pin& pin;
-        ~Unpin() { pin.drop_ref(); }
-    } unpin{*pin};
-    const Sample image = sample(*camera, view, Field::image);
+    const Taken taken(*pin, shared_from_this(), view_of(*camera));
+    const Sample image = sample(*camera, taken.view, Field::image);
     camera->pace.note(image.sequence, TimePoint(Duration(image.published)));
     return {image.sequence, camera->pace.due()};
 }

@@ -28,6 +28,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <sys/types.h>
@@ -100,6 +101,15 @@ private:
         std::uint64_t attempts_{0};
         core::View pinned_;
         std::shared_ptr<DirectSeat> seat_;  // while anybody refers to it
+    };
+    // The reference of who takes a pin; others may have theirs.
+    struct Taken {
+        Taken(Pin& which, std::shared_ptr<DirectSeat> seat, const Word& word)
+            : pin(which), view(which.take(std::move(seat), word)) {}
+        Taken(const Taken&) = delete;
+        ~Taken() { pin.drop_ref(); }
+        Pin& pin;
+        const core::View view;
     };
     struct Camera {
         net::DirectCamera layout;

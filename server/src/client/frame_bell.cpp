@@ -37,8 +37,8 @@ std::uint64_t FrameBell::wait(Lender& lender, DirectSeat* seat, const std::strin
     return *said;
 }
 
-// Whoever waits in slices wishes once: the answer may take longer than a slice. One that was answered meanwhile is wished anew, as by now there may
-// be a newer image.
+// Whoever waits in slices wishes once: the answer may take longer than a slice. One that was answered meanwhile is wished anew, as
+// by now there may be a newer image.
 bool FrameBell::stands(const net::PageBell* page, const std::string& camera, std::uint64_t after) {
     if (!standing_ || standing_->camera != camera || standing_->after != after) return false;
     if (page != nullptr) return !page->answer_to(standing_->number);

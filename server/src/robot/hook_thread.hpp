@@ -20,7 +20,8 @@
 
 namespace chiral::robot {
 
-/// Owner: has run(Job&), which is also called at the end of the thread, with no job, and done(Job&), which is called when the job no longer counts as pending. Neither may throw.
+/// Owner: has run(Job&), which is also called at the end of the thread, with no job, and done(Job&), which is called when the job no
+/// longer counts as pending. Neither may throw.
 template <class Job, class Owner>
 class HookThread {
 public:

@@ -43,8 +43,8 @@ private:
 
 class Watchdog {
 public:
-    /// `wake` has the action thread call take_due(); it must not block, and is called again where it throws. `log` must not throw. `actions` and `requests` are
-    /// where hooks run.
+    /// `wake` has the action thread call take_due(); it must not block, and is called again where it throws. `log` must not throw.
+    /// `actions` and `requests` are where hooks run.
     Watchdog(const Stage& actions, const Stage& requests, std::function<void()> wake,
              std::function<void(const std::string&)> log);
     ~Watchdog() { join(); }

@@ -83,8 +83,7 @@ public:
     }
 
     /// Calls `take` with what each of the first `readers`, and each guest, has pinned or had pinned last: a hint, see
-    /// Hazard::last(). Returns the steps that it took: one for each, and one for
-    /// each seat of guests.
+    /// Hazard::last(). Returns the steps that it took: one for each, and one for each seat of guests.
     template <class Take>
     std::uint32_t last_looks(int readers, const GuestHazards<P>* guests, Take take) const noexcept {
         for (int r = 0; r < readers; ++r) take(Hazard<P>::last(readers_[r].hazard));
@@ -101,12 +100,12 @@ public:
     View pin(int r) noexcept {
         Reader& reader = readers_[r];
         if (P::performs(Step::fresh_epoch)) ++reader.epoch;
-        return reader.pinned = Hazard<P>::pin(reader.hazard, view_, reader.epoch);
+        return Hazard<P>::pin(reader.hazard, view_, reader.epoch);
     }
     static constexpr std::uint32_t kPinSteps = Hazard<P>::kPinSteps;
 
-    /// Ends pin(). One step.
-    void unpin(int r) noexcept { Hazard<P>::unpin(readers_[r].hazard, readers_[r].pinned); }
+    /// Ends pin(), which returned `view`. One step.
+    void unpin(int r, View view) noexcept { Hazard<P>::unpin(readers_[r].hazard, view); }
 
     /// What guests load.
     const Word& view_word() const noexcept { return view_; }
@@ -117,8 +116,7 @@ private:
     // A line per reader: its stores must not slow the others down.
     struct alignas(kCacheLine) Reader {
         Word hazard;
-        std::uint64_t epoch{0};  // these are touched by the reader's owner only, and handed over with its seat
-        View pinned;
+        std::uint64_t epoch{0};  // touched by the reader's owner only; handed over with its seat
     };
     std::array<Reader, kMaxReaders> readers_;
 };

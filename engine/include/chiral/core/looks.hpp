@@ -38,8 +38,8 @@ public:
     bool at(int slot) const noexcept { return (note_.load(Site::looks_load, std::memory_order_relaxed) >> slot & 1) != 0; }
 
     /// Marks what the first `readers` of `field`, and guests, have looked at since the last time, but for `filled`, which is about
-    /// to be published. Returns the steps that it took: readers + 3, and for guests one for
-    /// each seat and one for each hazard of an occupant.
+    /// to be published. Returns the steps that it took: readers + 3, and for guests one for each seat and one for each hazard of an
+    /// occupant.
     std::uint32_t collect(const CameraSync<P>& sync, int field, int filled, int readers,
                           const GuestHazards<P>* guests) noexcept {
         const View now = sync.look(Site::looks_view_load, std::memory_order_relaxed);

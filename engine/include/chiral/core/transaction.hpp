@@ -134,8 +134,8 @@ public:
         ++steps_;
         return camera_->looks[field].at(slot(field));
     }
-    /// After such a field was filled: notes what the next fills want to know. readers + 3 steps, and for guests one
-    /// for each seat and one for each hazard of an occupant.
+    /// After such a field was filled: notes what the next fills want to know. readers + 3 steps, and for guests one for each
+    /// seat and one for each hazard of an occupant.
     void collect_looks(int field) noexcept {
         steps_ += camera_->looks[field].collect(camera_->sync, field, slot(field), readers_[field], guests_);
     }
