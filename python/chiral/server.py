@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import logging
@@ -32,6 +33,8 @@ __all__ = ["Frame", "PolicyServer"]
 _DEFAULT_PORTS = {"websocket": 8765, "zenoh": 7447}
 # Who can reach a Zenoh port can move the robot: that is asked for in words.
 _DEFAULT_HOSTS = {"websocket": "0.0.0.0", "zenoh": "127.0.0.1"}
+# How often serve() on the main thread wakes its loop, so that Python looks for signals, in seconds.
+_LOOK_FOR_SIGNALS = 1.0
 # Options of servers that are made by a program which does not know of them: see chiral.testing.
 _imposed: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("chiral_options", default={})
 
@@ -188,7 +191,10 @@ class PolicyServer(abc.ABC):
         try:
             native.serve(self.host, self.port)
             self.port = native.port
-            threading.Thread(target=_tell_end, args=(native, loop, ended), name="chiral-end", daemon=True).start()
+            over = threading.Event()
+            threading.Thread(target=_tell_end, args=(native, loop, ended, over), name="chiral-end", daemon=True).start()
+            if threading.current_thread() is threading.main_thread():  # where Python's handlers of signals run
+                threading.Thread(target=_wake_for_signals, args=(loop, over), name="chiral-signals", daemon=True).start()
         except BaseException:  # also of a signal's handler: it would serve on beside a run() that has raised
             hooks.detach()
             if native.give_up():
@@ -466,15 +472,24 @@ class _Done:
 _DONE = _Done()
 
 
-def _tell_end(native: _native.Server, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+def _tell_end(native: _native.Server, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], over: threading.Event) -> None:
     native.wait()
+    over.set()
 
     def tell() -> None:
         if not ended.done():
             ended.set_result(None)
 
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # it is closed
         loop.call_soon_threadsafe(tell)
+
+
+def _wake_for_signals(loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
+    """A signal that comes just as the loop goes to sleep, or to another thread, does not wake it: Ctrl-C would wait for the next client."""
+    while not over.wait(_LOOK_FOR_SIGNALS):
+        if loop.is_running():
+            with contextlib.suppress(RuntimeError):  # it is closed meanwhile
+                loop.call_soon_threadsafe(lambda: None)
 
 
 def _encoded(image: Any, name: str) -> Any:

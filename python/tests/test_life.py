@@ -171,6 +171,23 @@ def test_ctrl_c_leaves_a_server_that_serves(serving: str) -> None:
     assert child.returncode == 0 and out == "interrupted\n", err
 
 
+def test_a_signal_that_does_not_wake_the_loop_is_noticed_all_the_same() -> None:
+    """It may come as the loop goes to sleep, or to another thread: then nothing ends the system call in which the loop waits."""
+    out = run("""
+        server = Robot()
+        def tell():
+            while server.port == 0:
+                time.sleep(0.001)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        threading.Thread(target=tell).start()
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """)
+    assert out == "interrupted\n"
+
+
 def test_ctrl_c_lets_what_stops_the_robot_come_to_its_end() -> None:
     child = process("""
         class Arm(Robot):

@@ -1034,11 +1034,12 @@ def test_a_port_that_is_taken_is_an_os_error(robot: SmallRobot) -> None:
     assert error.value.errno == 98
 
 
-def test_a_server_that_has_no_thread_to_wait_for_its_end_serves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["chiral-end", "chiral-signals"])
+def test_a_server_that_cannot_have_its_threads_serves_nobody(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     server, start = SmallRobot(), threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name == "chiral-end":
+        if thread.name == missing:
             raise RuntimeError("can't start new thread")
         start(thread)
 
