@@ -219,7 +219,7 @@ void expect_waiting_ends_with_the_next_image(Duration busy_poll) {
     CameraInfo camera;
     EXPECT_EQ(client->wait_frame("wrist", 0, kDeadline), 1u) << "what is there already is not waited for";
     for (std::uint8_t value = 2; value < 60; ++value) {
-        // Its answer may come while the next wish is under way, and is not that one's.
+        // The same wish as that of the next call, which finds its answer whenever it comes.
         EXPECT_EQ(client->wait_frame("wrist", value - 1u, Duration::zero()), 0u);
         std::thread sensor([&] { robot.publish(value); });
         EXPECT_EQ(client->wait_frame("wrist", value - 1u, kDeadline), value);
@@ -238,6 +238,22 @@ TEST(DirectReading, WaitingForAFrameEndsWithTheNextImage) { expect_waiting_ends_
 
 TEST(DirectReading, WaitingForAFrameEndsWithTheNextImageForWhoeverPolls) {
     expect_waiting_ends_with_the_next_image(std::chrono::seconds(1));
+}
+
+TEST(DirectReading, AnImageIsToldOfHoweverShortTheTimeout) {
+    for (const std::size_t readers : {0, 2}) {
+        LocalRobot robot([&](ServerOptions& options) {
+            if (readers > 0) two_may_read_directly(options);
+        });
+        const auto client = robot.connect();
+        ASSERT_EQ(client->reads_directly(), readers > 0);
+        for (std::uint8_t value = 1; value < 50; ++value) {
+            robot.publish(value);
+            if (client->wait_frame("wrist", value - 1u, Duration::zero()) == value) continue;
+            client->get_obs();  // answered after the wish
+            ASSERT_EQ(client->wait_frame("wrist", value - 1u, Duration::zero()), value);
+        }
+    }
 }
 
 /// A seat of whoever the server does not hear: what it wishes goes nowhere, and nobody wakes it.
@@ -293,19 +309,38 @@ TEST(DirectReading, WhoeverWaitsInSlicesWishesOnce) {
     };
     for (client::DirectSeat* const seat : {unheard.seat.get(), static_cast<client::DirectSeat*>(nullptr)}) {
         client::FrameBell bell(Duration::zero());
-        const auto wait = [&](std::uint64_t after) {
-            return bell.wait(*unheard.lender, seat, "wrist", after, Clock::now() + std::chrono::milliseconds(1));
+        const auto wait = [&](std::uint64_t after, const char* camera = "wrist",
+                              Duration timeout = std::chrono::milliseconds(1)) {
+            return bell.wait(*unheard.lender, seat, camera, after, Clock::now() + timeout);
         };
         const auto answer = [&](std::uint64_t newest, std::uint64_t number) {
             seat != nullptr ? page.ring({newest, number}) : bell.ring({newest, number});
         };
+        const auto answer_once_wished = [&](std::uint64_t newest, std::uint64_t number) {
+            EXPECT_TRUE(eventually([&] { return wishes() > 0; }));
+            answer(newest, number);
+        };
         for (int slice = 0; slice < 3; ++slice) EXPECT_EQ(wait(7), 0u);
         EXPECT_EQ(wishes(), 1);
         answer(9, 1);
-        EXPECT_EQ(wait(7), 0u) << "what was the newest between two calls need not be any more";
-        EXPECT_EQ(wishes(), 1);
+        EXPECT_EQ(wait(7), 9u) << "which came between two calls";
+        EXPECT_EQ(wishes(), 1) << "by now there may be a newer one";
+        EXPECT_EQ(wait(7), 0u) << "that was told of";
+        EXPECT_EQ(wishes(), 0) << "and what was wished then stands";
+        answer(9, 2);
+        std::thread server([&] { answer_once_wished(10, 3); });
+        EXPECT_EQ(wait(7, "wrist", kDeadline), 10u) << "the newest, where there is time for it";
+        server.join();
         EXPECT_EQ(wait(8), 0u);
         EXPECT_EQ(wishes(), 1) << "this is another wish";
+        EXPECT_EQ(wait(8, "palm"), 0u);
+        EXPECT_EQ(wishes(), 1) << "and so is that of another camera";
+        answer(9, 4);
+        EXPECT_EQ(wait(8, "palm"), 0u) << "which an answer to the one before is not for";
+        EXPECT_EQ(wishes(), 0);
+        answer(net::kNoSuchCamera, 5);
+        EXPECT_THROW(wait(8, "palm"), std::out_of_range);
+        EXPECT_EQ(wishes(), 0);
     }
 }
 

@@ -32,19 +32,20 @@ public:
 private:
     std::optional<std::uint64_t> hear(TimePoint deadline);
     std::optional<std::uint64_t> hear_in(DirectSeat& seat, TimePoint deadline);
-    bool stands(const net::PageBell* page, const std::string& camera, std::uint64_t after);
+    std::optional<std::uint64_t> answer(const net::PageBell* page);
+    bool wish(Lender& lender, const net::PageBell* page, const std::string& camera, std::uint64_t after, TimePoint deadline);
     bool over(TimePoint deadline);
 
     const Duration busy_poll_;
     struct Standing {
         std::string camera;
-        std::uint64_t after{0}, number{0};
+        std::uint64_t after{0};
     };
     std::mutex wishing_;                // held by who waits; guards what follows
-    std::optional<Standing> standing_;  // what the server was asked last and has not answered, as far as was heard
+    std::optional<Standing> standing_;  // what the server was asked last, unless its answer was taken
     std::mutex mutex_;                  // guards what follows
     std::condition_variable changed_;
-    std::uint64_t wish_{0};  // number of the one that is under way: answers to earlier ones may still come
+    std::uint64_t wish_{0};  // number of the one that is under way, by who waits: answers to earlier ones may still come
     std::optional<std::uint64_t> said_;
     const net::PageBell* page_{nullptr};  // of the one that is under way
     bool ended_{false};
