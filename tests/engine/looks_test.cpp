@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 #include <vector>
 
@@ -210,6 +211,39 @@ TEST(TheChoiceOfACopy, LiesInTheEnginesMemoryALineForEach) {
     EXPECT_GE(places.front(), 0);
     EXPECT_LT(places.back(), static_cast<std::ptrdiff_t>(state.layout.bytes));
     for (std::size_t i = 1; i < places.size(); ++i) EXPECT_GE(places[i] - places[i - 1], 64);
+}
+
+std::atomic<int> clock_readings{0};
+TimePoint counted_clock() noexcept {
+    ++clock_readings;
+    return Clock::now();
+}
+
+TEST(AnUpdateThatReadersFollow, TimesItsCopyWhereItHasAChoice) {
+    const auto readings_of_an_update = [](std::size_t bytes, bool followed) {
+        CameraConfig config = camera("grey");
+        config.height = 1;
+        config.width = static_cast<int>(bytes);
+        config.channels = 1;
+        EngineOptions options = with_readers(1);
+        options.now = counted_clock;
+        Engine engine({config}, {}, options);
+        Reader reader = engine.make_reader();
+        const std::vector<std::uint8_t> pixels(bytes, 1);
+        int readings = 0;
+        // Until each slot has been filled, and looked at.
+        for (int n = 0; n < 3 * core::kMaxSlots; ++n) {
+            clock_readings = 0;
+            EXPECT_TRUE(engine.update_image(0, pixels.data(), bytes).ok());
+            readings = clock_readings;
+            if (followed) static_cast<void>(reader.snapshot());
+        }
+        return readings;
+    };
+    constexpr std::size_t large = detail::kLeastStreamed, small = large - 1;
+    const int untimed = readings_of_an_update(large, false);
+    EXPECT_EQ(readings_of_an_update(large, true), untimed + 2) << "before the copy and after it";
+    EXPECT_EQ(readings_of_an_update(small, true), untimed);
 }
 
 TEST(AnUpdateThatReadersFollow, IsWholeHoweverItIsCopied) {
