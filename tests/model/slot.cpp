@@ -27,7 +27,9 @@ public:
     }
     void fill(core::Transaction<ModelAtomics>& transaction) {
         if (asks_) static_cast<void>(transaction.was_looked_at(0));
-        for (auto& word : values_[transaction.slot(0)]) word(RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
+        const bool backwards = asks_ && rl::rand(2) == 1;  // a copy of the other kind, whatever was answered
+        for (std::size_t i = 0; i < 2; ++i)
+            values_[transaction.slot(0)][backwards ? 1 - i : i](RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
         if (asks_) transaction.collect_looks(0);
     }
     core::Commit commit(core::Transaction<ModelAtomics>& transaction) { return transaction.commit(0, 0, bell_); }
