@@ -10,6 +10,9 @@
 #include <limits>
 #include <numeric>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace chiral::tools {
 namespace {
 
@@ -36,6 +39,13 @@ std::vector<std::string> option_names(const CLI::App& app) {
     return names;
 }
 
+// Of standard input, output and error what was closed, lest a socket gets the number of one, and what is printed.
+void take_standard_descriptors() {
+    int number = STDIN_FILENO;
+    while (number >= STDIN_FILENO && number <= STDERR_FILENO) number = ::open("/dev/null", O_RDWR);
+    if (number > STDERR_FILENO) ::close(number);
+}
+
 std::string what_was_not_expected(const CLI::App& app) {
     std::string first = app.remaining().empty() ? "" : app.remaining().front();
     first = first.substr(0, first.find('='));
@@ -45,6 +55,7 @@ std::string what_was_not_expected(const CLI::App& app) {
 }  // namespace
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, const char* const* argv) {
+    take_standard_descriptors();
     app.set_version_flag("--version", app.get_name() + " " CHIRAL_VERSION, "Print the version and end");
     try {
         app.parse(argc, argv);

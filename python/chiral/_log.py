@@ -194,9 +194,11 @@ class LogThread:
 log = LogThread(logging.getLogger("chiral"))
 
 
-def line_taker(owner: Any, lines: Log, level: int) -> Callable[[str], object]:
-    """What takes lines on threads of the extension. A callable may well know its server or client, and a cycle through the
-    extension would keep both for ever: so it is kept by `owner`, which is known weakly from here."""
+def line_taker(owner: Any, lines: Log | None, level: int) -> Callable[[str], object] | None:
+    """What takes lines on threads of the extension; None: standard error does. A callable may well know its server or client, and a cycle
+    through the extension would keep both for ever: so it is kept by `owner`, which is known weakly from here."""
+    if lines is None:  # what has the number of a standard error that was closed is something else, a serial port perhaps
+        return None if sys.__stderr__ is not None else lambda line: None
     if isinstance(lines, logging.Logger):
         log.begin()
         return lambda line: log.say(lines, level, line)

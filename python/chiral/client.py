@@ -51,8 +51,8 @@ class PolicyClient:
         log_level: int = logging.INFO,
         **options: Any,
     ) -> None:
-        if log is not None:
-            options["log"] = line_taker(self, log, log_level)
+        if (taker := line_taker(self, log, log_level)) is not None:
+            options["log"] = taker
         if protocol not in _DEFAULT_URIS:
             raise ValueError(f"protocol is {protocol!r}, expected 'websocket' or 'zenoh'")
         self.uri = _DEFAULT_URIS[protocol] if uri is None else uri

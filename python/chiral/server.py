@@ -43,7 +43,7 @@ class PolicyServer(abc.ABC):
     """Serves a robot's observations to one policy, and takes its actions.
 
     Subclasses give camera_configs(), reset() and apply_action(), and may give the other hooks. Hooks are coroutines on one event
-    loop, or plain functions; they run one at a time. update_*() may be called from any thread, and never wait for a reader.
+    loop, or plain functions; they run one at a time, but for on_connect() and what stops the robot, which wait for no other. update_*() may be called from any thread, and never wait for a reader.
 
     Options are those of the C++ server by name, with times in seconds: action_timeout, heartbeat_timeout, idle_timeout,
     bearer_token, tls_certificate_file, tls_private_key_file, allowed_origins, allow_takeover, max_observers, max_queued_actions,
@@ -83,8 +83,8 @@ class PolicyServer(abc.ABC):
         elif protocol == "zenoh":
             options["zenoh"] = {**options.get("zenoh", {}), "only": True}
         options.update(imposed)
-        if log is not None:
-            options["log"] = line_taker(self, log, log_level)
+        if (taker := line_taker(self, log, log_level)) is not None:
+            options["log"] = taker
         self.host = _DEFAULT_HOSTS[protocol] if host is None else host
         self.port = _DEFAULT_PORTS[protocol] if port is None else port
         self._protocol = protocol
@@ -149,7 +149,8 @@ class PolicyServer(abc.ABC):
     # What these return may be a coroutine, and a plain function may return one. Their defaults can be awaited, whatever they call.
 
     def on_connect(self, peer: str) -> Any:
-        """A client is in control now. May be a coroutine, like those below. Default: nothing."""
+        """A client is in control now. Waits for no other hook, and none for it but what moves the robot: get_obs() and get_metadata(), of
+        observers too, may run meanwhile. May be a coroutine, like those below. Default: nothing."""
         return _DONE
 
     def on_disconnect(self, reason: str) -> Any:

@@ -176,8 +176,11 @@ def test_a_signal_that_does_not_wake_the_loop_is_noticed_all_the_same() -> None:
     out = run("""
         server = Robot()
         def tell():
-            while server.port == 0:
-                time.sleep(0.001)
+            sleeps = 0
+            while sleeps < 20:  # looks in a row
+                time.sleep(0.005)
+                in_loop = sys._current_frames()[threading.main_thread().ident].f_code.co_name == "select"
+                sleeps = sleeps + 1 if in_loop else 0
             signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         threading.Thread(target=tell).start()
         try:
@@ -674,6 +677,15 @@ def test_without_a_standard_error_nothing_is_written_to_what_was_opened_in_its_p
         import chiral
         chiral._log.log.warning("what nobody hears")
         assert chiral._log.log.flush({DEADLINE})
+        class Robot(chiral.PolicyServer):
+            def camera_configs(self):
+                return [chiral.CameraConfig("cam", 4, 4)]
+            async def reset(self):
+                return self._make_obs(), {{}}
+            async def apply_action(self, action):
+                pass
+        with Robot("127.0.0.1", 0) as server, chiral.PolicyClient(f"ws://127.0.0.1:{{server.port}}", connect_timeout={DEADLINE}) as env:
+            env.get_obs()
     """
     command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(textwrap.dedent(code))} 2>&-"
     subprocess.run(["sh", "-c", command], timeout=DEADLINE, check=True)

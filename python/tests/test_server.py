@@ -496,6 +496,26 @@ def test_a_handle_that_is_cancelled_waits_for_a_hook_that_is_driven_until_it_is_
         eventually(task.cancelled)
 
 
+def test_who_comes_finds_nothing_left_of_a_client_at_whose_end_there_was_no_memory() -> None:
+    """To reach the hooks with: the native server has called on_action_timeout() then, and nobody has ended the client."""
+    order: list[str] = []
+
+    class Robot(SmallRobot):
+        async def _handle(self, ws: Any) -> None:
+            await super()._handle(ws)
+            order.append("ended")
+
+    with Robot() as server:
+        hooks = server._chiral_hooks
+        eventually(lambda: hooks._loop is not None)
+        hooks.on_connect("127.0.0.1:1", lambda why: None)
+        hooks._left_moving = True
+        hooks.on_connect("127.0.0.1:2", lambda why: None)
+        assert order == ["ended"] and not hooks._left_moving and hooks.has_client
+        hooks.on_disconnect("gone")
+        assert order == ["ended", "ended"] and not hooks.has_client
+
+
 def test_an_action_that_waits_for_the_interpreter_is_not_applied_once_the_server_stops() -> None:
     with SmallRobot() as server, client_of(server) as env:
         env.start_action_dispatch(hz=1000)

@@ -2,6 +2,8 @@
 // What a hook or a sensor thread does wrong: it is reported, the client is told, and the service goes on.
 #include "support.hpp"
 
+#include <chiral/pending_call.hpp>
+
 #include <cmath>
 #include <limits>
 
@@ -11,6 +13,20 @@ namespace {
 using wire::RequestType;
 
 constexpr auto unchanged = [](ServerOptions&) {};
+
+TEST(HookErrors, AnOnConnectThatFindsItsClientGoneHasNotFailed) {
+    Served<HookedServer> served(
+        one_small_camera(), {}, [](ServerOptions&) {},
+        [](HookedServer& server) {
+            server.on_control = [](const std::string& event) {
+                if (event == "connect") throw NotCalled();
+            };
+        });
+    RawClient client = served.connect();
+    client.send(action_message(numbered_action(1)));
+    EXPECT_TRUE(served->control.wait([](const auto& events) { return !events.empty() && events.back() == "action 1"; }));
+    EXPECT_EQ(served->stats().hook_errors, 0u);
+}
 
 TEST(HookErrors, AnExceptionClosesTheConnectionWithItsTextAndTheNextClientIsServed) {
     struct Case {

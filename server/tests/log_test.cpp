@@ -7,7 +7,12 @@
 
 #include <chiral/log.hpp>
 
+#include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace chiral::test {
 namespace {
@@ -102,6 +107,25 @@ TEST(LogToStandardError, WhoseReaderHasGoneDoesNotEndTheProgram) {
     Log log(nullptr);
     log.say("line");  // SIGPIPE ends a program that does nothing about it
     EXPECT_TRUE(log.flush(kDeadline));
+}
+
+// In a process of its own, which began without a standard error.
+TEST(LogToStandardError, WritesNothingToWhatWasOpenedInTheStandardErrorsPlace) {
+    constexpr const char* kOpened = "CHIRAL_TEST_OPENED";
+    if (const char* opened = std::getenv(kOpened)) {
+        const int file = ::open(opened, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (file != STDERR_FILENO) ::dup2(file, STDERR_FILENO);
+        Log log(nullptr);
+        log.say("line");
+        std::_Exit(log.flush(kDeadline) && ::lseek(STDERR_FILENO, 0, SEEK_END) == 0 ? 0 : 1);
+    }
+    const std::string itself = std::filesystem::read_symlink("/proc/self/exe").string();
+    const std::string opened = testing::TempDir() + "opened_as_standard_error." + std::to_string(::getpid());
+    const std::string command =
+        std::string(kOpened) + "='" + opened + "' '" + itself +
+        "' --gtest_filter=LogToStandardError.WritesNothingToWhatWasOpenedInTheStandardErrorsPlace 2>&-";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    EXPECT_TRUE(std::filesystem::remove(opened)) << "it was opened";
 }
 
 TEST(Printable, LeavesNothingThatATerminalObeysOrThatTurnsTextRound) {

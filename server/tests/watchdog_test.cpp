@@ -103,6 +103,28 @@ TEST(TheWatchdog, CallsAfterAResetThatFailedAndWhoseClientNobodyHasTold) {
     EXPECT_TRUE(eventually([&] { return stage.called("reset") == 1 && timeouts(stage) == 1; }));
 }
 
+TEST(TheWatchdog, CallsThoughAResetCameThatMovedNothing) {
+    Stage stage(timeout_of(milliseconds(50)));
+    const auto talk = Talk::in_control(stage.robot());
+    for (std::size_t i = 1; i <= 4; ++i) {  // each reset comes before the time-out, or on a busy machine behind it
+        talk->say(one_action(1));
+        talk->say(wire::RequestType::reset);
+        ASSERT_TRUE(eventually([&] { return timeouts(stage) == i; })) << i;
+        talk->take_answers(i);
+    }
+}
+
+TEST(TheWatchdog, HasNothingToSayAfterTheResetOfARobotThatNobodyHasMoved) {
+    Stage stage(timeout_of(milliseconds(20)));
+    Stage control(timeout_of(milliseconds(20)));
+    const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
+    talk->say(wire::RequestType::reset);
+    ASSERT_TRUE(eventually([&] { return stage.called("reset") == 1; }));
+    other->say(one_action(1));
+    ASSERT_TRUE(eventually([&] { return timeouts(control) == 1; }));
+    EXPECT_EQ(timeouts(stage), 0u);
+}
+
 TEST(TheWatchdog, CallsAfterAResetThatDidNotBegin) {
     Stage stage(timeout_of(milliseconds(20)), [](HookedServer& server) {
         server.on_reset = []() -> std::pair<Observation, InfoMap> { throw NotCalled(); };

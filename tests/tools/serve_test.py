@@ -119,6 +119,17 @@ class ServeTest(unittest.TestCase):
                 first.kill()
 
 
+class StandardDescriptorsTest(unittest.TestCase):
+    def test_no_socket_has_the_number_of_one_that_was_closed(self):
+        command = ["sh", "-c", 'exec "$0" --port 0 --seconds 60 <&- >&- 2>&-', programs.SERVE]
+        with subprocess.Popen(command) as process:
+            try:
+                opened = lambda number: os.path.realpath(f"/proc/{process.pid}/fd/{number}")
+                self.assertTrue(programs.becomes_true(lambda: [opened(number) for number in range(3)] == ["/dev/null"] * 3))
+            finally:
+                process.kill()
+
+
 class CommandCameraTest(unittest.TestCase):
     def test_a_command_that_cannot_be_found_is_told_and_the_rest_is_served(self):
         with programs.serve("--camera", "webcam,8x8,cmd:no-such-camera-program", "--proprio-hz", "50") as (server, uri):

@@ -62,7 +62,8 @@ public:
 
     /// Static information, asked for once after connecting. Request thread. Default: empty.
     virtual InfoMap get_metadata();
-    /// Starts an episode. Action thread. Default: {make_obs(0.0), {}}.
+    /// Starts an episode. Action thread. Default: {make_obs(0.0), {}}. It need not stop what the last action set going: unless that was
+    /// done before, on_action_timeout() is called if no action has been applied action_timeout after it.
     virtual std::pair<Observation, InfoMap> reset();
     /// What the client sees. Request thread; may block until there is something worth sending. Default: make_obs().
     virtual Observation get_obs();

@@ -5,6 +5,7 @@
 #include <chiral/log.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -17,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -26,7 +28,20 @@ using net::printable;
 
 namespace {
 constexpr std::chrono::milliseconds kLastWords{1000};
+
+// Of standard input, output and error: what has been opened since has their numbers, a serial port perhaps.
+const std::array<bool, 3> closed_at_the_beginning = [] {
+    std::array<bool, 3> closed{};
+    for (std::size_t number = 0; number < closed.size(); ++number)
+        closed[number] = ::fcntl(static_cast<int>(number), F_GETFD) < 0 && errno == EBADF;
+    return closed;
+}();
+
+bool is_open(int descriptor) {
+    const auto number = static_cast<std::size_t>(descriptor);
+    return number >= closed_at_the_beginning.size() || !closed_at_the_beginning[number];
 }
+}  // namespace
 
 struct Log::State {
     State(Sink taker, std::string before, int file) : sink(std::move(taker)), prefix(std::move(before)), descriptor(file) {}
@@ -130,7 +145,7 @@ void Log::work(State& state) {
 void Log::State::pass_on(const std::string& line) noexcept {
     try {
         if (sink) sink(line);
-        else write(prefix + printable(line, kLongestLine) + '\n');
+        else if (is_open(descriptor)) write(prefix + printable(line, kLongestLine) + '\n');
     } catch (...) {  // what the reader of a log cannot take must not end the program
     }
 }

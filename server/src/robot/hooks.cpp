@@ -367,10 +367,12 @@ void Hooks::run(Reset& job) noexcept {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
-    watchdog_.disarm();  // the robot has moved by itself: nothing is due until the first action of the episode
     if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
-    else if (options_.action_timeout > Duration::zero())
-        watchdog_.applied(Clock::now() + options_.action_timeout);  // nobody knows whether it stands
+    // Whether it stands only its reset() knows, which may have moved nothing. One that was told to hold already has done so since, or
+    // has done nothing since the client took control: there nothing is due until the first action of the episode.
+    const bool moved = watchdog_.due() != TimePoint::max() || !reply.error.empty();
+    if (moved && options_.action_timeout > Duration::zero()) watchdog_.applied(Clock::now() + options_.action_timeout);
+    else watchdog_.disarm();
     job.reply.ready();
 }
 
@@ -380,7 +382,12 @@ void Hooks::run(Connected& job) noexcept {
     if (job.lease->left || !job.lease->worth_meeting(Clock::now())) return;
     job.lease->met = true;
     const MovingCall pending(job.lease, TimePoint::max());
-    call(action_stage_, "on_connect", job.lease.get(), [&] { robot_.on_connect(job.peer); });
+    call(action_stage_, "on_connect", job.lease.get(), [&] {
+        try {
+            robot_.on_connect(job.peer);
+        } catch (const NotCalled&) {  // its client has gone meanwhile: no failure
+        }
+    });
 }
 
 void Hooks::run(Disconnected& job) noexcept { leave(*job.lease, job.reason); }
