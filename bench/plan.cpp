@@ -12,21 +12,21 @@ constexpr auto at_rate = WriterPace::at_rate;
 
 Plan full_plan() {
     Plan plan{};
-    plan.repetitions = 33;
+    plan.repetitions = 31;
     plan.contention = {{64, {0, 1, 2, 4, 8}, flat_out, Load::idle, milliseconds(8)},
                        {4096, {0, 1, 8}, flat_out, Load::idle, milliseconds(8)},
                        {65536, {0, 1, 8}, flat_out, Load::idle, milliseconds(8)},
-                       {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(70)},
+                       {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(62)},
                        {kVgaBytes, {1, 2, 4}, flat_out, Load::idle, milliseconds(8)},
                        {kFullHdBytes, {0, 1, 8}, flat_out, Load::idle, milliseconds(20)},
                        // Enough for 1000 updates in all repetitions together; with one reader, for a p99.
                        {kVgaBytes, {1}, at_rate, Load::idle, milliseconds(15)},
-                       {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(72)},
-                       {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(80)},
+                       {kVgaBytes, {8}, at_rate, Load::idle, milliseconds(68)},
+                       {kVgaBytes, {8}, at_rate, Load::busy, milliseconds(68)},
                        {kFullHdBytes, {8}, at_rate, Load::idle, milliseconds(68)}};
     plan.hold_up_bytes = {64, kVgaBytes};
     plan.age_bytes = {kFullHdBytes};
-    plan.age_repetition = milliseconds(50);
+    plan.age_repetition = milliseconds(45);
     plan.observations = {{"1 x 640x480 RGB-D", 1, 480, 640, true, 40},
                          {"4 x 640x480 RGB-D", 4, 480, 640, true, 15},
                          {"8 x 640x480 RGB-D", 8, 480, 640, true, 10},

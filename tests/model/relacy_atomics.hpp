@@ -18,8 +18,8 @@
 //    from-reads between seq_cst operations;
 //  - a load never reads from a store that executes later (no load buffering): the core has no relaxed store whose value
 //    depends on a relaxed load of another thread's word, but for looks_store (Looks::collect()). Of that word only Looks::at()
-//    and the next collect() make anything, and what at() says chooses how a slot is copied into, nothing else. slot.late lets
-//    each copy be either one, so whatever the word may come to hold is covered;
+//    and the next collect() make anything, and what at() says chooses how a slot is copied into, nothing else. slot.late makes
+//    its copies in either order whatever the answer is;
 //  - a store of the same thread continues a release sequence, as in C++11, where C++20 wants a read-modify-write. In the
 //    core that concerns ring_guard_open alone, whose odd value no reader acts upon;
 //  - a failing compare_exchange reads the newest value. Atomic::compare_exchange below adds the older ones.

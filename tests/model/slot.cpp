@@ -27,9 +27,8 @@ public:
     }
     void fill(core::Transaction<ModelAtomics>& transaction) {
         if (asks_) static_cast<void>(transaction.was_looked_at(0));
-        const bool backwards = asks_ && rl::rand(2) == 1;  // a copy of the other kind, whatever was answered
         for (std::size_t i = 0; i < 2; ++i)
-            values_[transaction.slot(0)][backwards ? 1 - i : i](RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
+            values_[transaction.slot(0)][backwards_ ? 1 - i : i](RL_INFO) = static_cast<unsigned>(transaction.sequence(0));
         if (asks_) transaction.collect_looks(0);
     }
     core::Commit commit(core::Transaction<ModelAtomics>& transaction) { return transaction.commit(0, 0, bell_); }
@@ -43,6 +42,9 @@ public:
     }
     core::Transaction<ModelAtomics> begin() { return {*core_, core::readers_of_all(readers)}; }
     core::Revocation revoke() { return core_->claims.revoke(0); }
+
+    /// Which of the two copies there are, whatever was_looked_at() answers. Before the threads.
+    void choose_copy() { backwards_ = rl::rand(2) == 1; }
 
     /// Returns the number of the value that was found.
     std::uint64_t read(int r, std::uint64_t at_least) {
@@ -64,6 +66,7 @@ private:
     Aligned<core::CameraCore<ModelAtomics>> core_;
     core::Bell<ModelAtomics> bell_;
     const bool asks_;
+    bool backwards_{false};
     std::array<std::array<rl::var<unsigned>, 2>, kSlots> values_;
 };
 
@@ -105,7 +108,10 @@ struct Rung : rl::test_suite<Rung, 3> {
 struct Late : rl::test_suite<Late, 3> {
     ModelSlot<1> slot{true};
 
-    void before() { ModelAtomics::begin_execution(); }
+    void before() {
+        ModelAtomics::begin_execution();
+        slot.choose_copy();
+    }
     void thread(unsigned index) {
         if (index == 0) {
             core::Transaction<ModelAtomics> late = slot.begin();
