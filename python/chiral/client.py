@@ -124,7 +124,8 @@ class PolicyClient:
     def wait_frame(self, camera: str, after: int, timeout: float) -> int | None:
         """Over unix:// only: waits until a camera has an image newer than number `after` (CameraInfo.sequence of the one that is
         known) and returns the newest one's number; None after `timeout` seconds. If the server's answer takes longer than
-        that, the next call with the same `after` returns it. IndexError for a camera that is not there."""
+        that, the next call returns it if that has the same `camera` and `after`: who polls several cameras in turn asks get_camera().
+        IndexError for a camera that is not there."""
         return self._native.wait_frame(camera, after, timeout) or None
 
     def step(self, action: npt.ArrayLike) -> tuple[Observation, float, bool, bool, dict[Any, Any]]:

@@ -114,14 +114,53 @@ TEST(TheWatchdog, CallsThoughAResetCameThatMovedNothing) {
     }
 }
 
+TEST(TheWatchdog, IsNotPutOffForEverByResets) {
+    Stage stage(timeout_of(milliseconds(50)));
+    const auto talk = Talk::in_control(stage.robot());
+    talk->say(one_action(1));
+    std::size_t resets = 0;
+    EXPECT_TRUE(eventually([&] {  // one behind the other, more often than it is due
+        talk->say(wire::RequestType::reset);
+        talk->take_answers(++resets);
+        return timeouts(stage) == 1;
+    })) << resets;
+}
+
+TEST(TheWatchdog, CallsAsSoonAsItCanWhereASecondResetTakesLong) {
+    Gate gate;
+    std::atomic<int> resets{0};
+    Stage stage(timeout_of(milliseconds(50)), [&](HookedServer& server) {
+        server.on_reset = [&] {
+            if (++resets == 2) gate.pass();
+            return std::pair(server.make_obs(), InfoMap());
+        };
+    });
+    Stage control(timeout_of(milliseconds(50)));
+    const OpensAtEnd opener(gate);
+    const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
+    talk->say(one_action(1));
+    talk->say(wire::RequestType::reset);
+    talk->take_answers(1);
+    talk->say(wire::RequestType::reset);
+    ASSERT_TRUE(gate.reached());
+    for (std::size_t i = 1; i <= 2; ++i) {
+        other->say(one_action(1));
+        ASSERT_TRUE(eventually([&] { return timeouts(control) == i; }));
+    }
+    gate.open();
+    EXPECT_TRUE(eventually([&] { return timeouts(stage) == 1; }));
+}
+
 TEST(TheWatchdog, HasNothingToSayAfterTheResetOfARobotThatNobodyHasMoved) {
     Stage stage(timeout_of(milliseconds(20)));
     Stage control(timeout_of(milliseconds(20)));
     const auto talk = Talk::in_control(stage.robot()), other = Talk::in_control(control.robot());
     talk->say(wire::RequestType::reset);
     ASSERT_TRUE(eventually([&] { return stage.called("reset") == 1; }));
-    other->say(one_action(1));
-    ASSERT_TRUE(eventually([&] { return timeouts(control) == 1; }));
+    for (std::size_t i = 1; i <= 3; ++i) {
+        other->say(one_action(1));
+        ASSERT_TRUE(eventually([&] { return timeouts(control) == i; }));
+    }
     EXPECT_EQ(timeouts(stage), 0u);
 }
 

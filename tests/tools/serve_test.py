@@ -125,6 +125,8 @@ class StandardDescriptorsTest(unittest.TestCase):
         with subprocess.Popen(command) as process:
             try:
                 opened = lambda number: os.path.realpath(f"/proc/{process.pid}/fd/{number}")
+                itself = os.path.realpath(programs.SERVE)
+                self.assertTrue(programs.becomes_true(lambda: os.path.realpath(f"/proc/{process.pid}/exe") == itself))
                 self.assertTrue(programs.becomes_true(lambda: [opened(number) for number in range(3)] == ["/dev/null"] * 3))
             finally:
                 process.kill()

@@ -134,7 +134,8 @@ public:
     void get_obs(Observation& obs, const Want& want);  ///< reuses the memory of `obs`
     /// Over unix:// only, else std::logic_error: waits until a camera has an image newer than number `after` (CameraInfo::sequence of the
     /// one that is known) and returns the newest one's; 0 at the timeout. get_obs() shows it then. One thread at a time waits.
-    /// If the timeout is shorter than the server's answer takes, even zero, the next call with the same `after` returns it.
+    /// If the timeout is shorter than the server's answer takes, even zero, the next call returns it if that has the same `camera` and
+    /// `after`: who polls several cameras in turn asks get_camera().
     /// Throws std::out_of_range for a camera that the robot does not have.
     std::uint64_t wait_frame(const std::string& camera, std::uint64_t after, Duration timeout);
     /// The newest image of one camera, with its depth map and matrices, all current at one instant during the call; reuses the memory of

@@ -31,7 +31,7 @@ public:
 
     /// Lines go to `sink`, which is called on the log's own thread, which has SIGPIPE blocked, a line at a time; what it throws is
     /// dropped with its line. Without one: to the file descriptor `to`, default standard error, behind `prefix`, with control
-    /// characters made visible; to nobody if that was closed when the program began, and its number is something else's by now. Throws
+    /// characters made visible; to nobody if that was closed when this library was loaded, and its number is something else's by now. Throws
     /// std::system_error if there is no thread to be had.
     explicit Log(Sink sink = {}, std::string prefix = {}, int to = 2);
     /// Gives what is queued a second to be passed on. Waits for a call of `sink` that is under way, for a file descriptor not

@@ -62,8 +62,9 @@ public:
 
     /// Static information, asked for once after connecting. Request thread. Default: empty.
     virtual InfoMap get_metadata();
-    /// Starts an episode. Action thread. Default: {make_obs(0.0), {}}. It need not stop what the last action set going: unless that was
-    /// done before, on_action_timeout() is called if no action has been applied action_timeout after it.
+    /// Starts an episode. Action thread. Default: {make_obs(0.0), {}}. While it runs nothing else stops the robot: one that takes long
+    /// begins by stopping what the last action set going. If no action comes for action_timeout behind it, on_action_timeout() is called,
+    /// unless that was done since the last action, or this client has had none applied.
     virtual std::pair<Observation, InfoMap> reset();
     /// What the client sees. Request thread; may block until there is something worth sending. Default: make_obs().
     virtual Observation get_obs();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/printable.hpp"
+#include "net/standard_descriptors.hpp"
 #include "net/thread_name.hpp"
 
 #include <chiral/log.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -18,7 +18,6 @@
 #include <string_view>
 #include <utility>
 
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -28,19 +27,6 @@ using net::printable;
 
 namespace {
 constexpr std::chrono::milliseconds kLastWords{1000};
-
-// Of standard input, output and error: what has been opened since has their numbers, a serial port perhaps.
-const std::array<bool, 3> closed_at_the_beginning = [] {
-    std::array<bool, 3> closed{};
-    for (std::size_t number = 0; number < closed.size(); ++number)
-        closed[number] = ::fcntl(static_cast<int>(number), F_GETFD) < 0 && errno == EBADF;
-    return closed;
-}();
-
-bool is_open(int descriptor) {
-    const auto number = static_cast<std::size_t>(descriptor);
-    return number >= closed_at_the_beginning.size() || !closed_at_the_beginning[number];
-}
 }  // namespace
 
 struct Log::State {
@@ -145,7 +131,7 @@ void Log::work(State& state) {
 void Log::State::pass_on(const std::string& line) noexcept {
     try {
         if (sink) sink(line);
-        else if (is_open(descriptor)) write(prefix + printable(line, kLongestLine) + '\n');
+        else if (net::was_open(descriptor)) write(prefix + printable(line, kLongestLine) + '\n');
     } catch (...) {  // what the reader of a log cannot take must not end the program
     }
 }

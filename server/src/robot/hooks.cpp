@@ -367,12 +367,13 @@ void Hooks::run(Reset& job) noexcept {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
-    if (reply.error.empty()) job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
-    // Whether it stands only its reset() knows, which may have moved nothing. One that was told to hold already has done so since, or
-    // has done nothing since the client took control: there nothing is due until the first action of the episode.
-    const bool moved = watchdog_.due() != TimePoint::max() || !reply.error.empty();
-    if (moved && options_.action_timeout > Duration::zero()) watchdog_.applied(Clock::now() + options_.action_timeout);
-    else watchdog_.disarm();
+    const TimePoint due = Clock::now() + options_.action_timeout;
+    if (reply.error.empty()) {
+        job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
+        watchdog_.was_reset(due);
+    } else if (options_.action_timeout > Duration::zero()) {
+        watchdog_.applied(due);  // nobody knows whether it stands
+    }
     job.reply.ready();
 }
 

@@ -58,6 +58,12 @@ void Watchdog::applied(TimePoint due) noexcept {
     changed_.notify_one();
 }
 
+void Watchdog::was_reset(TimePoint due) noexcept {
+    if (armed_ == kNotDue || put_off_) return;
+    applied(due);
+    put_off_ = true;
+}
+
 void Watchdog::disarm() noexcept {
     due_.store(kNotDue);
     armed_ = kNotDue;

@@ -57,7 +57,10 @@ public:
     void applied(TimePoint due) noexcept;
     /// When the next action is due.
     TimePoint due() const noexcept { return TimePoint(Duration(armed_)); }
-    /// Nobody is in control, or the robot has moved by itself: nothing is due.
+    /// A reset() has returned, and whether the robot stands only that knows: what was due, or became due meanwhile, is due at `due`. Once
+    /// behind each action, or resets would put it off for ever. Where nothing was due, nothing is.
+    void was_reset(TimePoint due) noexcept;
+    /// Nobody is in control: nothing is due.
     void disarm() noexcept;
     /// When the time-out ended for which on_action_timeout() is to be called now, if there is one. Once for each silence.
     std::optional<TimePoint> take_due() noexcept;
@@ -91,6 +94,7 @@ private:
     Ticks seen_{0};          // of due_, by the last look()
     bool wake_owed_{false};  // of its own thread
     Ticks armed_;            // action thread: for when the next action is due
+    bool put_off_{false};    // action thread: a reset() has
     std::atomic<Ticks> due_;
     std::atomic<Ticks> fired_;
     std::atomic<bool> stopping_{false}, wake_asked_{false};
