@@ -126,6 +126,23 @@ TEST(TheWatchdog, IsNotPutOffForEverByResets) {
     })) << resets;
 }
 
+TEST(TheWatchdog, IsPutOffByAResetOnceBehindEachAction) {
+    const robot::Stage idle;
+    robot::Watchdog watchdog(
+        idle, idle, [] {}, [](const std::string&) {});
+    const TimePoint now = Clock::now();
+    const auto in_hours = [&](int hours) { return now + std::chrono::hours(hours); };
+    watchdog.was_reset(in_hours(1));
+    EXPECT_EQ(watchdog.due(), TimePoint::max()) << "nothing was due";
+    for (int action = 10; action <= 30; action += 10) {
+        watchdog.applied(in_hours(action + 5));
+        watchdog.was_reset(in_hours(action));  // also to an earlier time: what a long chunk covered is over
+        EXPECT_EQ(watchdog.due(), in_hours(action));
+        watchdog.was_reset(in_hours(action + 1));
+        EXPECT_EQ(watchdog.due(), in_hours(action));
+    }
+}
+
 TEST(TheWatchdog, CallsAsSoonAsItCanWhereASecondResetTakesLong) {
     Gate gate;
     std::atomic<int> resets{0};

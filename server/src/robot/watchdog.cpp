@@ -49,6 +49,7 @@ void Watchdog::wake() noexcept {
 // ---- action thread ----
 
 void Watchdog::applied(TimePoint due) noexcept {
+    put_off_ = false;
     // What became due while the action was being applied, or in the very moment that it came, is not what is armed now:
     // take_due() passes it over, whenever fire() comes to say it.
     armed_ = due.time_since_epoch().count();

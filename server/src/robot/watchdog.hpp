@@ -94,7 +94,7 @@ private:
     Ticks seen_{0};          // of due_, by the last look()
     bool wake_owed_{false};  // of its own thread
     Ticks armed_;            // action thread: for when the next action is due
-    bool put_off_{false};    // action thread: a reset() has
+    bool put_off_{false};    // action thread: a reset() has, since the last action
     std::atomic<Ticks> due_;
     std::atomic<Ticks> fired_;
     std::atomic<bool> stopping_{false}, wake_asked_{false};
