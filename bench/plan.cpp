@@ -37,7 +37,7 @@ Plan full_plan() {
 
 Plan quick_plan() {
     Plan plan{};
-    plan.repetitions = 21;
+    plan.repetitions = 10;
     plan.contention = {{64, {0, 1, 8}, flat_out, Load::idle, milliseconds(2)},
                        {kVgaBytes, {0, 8}, flat_out, Load::idle, milliseconds(9)},
                        {kVgaBytes, {1}, flat_out, Load::idle, milliseconds(4)},
