@@ -367,12 +367,12 @@ void Hooks::run(Reset& job) noexcept {
         refuse(reply, "the client is no longer in control");
         return job.reply.ready();
     }
-    const TimePoint due = Clock::now() + options_.action_timeout;
+    const TimePoint now = Clock::now();
     if (reply.error.empty()) {
         job.lease->gate.forget();  // not before: behind a reset that failed no jump is allowed
-        watchdog_.was_reset(due);
+        watchdog_.was_reset(now + job.lease->rate.allowed_silence(options_.action_timeout));
     } else if (options_.action_timeout > Duration::zero()) {
-        watchdog_.applied(due);  // nobody knows whether it stands
+        watchdog_.applied(now + options_.action_timeout);  // nobody knows whether it stands
     }
     job.reply.ready();
 }
