@@ -2,10 +2,10 @@
 """Calls a server's hooks, for the native server, which knows only this object.
 
 Hooks may be plain functions or coroutines. Coroutines belong to one event loop, that of serve(), and run one at a time, but for
-on_connect() and what stops the robot, which wait for no other hook. One that contains no `await` cannot be suspended, so it is driven on the calling
-thread, at a hundredth of the cost of a round trip through the loop; asyncio.get_running_loop() gives the loop there, too. It goes
-through the loop all the same while other tasks are there, so that it never runs beside them: a _handle() that begins, or goes on
-behind its base, waits for what is driven.
+on_connect() and what stops the robot, which wait for no other hook. One that contains no `await` cannot be suspended, so it is
+driven on the calling thread, at a hundredth of the cost of a round trip through the loop; asyncio.get_running_loop() gives the
+loop there, too. It goes through the loop all the same while other tasks are there, so that it never runs beside them: a
+_handle() that begins, or goes on behind its base, waits for what is driven.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class PolicyServer(abc.ABC):
     """Serves a robot's observations to one policy, and takes its actions.
 
     Subclasses give camera_configs(), reset() and apply_action(), and may give the other hooks. Hooks are coroutines on one event
-    loop, or plain functions; they run one at a time, but for on_connect() and what stops the robot, which wait for no other. update_*() may be called from any thread, and never wait for a reader.
+    loop, or plain functions; they run one at a time, but for on_connect() and what stops the robot, which wait for no other.
+    update_*() may be called from any thread, and never wait for a reader.
 
     Options are those of the C++ server by name, with times in seconds: action_timeout, heartbeat_timeout, idle_timeout,
     bearer_token, tls_certificate_file, tls_private_key_file, allowed_origins, allow_takeover, max_observers, max_queued_actions,
